@@ -1,0 +1,1 @@
+"""Everything that performs I/O: Kafka, Redis, HTTP, webhooks, processes. No business rule lives here."""

@@ -1,0 +1,73 @@
+"""The Prometheus metrics of every role. In `tidemark up` all roles write to one multi-process directory and the API shows their sum; children used on the hot path are cached by their users.
+
+consumed = applied + duplicate + rejected + parked + forwarded, in events (a record that cannot be decoded counts as one).
+They are counted when the batch that they belong to is committed.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_END_TO_END = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+EVENTS_CONSUMED = Counter("tidemark_events_consumed_total", "Usage events read from the topic.")
+EVENTS_APPLIED = Counter("tidemark_events_applied_total", "Usage events applied to their customer.")
+EVENTS_DUPLICATE = Counter("tidemark_events_duplicate_total", "Usage events dropped because their transaction_id was seen.")
+EVENTS_REJECTED = Counter("tidemark_events_rejected_total", "Usage events sent to the dead-letter topic.", ["reason"])
+EVENTS_PARKED = Counter("tidemark_events_parked_total", "Usage events kept until their customer exists.")
+EVENTS_FORWARDED = Counter("tidemark_events_forwarded_total", "Usage events produced again to their customer's partition.")
+EVENTS_AFTER_FINALIZATION = Counter(
+    "tidemark_events_after_finalization_total", "Events counted in usage windows only: their invoice is final."
+)
+EVALUATIONS = Counter("tidemark_evaluations_total", "Full evaluations of a gauge (headroom was used up, or a change).")
+TRANSITIONS = Counter("tidemark_transitions_total", "Changes of an alert's state that were notified.", ["type", "to"])
+BATCH_EVENTS = Histogram(
+    "tidemark_batch_events",
+    "Events in a committed batch.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000),
+)
+BATCH_SECONDS = Histogram("tidemark_batch_seconds", "Time from a batch's fetch to its commit.", buckets=_SECONDS)
+COMMIT_SECONDS = Histogram("tidemark_commit_seconds", "Time of one commit script, round trip included.", buckets=_SECONDS)
+COMMITS_REFUSED = Counter("tidemark_commits_refused_total", "Commits that changed nothing.", ["reason"])
+PARTITIONS_ASSIGNED = Gauge("tidemark_partitions_assigned", "Partitions the workers own.", multiprocess_mode="livesum")
+CONSUMER_LAG = Gauge(
+    "tidemark_consumer_lag_records",
+    "Records between the position and the end of the log.",
+    ["partition"],
+    multiprocess_mode="livemostrecent",
+)
+POSITION_RESETS = Counter("tidemark_position_resets_total", "Positions that had to be moved, by cause.", ["cause"])
+
+OUTBOX_DEPTH = Gauge(
+    "tidemark_outbox_depth",
+    "Notifications in the outbox, waiting retries included.",
+    multiprocess_mode="livemostrecent",
+)
+OUTBOX_OLDEST = Gauge(
+    "tidemark_outbox_oldest_timestamp_seconds",
+    "When the oldest notification in the outbox was written; 0 = none.",
+    multiprocess_mode="livemostrecent",
+)
+WEBHOOK_ENDPOINTS = Gauge(
+    "tidemark_webhook_endpoints",
+    "Enabled webhook endpoints; 0 means notifications have nowhere to go.",
+    multiprocess_mode="livemostrecent",
+)
+WEBHOOK_ATTEMPTS = Counter("tidemark_webhook_attempts_total", "Requests to webhook endpoints.", ["outcome"])
+WEBHOOK_ATTEMPT_SECONDS = Histogram("tidemark_webhook_attempt_seconds", "Time of one request.", buckets=_SECONDS)
+WEBHOOK_DELIVERIES = Counter("tidemark_webhook_deliveries_total", "Deliveries that ended.", ["result"])
+WEBHOOK_RETRIES = Gauge(
+    "tidemark_webhook_retries_waiting",
+    "Deliveries that wait for their next attempt.",
+    multiprocess_mode="livemostrecent",
+)
+EVENT_TO_DELIVERY = Histogram(
+    "tidemark_event_to_delivery_seconds",
+    "From the crossing record's append in Kafka to the first byte of its first webhook request.",
+    buckets=_END_TO_END,
+)
+
+HTTP_REQUESTS = Counter("tidemark_http_requests_total", "API requests.", ["route", "method", "status"])
+HTTP_SECONDS = Histogram("tidemark_http_request_seconds", "Time of an API request.", ["route"], buckets=_SECONDS)
+INGEST_EVENTS = Counter("tidemark_ingest_events_total", "Events taken by POST /v1/ingest.")

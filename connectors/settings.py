@@ -1,0 +1,83 @@
+"""Every setting of every role, from the environment (prefix ``TIDEMARK_``), with its unit, bounds and default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once per process. Names end in their unit; a name without one is a count, a text or a switch."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", extra="ignore", frozen=True)
+
+    # --- services -------------------------------------------------------------------------------------------------
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_cafile: str | None = None
+    kafka_ssl_certfile: str | None = None
+    kafka_ssl_keyfile: str | None = None
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")  # rediss:// for TLS, user:password@ for ACLs
+    redis_ssl_ca_certs: str | None = None
+    redis_timeout_s: float = Field(default=10.0, gt=0)
+
+    # --- topics -----------------------------------------------------------------------------------------------------
+    topic_events: str = "usage-events"
+    topic_dead_letters: str = "usage-events.dead-letters"
+    topic_notifications: str = "tidemark.notifications"
+    topic_partitions: int = Field(default=12, ge=1, le=1024)  # used only when we create the topic
+    topic_replication: int = Field(default=1, ge=1, le=7)  # likewise
+    consumer_group: str = "tidemark-worker"
+
+    # --- intake -----------------------------------------------------------------------------------------------------
+    event_age_max_days: int = Field(default=34, ge=1, le=400)
+    event_ahead_max_hours: int = Field(default=24, ge=0, le=720)
+    dedup_days: int = Field(default=34, ge=1, le=400)
+    record_bytes_max: int = Field(default=1_048_576, ge=1024)
+    record_events_max: int = Field(default=1_000, ge=1)
+    properties_bytes_max: int = Field(default=65_536, ge=64)
+    parked_days: int = Field(default=34, ge=1)
+    unknown_offset_policy: Literal["earliest", "fail"] = "earliest"  # when Redis' offset is no longer in the log
+
+    # --- worker -----------------------------------------------------------------------------------------------------
+    batch_records_max: int = Field(default=4_000, ge=1)
+    batch_target_ms: int = Field(default=50, ge=1)  # a batch shrinks until it takes no longer than this
+    customers_cached_max: int = Field(default=200_000, ge=1)
+    tick_ms: int = Field(default=200, ge=10)  # how often timers and changes are looked at while no usage flows
+    grace_period_hours: int = Field(default=24, ge=0, le=34 * 24)
+    windows_hourly_days: int = Field(default=35, ge=34)
+    windows_daily_months: int = Field(default=13, ge=1)
+    resolved_notifications: bool = True
+
+    # --- API --------------------------------------------------------------------------------------------------------
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8080, ge=0, le=65535)
+    api_tokens: SecretStr = SecretStr("")  # comma separated; beside those made by `tidemark token create`
+    ingest_body_bytes_max: int = Field(default=1_048_576, ge=1024)
+    ingest_events_max: int = Field(default=100, ge=1)
+    idempotency_hours: int = Field(default=24, ge=1)
+    alerts_for_all_max: int = Field(default=300, ge=1)
+    alerts_per_customer_max: int = Field(default=1_200, ge=1)
+    group_value_keys_max: int = Field(default=3, ge=0)
+
+    # --- dispatcher -------------------------------------------------------------------------------------------------
+    webhook_allow_private: bool = False
+    webhook_allow_list: str = ""  # comma separated host names or networks that may be private
+    webhook_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    webhook_concurrency: int = Field(default=8, ge=1)  # requests under way at once, for each endpoint
+    webhook_retry_age_max_hours: float = Field(default=48.0, gt=0)
+    webhook_retry_first_s: float = Field(default=1.0, gt=0)
+    webhook_retry_step_max_s: float = Field(default=900.0, gt=0)
+    webhook_claim_idle_s: float = Field(default=30.0, gt=0)  # longer than webhook_timeout_s: then its sender is taken for dead
+    outbox_undeliverable_days: float = Field(default=7.0, gt=0)  # how long notifications wait while no endpoint exists
+
+    # --- process ----------------------------------------------------------------------------------------------------
+    metrics_port: int = Field(default=0, ge=0, le=65535)  # of worker and dispatcher; 0 = any free port; the API serves its own
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    drain_timeout_s: float = Field(default=20.0, gt=0)

@@ -1,0 +1,203 @@
+"""Configuration as the engine sees it: metrics, products, rate cards, contracts, alerts.
+
+    Catalog ──┬── BillableMetric ◄── Product ◄── Rate ◄── RateCard ◄── Contract ── CustomerConfig
+              └── Alert (for all customers)                                 Alert (own) ──┘
+
+Everything is frozen. Instants are integers: ``*_us`` are microseconds since the Unix epoch (UTC), ``*_hour``
+are whole hours since the epoch, because rates and billing periods change on the hour only. Ranges are half-open.
+Decimals are exact (see engine.numbers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+USD_CENTS = "2714e483-4ff1-48e4-9e25-ac732e8f24f2"
+"""The credit type id of US dollars; amounts in it are in cents."""
+
+
+class Aggregation(StrEnum):
+    COUNT = "COUNT"
+    SUM = "SUM"
+    MAX = "MAX"
+    LATEST = "LATEST"
+    UNIQUE = "UNIQUE"
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyFilter:
+    """One condition on one property; all parts that are set must hold.
+
+    ``exists``: True = must be present, False = must be absent, None = either.
+    Values are compared as text: a JSON number equals the text of its shortest decimal form, a boolean "true"/"false".
+    A property that is null counts as absent.
+    """
+
+    name: str
+    exists: bool | None = None
+    in_values: frozenset[str] | None = None
+    not_in_values: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BillableMetric:
+    id: str
+    name: str
+    aggregation: Aggregation
+    aggregation_key: str | None = None  # None for COUNT only
+    event_types_in: frozenset[str] | None = None
+    event_types_not_in: frozenset[str] | None = None
+    property_filters: tuple[PropertyFilter, ...] = ()
+    group_keys: tuple[tuple[str, ...], ...] = ()  # declared compound keys, in their declared order (never changes)
+    archived: bool = False
+
+
+class Operation(StrEnum):
+    MULTIPLY = "MULTIPLY"
+    DIVIDE = "DIVIDE"
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityConversion:
+    factor: Decimal
+    operation: Operation
+
+
+class RoundingMethod(StrEnum):
+    ROUND_UP = "ROUND_UP"
+    ROUND_DOWN = "ROUND_DOWN"
+    ROUND_HALF_UP = "ROUND_HALF_UP"
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityRounding:
+    method: RoundingMethod
+    decimal_places: int  # >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A USAGE product. (Other product types are kept by the API and are never rated yet.)"""
+
+    id: str
+    name: str
+    metric_id: str
+    pricing_group_key: tuple[str, ...] = ()
+    presentation_group_key: tuple[str, ...] = ()
+    conversion: QuantityConversion | None = None
+    rounding: QuantityRounding | None = None
+    archived: bool = False
+
+
+class RateType(StrEnum):
+    FLAT = "FLAT"
+    TIERED = "TIERED"
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """``size``: how many units this tier holds; None for the last one. Lower bound exclusive, upper inclusive."""
+
+    size: Decimal | None
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One row of a rate card. FLAT uses ``price``, TIERED uses ``tiers``; prices are in units of ``credit_type_id``."""
+
+    product_id: str
+    rate_type: RateType
+    starting_hour: int
+    credit_type_id: str = USD_CENTS
+    price: Decimal = Decimal(0)
+    tiers: tuple[Tier, ...] = ()
+    ending_hour: int | None = None  # exclusive; None = open
+    pricing_group_values: tuple[tuple[str, str], ...] = ()  # sorted by key
+    entitled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """``rates`` are in the order in which they were added: of several that match an hour, the latest added wins."""
+
+    id: str
+    rates: tuple[Rate, ...] = ()
+    fiat_credit_type_id: str = USD_CENTS
+
+
+class Frequency(StrEnum):
+    WEEKLY = "WEEKLY"
+    MONTHLY = "MONTHLY"
+    QUARTERLY = "QUARTERLY"
+    ANNUAL = "ANNUAL"
+
+
+@dataclass(frozen=True, slots=True)
+class BillingSchedule:
+    """How a contract's time is cut into billing periods: ``frequency`` and an anchor instant (see engine.periods)."""
+
+    frequency: Frequency
+    anchor_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    id: str
+    rate_card_id: str | None
+    starting_hour: int
+    ending_hour: int | None  # exclusive; None = open-ended
+    schedule: BillingSchedule
+
+
+class AlertType(StrEnum):
+    SPEND_THRESHOLD = "spend_threshold_reached"
+    USAGE_THRESHOLD = "usage_threshold_reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A threshold notification.
+
+    ``group_values``: empty, or (key, value) pairs; a value of None means "every value of the key has its own state".
+    ``created_version``: the catalog revision (alert for all customers) or customer version (own alert) that brought it:
+    a customer whose state was last evaluated before that version has not met this alert yet.
+    """
+
+    id: str
+    type: AlertType
+    name: str
+    threshold: Decimal
+    created_version: int
+    customer_id: str | None = None
+    credit_type_id: str = USD_CENTS
+    metric_id: str | None = None
+    group_values: tuple[tuple[str, str | None], ...] = ()
+    evaluate_on_create: bool = True
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerConfig:
+    """One customer's own configuration. ``version`` grows with every change of it; archived alerts are left out."""
+
+    id: str
+    version: int
+    contracts: tuple[Contract, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What all customers share. ``revision`` grows with every change. Archived alerts are left out; archived metrics
+    and products stay, so that contracts that use them can still be rated."""
+
+    revision: int
+    metrics: Mapping[str, BillableMetric] = field(default_factory=dict)
+    products: Mapping[str, Product] = field(default_factory=dict)
+    rate_cards: Mapping[str, RateCard] = field(default_factory=dict)
+    alerts: tuple[Alert, ...] = ()

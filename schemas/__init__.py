@@ -1,0 +1,1 @@
+"""What crosses a boundary: usage events, API bodies, stored documents, webhook payloads."""
