@@ -1,4 +1,6 @@
-"""The Prometheus metrics of every role. In `tidemark up` all roles write to one multi-process directory and the API shows their sum; children used on the hot path are cached by their users.
+"""The Prometheus metrics of every role; in `tidemark up` the API shows the sum over all processes (multi-process mode).
+
+Children used on the hot path are cached by their users.
 
 consumed = applied + duplicate + rejected + parked + forwarded, in events (a record that cannot be decoded counts as one).
 They are counted when the batch that they belong to is committed.
