@@ -1,0 +1,219 @@
+"""Stored JSON documents -> the engine's configuration.
+
+The API writes these documents, the worker reads them; both go through this module's understanding of their fields.
+Decimals are stored as text, instants as RFC 3339 in UTC. A document that does not load is a defect of ours, so the errors
+(KeyError, ValueError) are not caught here.
+
+    metric      {id, name, aggregation_type, aggregation_key?, event_type_filter?, property_filters?, group_keys?, archived_at?}
+    product     {id, type, current: {name, billable_metric_id?, pricing_group_key?, ...}, archived_at?}
+    rate card   {id, fiat_credit_type_id, rates: [{product_id, rate_type, price | tiers, starting_at, ...}]}
+    alert       {id, type, name, threshold, created_version, version, evaluate_on_create, customer_id?, credit_type_id?,
+                 billable_metric_id?, group_values?, archived_at?}
+    customer    {id, version, contracts: [...], alerts: [...], archived_at?}
+    contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from engine.catalog import (
+    USD_CENTS,
+    Aggregation,
+    Alert,
+    AlertType,
+    BillableMetric,
+    BillingSchedule,
+    Catalog,
+    Contract,
+    CustomerConfig,
+    Frequency,
+    Operation,
+    Product,
+    PropertyFilter,
+    QuantityConversion,
+    QuantityRounding,
+    Rate,
+    RateCard,
+    RateType,
+    RoundingMethod,
+    Tier,
+)
+from schemas.numbers import document_default
+
+Document = dict[str, Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+HOUR_US = 3_600_000_000
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """The stored form of a document."""
+    return orjson.dumps(document, default=document_default)
+
+
+def instant_us(text: str) -> int:
+    """RFC 3339 -> microseconds since the epoch. Raises ValueError for a text without an offset."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no UTC offset")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def instant_text(instant: int) -> str:
+    """Microseconds since the epoch -> RFC 3339 in UTC, with as many fractional digits as are needed."""
+    moment = _EPOCH + timedelta(microseconds=instant)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _hour(text: str) -> int:
+    hour, rest = divmod(instant_us(text), HOUR_US)
+    if rest:
+        raise ValueError(f"{text!r} is not on the hour")
+    return hour
+
+
+def _optional_hour(text: str | None) -> int | None:
+    return None if text is None else _hour(text)
+
+
+def _values(values: Iterable[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
+
+
+def metric_of(document: Document) -> BillableMetric:
+    event_types = document.get("event_type_filter") or {}
+    return BillableMetric(
+        id=document["id"],
+        name=document["name"],
+        aggregation=Aggregation(document["aggregation_type"]),
+        aggregation_key=document.get("aggregation_key"),
+        event_types_in=_values(event_types.get("in_values")),
+        event_types_not_in=_values(event_types.get("not_in_values")),
+        property_filters=tuple(
+            PropertyFilter(f["name"], f.get("exists"), _values(f.get("in_values")), _values(f.get("not_in_values")))
+            for f in document.get("property_filters") or ()
+        ),
+        group_keys=tuple(tuple(keys) for keys in document.get("group_keys") or ()),
+        archived=document.get("archived_at") is not None,
+    )
+
+
+def product_of(document: Document) -> Product | None:
+    """None for a product that is not rated: one that is not of type USAGE."""
+    current = document["current"]
+    if document["type"] != "USAGE":
+        return None
+    conversion = current.get("quantity_conversion")
+    rounding = current.get("quantity_rounding")
+    return Product(
+        id=document["id"],
+        name=current["name"],
+        metric_id=current["billable_metric_id"],
+        pricing_group_key=tuple(current.get("pricing_group_key") or ()),
+        presentation_group_key=tuple(current.get("presentation_group_key") or ()),
+        conversion=conversion
+        and QuantityConversion(Decimal(conversion["conversion_factor"]), Operation(conversion["operation"])),
+        rounding=rounding and QuantityRounding(RoundingMethod(rounding["rounding_method"]), rounding["decimal_places"]),
+        archived=document.get("archived_at") is not None,
+    )
+
+
+def rate_of(document: Document) -> Rate:
+    return Rate(
+        product_id=document["product_id"],
+        rate_type=RateType(document["rate_type"]),
+        starting_hour=_hour(document["starting_at"]),
+        credit_type_id=document.get("credit_type_id") or USD_CENTS,
+        price=Decimal(document.get("price") or 0),
+        tiers=tuple(
+            Tier(None if tier.get("size") is None else Decimal(tier["size"]), Decimal(tier["price"]))
+            for tier in document.get("tiers") or ()
+        ),
+        ending_hour=_optional_hour(document.get("ending_before")),
+        pricing_group_values=tuple(sorted((document.get("pricing_group_values") or {}).items())),
+        entitled=document["entitled"],
+    )
+
+
+def rate_card_of(document: Document) -> RateCard:
+    return RateCard(
+        id=document["id"],
+        rates=tuple(rate_of(rate) for rate in document["rates"]),
+        fiat_credit_type_id=document.get("fiat_credit_type_id") or USD_CENTS,
+    )
+
+
+def alert_of(document: Document) -> Alert:
+    """Raises ValueError for an alert type that the engine does not evaluate: such an alert must not be stored."""
+    return Alert(
+        id=document["id"],
+        type=AlertType(document["type"]),
+        name=document["name"],
+        threshold=Decimal(document["threshold"]),
+        created_version=document["created_version"],
+        customer_id=document.get("customer_id"),
+        credit_type_id=document.get("credit_type_id") or USD_CENTS,
+        metric_id=document.get("billable_metric_id"),
+        group_values=tuple((group["key"], group.get("value")) for group in document.get("group_values") or ()),
+        evaluate_on_create=document["evaluate_on_create"],
+        version=document["version"],
+    )
+
+
+def contract_of(document: Document) -> Contract:
+    schedule = document["usage_statement_schedule"]
+    return Contract(
+        id=document["id"],
+        rate_card_id=document.get("rate_card_id"),
+        starting_hour=_hour(document["starting_at"]),
+        ending_hour=_optional_hour(document.get("ending_before")),
+        schedule=BillingSchedule(Frequency(schedule["frequency"]), instant_us(schedule["billing_anchor_date"])),
+    )
+
+
+def _live(documents: Iterable[Document]) -> Iterable[Document]:
+    return (document for document in documents if document.get("archived_at") is None)
+
+
+def customer_of(document: Document) -> CustomerConfig:
+    """Archived contracts (made by mistake) and archived alerts are left out."""
+    return CustomerConfig(
+        id=document["id"],
+        version=document["version"],
+        contracts=tuple(contract_of(contract) for contract in _live(document["contracts"])),
+        alerts=tuple(alert_of(alert) for alert in _live(document["alerts"])),
+        archived=document.get("archived_at") is not None,
+    )
+
+
+def load_customer(raw: bytes | str) -> CustomerConfig:
+    return customer_of(orjson.loads(raw))
+
+
+def load_catalog(revision: int, parts: Mapping[str, Mapping[str, bytes]]) -> Catalog:
+    """``parts``: kind -> id -> JSON. Kinds that the engine does not know (endpoints, pricing units) are passed over.
+
+    Alerts are ordered by the revision that brought them, so that every process holds them in one order.
+    """
+
+    def documents(kind: str) -> list[Document]:
+        return [orjson.loads(raw) for raw in parts.get(kind, {}).values()]
+
+    metrics = (metric_of(document) for document in documents("metrics"))
+    products = (product_of(document) for document in documents("products"))
+    cards = (rate_card_of(document) for document in documents("rate_cards"))
+    alerts = (alert_of(document) for document in _live(documents("alerts")))
+    return Catalog(
+        revision=revision,
+        metrics={metric.id: metric for metric in metrics},
+        products={product.id: product for product in products if product is not None},
+        rate_cards={card.id: card for card in cards},
+        alerts=tuple(sorted(alerts, key=lambda alert: (alert.created_version, alert.id))),
+    )
