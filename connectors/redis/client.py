@@ -1,0 +1,31 @@
+"""The one way to get a Redis client."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from connectors.settings import Settings
+
+BLOCK_MS_MAX = 5_000
+"""How long a blocking read may wait: a socket timeout below that would cut it off."""
+
+
+def connect(settings: Settings) -> Redis:
+    """A client with its own pool; close it with ``aclose``. Replies are bytes. The URL may hold credentials: never log it.
+
+    Retries are off, explicitly: redis-py retries by itself since version 6, and a write that is sent again after a lost reply counts
+    twice. Where a repetition is safe (a compare-and-set), the caller repeats.
+    """
+    tls = {"ssl_ca_certs": settings.redis_ssl_ca_certs} if settings.redis_ssl_ca_certs else {}
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        decode_responses=False,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+        socket_connect_timeout=settings.redis_timeout_s,
+        socket_timeout=settings.redis_timeout_s + BLOCK_MS_MAX / 1000,
+        health_check_interval=0,
+        **tls,
+    )

@@ -1,0 +1,203 @@
+"""What the stores take and give, as plain data.
+
+Offsets, revisions, epochs and sequences are integers below 2**53: Lua's numbers are doubles. ``*_ms`` are milliseconds since the
+Unix epoch unless the name says a duration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.effects import Delta, StoredCustomer
+
+# --- partition ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a partition stands in Redis.
+
+    ``next_offset``: the record to read next; None = nothing was ever committed.
+    ``sequence``: grows by one with every commit, also with those that do not move the offset; each commit expects it.
+    ``revision``: of the configuration: grows with every change the API writes. ``applied_revision``: up to where the change
+    stream has been evaluated. ``catalog_revision``: the catalog under which all customers of the partition were evaluated.
+    """
+
+    epoch: int
+    next_offset: int | None
+    sequence: int
+    revision: int
+    applied_revision: int
+    catalog_revision: int
+
+
+Claim = Position
+"""The position right after a claim; its ``epoch`` is the claimer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCustomer:
+    """``document``: the configuration (JSON) or None where the API wrote none; ``stored``: what the engine knows."""
+
+    document: bytes | None
+    stored: StoredCustomer
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The answer to one batch's questions. ``duplicates[i]`` belongs to the i-th id that was asked for."""
+
+    position: Position
+    duplicates: list[bool]
+    customers: dict[str, LoadedCustomer]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One notification to deliver. ``body`` is the webhook's JSON, as it will be sent.
+
+    ``appended_at_ms``: when Kafka took the record that crossed the line; None where no event did.
+    ``entry_id``: its id in the outbox stream; empty until it was written.
+    """
+
+    id: str
+    type: str
+    customer_id: str
+    alert_id: str
+    body: bytes
+    appended_at_ms: int | None
+    written_at_ms: int
+    entry_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All that one commit writes, and what it expects to find.
+
+    A usage batch moves the offset (``next_offset`` > ``expected_offset``, or any offset after None); an evaluation without usage
+    (timers, configuration changes, the walk after a catalog change) leaves ``next_offset`` equal to ``expected_offset``.
+    ``deltas``: by customer id. ``seen``: (12-byte id, record offset) of each applied event. ``parked``: (customer reference, event).
+    ``unparked``: reference -> how many of its oldest parked events were produced again or dead-lettered, and are to be removed.
+    ``applied_revision`` / ``catalog_revision``: None = unchanged; the change stream is trimmed up to ``applied_revision``.
+    """
+
+    epoch: int
+    expected_sequence: int
+    expected_offset: int | None
+    next_offset: int | None
+    expected_revision: int
+    now_ms: int
+    deltas: Mapping[str, Delta] = field(default_factory=dict)
+    seen: Sequence[tuple[bytes, int]] = ()
+    parked: Sequence[tuple[str, bytes]] = ()
+    unparked: Mapping[str, int] = field(default_factory=dict)
+    notifications: Sequence[OutboxEntry] = ()
+    applied_revision: int | None = None
+    catalog_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The whole batch is written. ``sequence`` is what the next commit has to expect."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing was written. ``position`` is what is stored.
+
+    epoch: another worker claimed the partition. offset_ahead: the stored position (offset or sequence) is past the expected one:
+    this very commit, or another owner's, was already done. offset_behind: Redis lost its tail. revision: configuration changed.
+    """
+
+    reason: Literal["epoch", "offset_ahead", "offset_behind", "revision"]
+    position: Position
+
+
+# --- configuration ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of a partition's change stream; ``revision`` is the partition's (0 while not written yet).
+
+    customer: its document was written (``customer_id``). catalog: the catalog moved to ``catalog_revision``.
+    refs: customer references that now resolve otherwise, new and freed ones (``refs``): forget cached resolutions, release parked
+    events. reset: ``alert_id`` of ``customer_id`` is to be reset.
+    """
+
+    kind: Literal["customer", "catalog", "refs", "reset"]
+    revision: int = 0
+    customer_id: str | None = None
+    alert_id: str | None = None
+    catalog_revision: int | None = None
+    refs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A configuration write was done; ``revision`` is the new one (of the catalog, or of the customer's partition)."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Nothing was written: the stored revision (or document version) is not the expected one but ``stored`` (0 = none)."""
+
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Nothing was written: ``key`` (a uniqueness key, an alias, an id) belongs to the object ``id``."""
+
+    key: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyClaim:
+    """A uniqueness key and who holds it. ``owner``: the customer whose document holds the object; None = the catalog does."""
+
+    kind: str
+    key: str
+    id: str
+    owner: str | None = None
+
+
+# --- outbox -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One notification on its way to one endpoint, waiting for its next attempt.
+
+    ``attempts``: requests made so far. ``first_attempt_ms``: of the first one, for the maximum age. ``lease_ms``: until when the
+    dispatcher that took it holds it (set by ``Outbox.due``); 0 = not taken.
+    """
+
+    entry: OutboxEntry
+    endpoint_id: str
+    attempts: int
+    first_attempt_ms: int
+    due_ms: int
+    last_error: str = ""
+    lease_ms: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.entry.id}:{self.endpoint_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxDepth:
+    """``entries``: notifications whose first attempts are not over; ``retries``: deliveries that wait; ``oldest_ms``: when the
+    oldest of both was written, None = there are none."""
+
+    entries: int
+    retries: int
+    oldest_ms: int | None
