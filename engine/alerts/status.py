@@ -1,0 +1,61 @@
+"""An alert's status for one customer, read from the raw stored state alone. For the API; it never needs the aggregate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.alerts.stored import STATE_PREFIX, decode_meta, decode_state, state_key, sub_key_values
+from engine.catalog import Alert
+
+HOUR_US = 3_600_000_000
+
+IN_ALARM = frozenset({"in_alarm", "held"})
+"""Stored states that read as in alarm; a lapsed one belongs to a period that is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertStatus:
+    """``evaluated_version``: the catalog revision (alert for all customers) or the customer version (own alert) that the
+    customer was last evaluated under, 0 = never. While it is below ``alert.created_version``, the alert is `evaluating`.
+    ``triggered_by``, ``changed_at_us``: of the latest change among the states in alarm; None when ok."""
+
+    status: Literal["ok", "in_alarm"]
+    triggered_by: str | None
+    changed_at_us: int | None
+    evaluated_version: int
+
+
+def read_status(
+    state: Mapping[str, str],
+    alert: Alert,
+    now_us: int,
+    group_values: tuple[tuple[str, str], ...] | None = None,
+) -> AlertStatus:
+    """The status in the period that holds ``now_us`` (an archived customer keeps the status that it had then).
+
+    ``group_values`` picks one group of a fanned-out alert; without it the alert is in alarm if any group is.
+    """
+    meta = decode_meta(state)
+    if meta.frozen_at_us is not None:
+        now_us = min(now_us, meta.frozen_at_us)
+    wanted = dict(group_values or ())
+    prefix = f"{STATE_PREFIX}{alert.id}|"
+    latest = None
+    for field_name, text in state.items():
+        if not field_name.startswith(prefix):
+            continue
+        key = state_key(field_name)
+        if not key.period.start_hour * HOUR_US <= now_us < key.period.end_hour * HOUR_US:
+            continue
+        values = dict(zip((name for name, _ in alert.group_values), sub_key_values(key.sub_key), strict=True))
+        if any(values.get(name) != value for name, value in wanted.items()):
+            continue
+        stored = decode_state(text)
+        if stored.state in IN_ALARM and (latest is None or stored.changed_at_us > latest.changed_at_us):
+            latest = stored
+    version = meta.catalog_revision if alert.customer_id is None else meta.customer_version
+    if latest is None:
+        return AlertStatus("ok", None, None, version)
+    return AlertStatus("in_alarm", latest.triggered_by, latest.changed_at_us, version)

@@ -1,0 +1,119 @@
+"""The fields of a customer's stored state: names and texts.
+
+    meta                                     JSON: what was evaluated under, and which windows exist (see StateMeta)
+    s|<alert>|<start>-<end>|<sub-key>        JSON: one state other than ok; start, end: the period's hours since the epoch
+    q|<alert>|<sub-key>                      how many notifications there were
+    c|<series>                               last reading of the days folded away (LATEST)
+
+The sub-key is empty, or the JSON array of the group values, in the order of the alert's ``group_values``.
+`ok` takes no memory. Alert ids hold no "|" (they are UUIDs).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+META = "meta"
+STATE_PREFIX = "s|"
+SEQUENCE_PREFIX = "q|"
+CARRY_PREFIX = "c|"
+
+
+class Period(NamedTuple):
+    """The span that an alert's state belongs to; whole hours since the epoch, half-open."""
+
+    start_hour: int
+    end_hour: int
+
+
+class StateKey(NamedTuple):
+    alert_id: str
+    period: Period
+    sub_key: str
+
+
+class StoredState(NamedTuple):
+    """``state``: a value of engine.alerts.states.State other than ok or evaluating."""
+
+    state: str
+    triggered_by: str
+    changed_at_us: int
+
+
+@dataclass(slots=True)
+class StateMeta:
+    """``now_us``: up to when time was looked at. ``frozen_at_us``: when the customer was archived (None: it is not).
+    ``days``: UTC days that have a window map. ``months``: months ("YYYY-MM") that have a folded map.
+    ``folded_before``: days before this one are folded or never existed."""
+
+    customer_version: int = 0
+    catalog_revision: int = 0
+    now_us: int = 0
+    frozen_at_us: int | None = None
+    days: set[int] = field(default_factory=set)
+    months: set[str] = field(default_factory=set)
+    folded_before: int = 0
+
+
+def sub_key_text(values: tuple[str, ...]) -> str:
+    return json.dumps(values, separators=(",", ":")) if values else ""
+
+
+def sub_key_values(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text)) if text else ()
+
+
+def state_field(key: StateKey) -> str:
+    return f"{STATE_PREFIX}{key.alert_id}|{key.period.start_hour}-{key.period.end_hour}|{key.sub_key}"
+
+
+def state_key(field_name: str) -> StateKey:
+    alert_id, span, sub_key = field_name[len(STATE_PREFIX) :].split("|", 2)
+    start, _, end = span.partition("-")
+    return StateKey(alert_id, Period(int(start), int(end)), sub_key)
+
+
+def encode_state(state: StoredState) -> str:
+    return json.dumps([state.state, state.triggered_by, state.changed_at_us], separators=(",", ":"))
+
+
+def decode_state(text: str) -> StoredState:
+    name, triggered_by, changed_at_us = json.loads(text)
+    return StoredState(name, triggered_by, changed_at_us)
+
+
+def sequence_field(alert_id: str, sub_key: str) -> str:
+    return f"{SEQUENCE_PREFIX}{alert_id}|{sub_key}"
+
+
+def encode_meta(meta: StateMeta) -> str:
+    document: dict[str, object] = {"cv": meta.customer_version, "cr": meta.catalog_revision, "now": meta.now_us}
+    if meta.frozen_at_us is not None:
+        document["frozen"] = meta.frozen_at_us
+    if meta.days:
+        document["days"] = sorted(meta.days)
+    if meta.months:
+        document["months"] = sorted(meta.months)
+    if meta.folded_before:
+        document["folded"] = meta.folded_before
+    return json.dumps(document, separators=(",", ":"))
+
+
+def decode_meta(state: Mapping[str, str]) -> StateMeta:
+    """An empty state gives the meta of a customer that was never evaluated."""
+    text = state.get(META)
+    if text is None:
+        return StateMeta()
+    document = json.loads(text)
+    return StateMeta(
+        customer_version=document["cv"],
+        catalog_revision=document["cr"],
+        now_us=document["now"],
+        frozen_at_us=document.get("frozen"),
+        days=set(document.get("days", ())),
+        months=set(document.get("months", ())),
+        folded_before=document.get("folded", 0),
+    )
