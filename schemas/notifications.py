@@ -18,6 +18,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from engine.effects import Evidence, Notification
+from schemas.numbers import json_number
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,17 +33,17 @@ def encode(notification: Notification) -> bytes:
         "customer_id": notification.customer_id,
         "alert_id": notification.alert_id,
         "timestamp": _milliseconds(notification.timestamp_us),
-        "threshold": _number(notification.threshold),
+        "threshold": json_number(notification.threshold),
         "alert_name": notification.alert_name,
         "triggered_by": notification.triggered_by.value,
     }
     for name, value in notification.measure.items():
-        properties[name] = _number(value) if isinstance(value, Decimal) else value
+        properties[name] = json_number(value) if isinstance(value, Decimal) else value
     if notification.group_values:
         properties["group_values"] = [{"key": key, "value": value} for key, value in notification.group_values]
     properties |= {
-        "previous_value": _number(notification.previous_value),
-        "value": _number(notification.value),
+        "previous_value": json_number(notification.previous_value),
+        "value": json_number(notification.value),
         "period": {
             "starting_at": _milliseconds(notification.period_starting_us),
             "ending_before": _milliseconds(notification.period_ending_us),
@@ -65,11 +66,6 @@ def _evidence(evidence: Evidence) -> dict[str, object]:
         "appended_at": _milliseconds(evidence.appended_at_ms * 1000),
         "evaluated_at": _exact(evidence.evaluated_at_us),
     }
-
-
-def _number(value: Decimal) -> orjson.Fragment:
-    """All digits, without an exponent. A finite decimal in this form is a valid JSON number; NaN and infinity never get here."""
-    return orjson.Fragment(format(value, "f").encode())
 
 
 def _milliseconds(instant_us: int) -> str:

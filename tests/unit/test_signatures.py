@@ -1,0 +1,117 @@
+"""Signatures: published vectors, a third party's verifier, and our own verifier against every way to spoil a request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+import standardwebhooks
+
+from connectors.webhooks.signatures import metronome_signature, signed_headers, standard_signature
+from connectors.webhooks.verify import VerificationError, verify, verify_metronome, verify_standard
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+BODY = b'{"id":"7d0b7c1e-6a0a-4f0e-9a55-0d5a1a3b9c11","type":"webhooks.test"}'
+NOW_S = 1_772_532_672.9  # Tue, 03 Mar 2026 10:11:12 GMT
+
+
+def test_metronome_vector() -> None:
+    signature = metronome_signature("whsec-demo", "Tue, 03 Mar 2026 10:11:12 GMT", BODY)
+    assert signature == "3f14b9468009fe7dab6823e295be533d0d8987a51586d27718735b6090fb08ff"
+
+
+@pytest.mark.parametrize("secret", ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", SECRET])
+def test_standard_webhooks_vector(secret: str) -> None:
+    signature = standard_signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_headers_of_one_attempt_name_one_instant() -> None:
+    headers = signed_headers(SECRET, "n-1", BODY, NOW_S)
+    assert headers["Date"] == headers["X-Metronome-Date"] == "Tue, 03 Mar 2026 10:11:12 GMT"
+    assert headers["webhook-timestamp"] == "1772532672"
+    assert headers["webhook-id"] == "n-1"
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_third_party_verifier_accepts() -> None:
+    headers = signed_headers(SECRET, "n-1", BODY, datetime.now(UTC).timestamp())
+    assert standardwebhooks.Webhook(SECRET).verify(BODY, headers) == json.loads(BODY)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(SECRET).verify(BODY + b" ", headers)
+
+
+def test_own_verifier_accepts_whatever_the_case_of_header_names() -> None:
+    headers = signed_headers(SECRET, "n-1", BODY, NOW_S)
+    verify(SECRET, headers, BODY, NOW_S)
+    verify(SECRET, {name.upper(): value for name, value in headers.items()}, BODY, NOW_S)
+
+
+def test_date_alone_is_enough_for_older_receivers() -> None:
+    headers = signed_headers(SECRET, "n-1", BODY, NOW_S)
+    del headers["X-Metronome-Date"]
+    verify_metronome(SECRET, headers, BODY, NOW_S)
+
+
+def test_one_matching_entry_of_several_is_enough() -> None:
+    headers = signed_headers(SECRET, "n-1", BODY, NOW_S)
+    headers["webhook-signature"] = "v1,AAAA v1a,xyz garbage " + headers["webhook-signature"]
+    verify_standard(SECRET, headers, BODY, NOW_S)
+
+
+@pytest.mark.parametrize("verifier", [verify_metronome, verify_standard])
+@pytest.mark.parametrize("clock_off_s", [-302, 302])
+def test_stale_and_early_requests_are_refused(verifier: Callable[..., None], clock_off_s: int) -> None:
+    headers = signed_headers(SECRET, "n-1", BODY, NOW_S)
+    with pytest.raises(VerificationError, match="five minutes"):
+        verifier(SECRET, headers, BODY, NOW_S + clock_off_s)
+    verifier(SECRET, headers, BODY, NOW_S + clock_off_s * 0.98)
+
+
+SPOILS = {
+    "metronome": {
+        "metronome-webhook-signature": ["", "0" * 64, "é", None],
+        "x-metronome-date": ["Tue, 03 Mar 2026 10:11:13 GMT", "yesterday", ""],
+    },
+    "standard": {
+        "webhook-signature": ["", "v1,", "v1,é", "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", None],
+        "webhook-id": ["n-2", None],
+        "webhook-timestamp": ["1772532673", "-1", "1e9", "²", "9" * 400, None],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name", "value"),
+    [(scheme, name, value) for scheme, names in SPOILS.items() for name, values in names.items() for value in values],
+)
+def test_a_spoiled_header_is_refused(scheme: str, name: str, value: str | None) -> None:
+    headers = {key.lower(): text for key, text in signed_headers(SECRET, "n-1", BODY, NOW_S).items()}
+    if value is None:
+        del headers[name]
+    else:
+        headers[name] = value
+        if name == "x-metronome-date" and not value:
+            del headers["date"]
+    verifier = verify_metronome if scheme == "metronome" else verify_standard
+    with pytest.raises(VerificationError):
+        verifier(SECRET, headers, BODY, NOW_S)
+
+
+@pytest.mark.parametrize("verifier", [verify_metronome, verify_standard])
+def test_a_changed_body_or_secret_is_refused(verifier: Callable[..., None]) -> None:
+    headers = signed_headers(SECRET, "n-1", BODY, NOW_S)
+    with pytest.raises(VerificationError):
+        verifier(SECRET, headers, BODY.replace(b"test", b"rest"), NOW_S)
+    with pytest.raises(VerificationError):
+        verifier("whsec_" + "A" * 32, headers, BODY, NOW_S)
+
+
+def test_a_retry_is_signed_afresh_under_the_same_id() -> None:
+    first = signed_headers(SECRET, "n-1", BODY, NOW_S)
+    second = signed_headers(SECRET, "n-1", BODY, NOW_S + 900)
+    assert first["webhook-id"] == second["webhook-id"]
+    for name in ("Date", "Metronome-Webhook-Signature", "webhook-timestamp", "webhook-signature"):
+        assert first[name] != second[name]
