@@ -8,8 +8,7 @@ from typing import Literal
 
 from engine.alerts.stored import STATE_PREFIX, decode_meta, decode_state, state_key, sub_key_values
 from engine.catalog import Alert
-
-HOUR_US = 3_600_000_000
+from engine.periods import HOUR_US
 
 IN_ALARM = frozenset({"in_alarm", "held"})
 """Stored states that read as in alarm; a lapsed one belongs to a period that is over."""
@@ -47,7 +46,7 @@ def read_status(
         if not field_name.startswith(prefix):
             continue
         key = state_key(field_name)
-        if not key.period.start_hour * HOUR_US <= now_us < key.period.end_hour * HOUR_US:
+        if not key.period.starting_hour * HOUR_US <= now_us < key.period.ending_hour * HOUR_US:
             continue
         values = dict(zip((name for name, _ in alert.group_values), sub_key_values(key.sub_key), strict=True))
         if any(values.get(name) != value for name, value in wanted.items()):

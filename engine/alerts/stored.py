@@ -16,17 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from engine.periods import Period
+
 META = "meta"
 STATE_PREFIX = "s|"
 SEQUENCE_PREFIX = "q|"
 CARRY_PREFIX = "c|"
-
-
-class Period(NamedTuple):
-    """The span that an alert's state belongs to; whole hours since the epoch, half-open."""
-
-    start_hour: int
-    end_hour: int
 
 
 class StateKey(NamedTuple):
@@ -67,7 +62,7 @@ def sub_key_values(text: str) -> tuple[str, ...]:
 
 
 def state_field(key: StateKey) -> str:
-    return f"{STATE_PREFIX}{key.alert_id}|{key.period.start_hour}-{key.period.end_hour}|{key.sub_key}"
+    return f"{STATE_PREFIX}{key.alert_id}|{key.period.starting_hour}-{key.period.ending_hour}|{key.sub_key}"
 
 
 def state_key(field_name: str) -> StateKey:

@@ -1,9 +1,8 @@
 """What a metric came to over a span of hours, from stored windows. Pure; used by the API's usage queries.
 
-    days   = {day: decode_windows(day, fields) for each day map}
-    months = [decode_folded(fields) for each month map]         (optional)
-    usage_total(metric, days, months, start_hour, end_hour)
-    usage_by_group(metric, group_key, days, months, start_hour, end_hour)
+    usage = UsageWindows({day: decode_windows(day, fields) for each day map}, [decode_folded(fields) for each month map])
+    usage_total(metric, usage, start_hour, end_hour)
+    usage_by_group(metric, group_key, usage, start_hour, end_hour)
 
 Hours are counted from the epoch, spans are half-open. A folded day has lost its hours: it counts where the span
 holds it whole, and is left out where the span cuts it.
@@ -14,12 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from engine.catalog import Aggregation, BillableMetric
 from engine.metering.codec import DayWindows, FoldedWindows, Quantity, Reading, decode_day, decode_month
-from engine.metering.series import TOTAL, GroupValues, SeriesKey
+from engine.metering.series import TOTAL, GroupValues
 
 HOURS_A_DAY = 24
+
+
+class UsageWindows(NamedTuple):
+    """Day maps by UTC day, and month maps of folded days; ``usage_total`` looks at nothing else."""
+
+    days: Mapping[int, DayWindows]
+    months: Sequence[FoldedWindows] = ()
 
 
 def decode_windows(day: int, fields: Mapping[str, str]) -> DayWindows:
@@ -34,21 +41,19 @@ def decode_folded(fields: Mapping[str, str]) -> FoldedWindows:
 
 def usage_total(
     metric: BillableMetric,
-    days: Mapping[int, DayWindows],
-    months: Sequence[FoldedWindows],
+    usage: UsageWindows,
     start_hour: int,
     end_hour: int,
 ) -> Decimal | None:
     """The metric over [start_hour, end_hour); None if nothing was measured in it."""
-    quantities = (quantity for _, quantity in _quantities(metric.id, TOTAL, days, months, start_hour, end_hour))
+    quantities = (quantity for _, quantity in _quantities(metric.id, TOTAL, usage, start_hour, end_hour))
     return combine(metric.aggregation, quantities)
 
 
 def usage_by_group(
     metric: BillableMetric,
     group_key: tuple[str, ...],
-    days: Mapping[int, DayWindows],
-    months: Sequence[FoldedWindows],
+    usage: UsageWindows,
     start_hour: int,
     end_hour: int,
 ) -> dict[GroupValues, Decimal]:
@@ -63,7 +68,7 @@ def usage_by_group(
     declared = metric.group_keys[dimension]
     places = [declared.index(name) for name in group_key]
     by_values: dict[GroupValues, list[Quantity]] = {}
-    for values, quantity in _quantities(metric.id, dimension, days, months, start_hour, end_hour):
+    for values, quantity in _quantities(metric.id, dimension, usage, start_hour, end_hour):
         by_values.setdefault(tuple(values[place] for place in places), []).append(quantity)
     totals = {values: combine(metric.aggregation, quantities) for values, quantities in by_values.items()}
     return {values: total for values, total in totals.items() if total is not None}
@@ -101,25 +106,21 @@ def combine(aggregation: Aggregation, quantities: Iterable[Quantity]) -> Decimal
 def _quantities(
     metric_id: str,
     dimension: int,
-    days: Mapping[int, DayWindows],
-    months: Sequence[FoldedWindows],
+    usage: UsageWindows,
     start_hour: int,
     end_hour: int,
 ) -> Iterator[tuple[GroupValues, Quantity]]:
     """All quantities of one dimension that lie in the span."""
-    for month in months:
+    for month in usage.months:
         for key, by_day in month.items():
             if key.metric_id == metric_id and key.dimension == dimension:
                 for day, quantity in by_day.items():
                     if start_hour <= day * HOURS_A_DAY and (day + 1) * HOURS_A_DAY <= end_hour:
                         yield key.values, quantity
-    for day, windows in days.items():
+    for day, windows in usage.days.items():
         first = day * HOURS_A_DAY
         for key, by_hour in windows.items():
             if key.metric_id == metric_id and key.dimension == dimension:
                 for hour_of_day, quantity in by_hour.items():
                     if start_hour <= first + hour_of_day < end_hour:
                         yield key.values, quantity
-
-
-__all__ = ["SeriesKey", "combine", "decode_folded", "decode_windows", "dimension_for", "usage_by_group", "usage_total"]
