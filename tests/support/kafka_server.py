@@ -107,9 +107,7 @@ class KafkaServer:
         logs = self._folder / "logs"
         properties = self._folder / "server.properties"
         properties.write_text(
-            PROPERTIES.format(
-                port=self.port, controller=self._controller_port, logs=logs, message_bytes_max=MESSAGE_BYTES_MAX
-            )
+            PROPERTIES.format(port=self.port, controller=self._controller_port, logs=logs, message_bytes_max=MESSAGE_BYTES_MAX)
         )
         if not (logs / "meta.properties").exists():
             self._format(jars, properties)

@@ -1,0 +1,42 @@
+"""Fixtures that several kinds of test share. A service that a test needs is started here; where it cannot be, the test is
+skipped with the reason, or fails if ``TIDEMARK_TEST_REQUIRE_ALL=1`` (continuous integration)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.kafka_server import KafkaServer, KafkaUnavailable
+from tests.support.trace import TRACE_FILE, Row, read_trace
+
+
+def missing(reason: str) -> None:
+    """Skips the test visibly, or fails it where nothing may be missing."""
+    if os.environ.get("TIDEMARK_TEST_REQUIRE_ALL") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """``host:port`` of a real Apache Kafka: the one that TIDEMARK_TEST_KAFKA names, or one that this fixture starts."""
+    if existing := os.environ.get("TIDEMARK_TEST_KAFKA"):
+        yield existing
+        return
+    server = KafkaServer()
+    try:
+        server.start()
+    except KafkaUnavailable as problem:
+        server.stop()
+        missing(str(problem))
+    yield server.bootstrap
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def trace_rows() -> list[Row]:
+    if not TRACE_FILE.exists():
+        missing(f"the real trace is not there: {TRACE_FILE.name} in {TRACE_FILE.parent}")
+    return read_trace()

@@ -1,0 +1,161 @@
+"""The whole path against an independent recomputation: real Kafka, real Redis, real processes, a real receiver, a real trace.
+
+What must agree is the set of (alert, customer, transaction that crossed): for any batch size, with every event sent twice,
+with workers killed on the way, and with workers that come and go. Nothing extra, nothing missing, one id for each.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from fractions import Fraction
+from random import Random
+from typing import NamedTuple
+
+import pytest
+
+from tests.support import scenario
+from tests.support.oracle import Crossing, Event, Product, Threshold, crossings
+from tests.support.receiver import Receiver
+from tests.support.redis_server import RedisServer
+from tests.support.system import System
+from tests.support.trace import Row, shift_into_one_month
+
+SEED = 20231116
+KILLS = 10
+
+
+class Run(NamedTuple):
+    """A configured system, what to produce into it, and what the oracle says must come out."""
+
+    system: System
+    receiver: Receiver
+    configured: scenario.Configured
+    records: list[tuple[str, bytes]]
+    expected: set[Crossing]
+
+
+@contextmanager
+def running(kafka: str, rows: Sequence[Row], **environment: str) -> Iterator[Run]:
+    """A fresh system (Redis, topics, processes) with one worker, configured over HTTP."""
+    with RedisServer() as redis, Receiver() as receiver, System(kafka, redis.url, environment=environment) as system:
+        system.start()
+        shift = shift_into_one_month(list(rows), datetime.now(UTC))
+        month_start = (rows[0].at + shift).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        receiver.secret = system.post("/v1/webhook-endpoints", {"url": receiver.url})["secret"]
+        configured = scenario.configure(system, month_start)
+        events = scenario.oracle_events(rows, configured.customers)
+        thresholds = scenario.thresholds(events, SEED)
+        for threshold in thresholds:
+            scenario.create_alert(system, configured, threshold)
+        expected = crossings(events, scenario.products(), thresholds)
+        yield Run(system, receiver, configured, scenario.record_values(rows, configured.customers, shift), expected)
+
+
+def assert_agrees(run: Run) -> None:
+    """Waits until all is committed and delivered, then compares with the oracle."""
+    run.system.wait_settled()
+    ids: dict[Crossing, set[str]] = defaultdict(set)
+    for body in run.receiver.bodies():
+        properties = body["properties"]
+        if body["type"].endswith("_reached"):
+            name = run.configured.alerts[properties["alert_id"]]
+            ids[Crossing(name, properties["customer_id"], properties["evidence"]["transaction_id"])].add(body["id"])
+    found = set(ids)
+    assert (found - run.expected, run.expected - found) == (set(), set()), "(extra, missing)"
+    assert {crossing: many for crossing, many in ids.items() if len(many) > 1} == {}, "told under more than one id"
+    assert len(set.union(*ids.values())) == len(run.expected), "two crossings under one id"
+
+
+def chunks(records: list[tuple[str, bytes]], count: int) -> list[list[tuple[str, bytes]]]:
+    size = -(-len(records) // count)
+    return [records[start : start + size] for start in range(0, len(records), size)]
+
+
+# --- the oracle itself -----------------------------------------------------------------------------------------------------
+
+
+def test_the_oracle_names_the_event_that_reaches_the_line_exactly() -> None:
+    """By hand: 10 units at 2 and the rest at 1: 8 -> 16, 3 more -> 21 (20 + 1), 1 more -> 22."""
+    events = [Event(f"t{n}", "c", {"m": Fraction(quantity)}) for n, quantity in enumerate((8, 3, 1))]
+    events.insert(1, events[0])  # sent twice, counted once
+    product = Product("m", [(Fraction(10), Fraction(2)), (None, Fraction(1))])
+    lines = [
+        Threshold("exactly", Fraction(21), None, "c"),
+        Threshold("just above", Fraction(21) + Fraction(1, 10**9), None, None),
+        Threshold("usage", Fraction(8), "m", None),
+        Threshold("another's", Fraction(1), "m", "d"),
+        Threshold("never", Fraction(23), None, None),
+    ]
+    found = crossings(events, [product], lines)
+    assert found == {Crossing("exactly", "c", "t1"), Crossing("just above", "c", "t2"), Crossing("usage", "c", "t0")}
+
+
+# --- the system against it ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.kafka
+@pytest.mark.trace
+@pytest.mark.parametrize("batch_records_max", ["1", "7", "500", None], ids=lambda size: f"batch {size or 'default'}")
+def test_any_batch_size_agrees_with_the_oracle(kafka: str, trace_rows: list[Row], batch_records_max: str | None) -> None:
+    environment = {} if batch_records_max is None else {"TIDEMARK_BATCH_RECORDS_MAX": batch_records_max}
+    with running(kafka, trace_rows, **environment) as run:
+        run.system.produce(run.records)
+        assert_agrees(run)
+        assert run.system.workers[0].metrics()["tidemark_events_applied_total"] == len(trace_rows)
+
+
+@pytest.mark.kafka
+@pytest.mark.trace
+def test_every_event_sent_twice_changes_nothing(kafka: str, trace_rows: list[Row]) -> None:
+    """Half of the copies follow their original at once, half come a thousand records later."""
+    with running(kafka, trace_rows) as run:
+        for block in chunks(run.records, 9):
+            half = len(block) // 2
+            doubled = [record for original in block[:half] for record in (original, original)]
+            run.system.produce(doubled + block[half:] + block[half:])
+        assert_agrees(run)
+        counted = run.system.workers[0].metrics()
+        assert counted["tidemark_events_duplicate_total"] == counted["tidemark_events_applied_total"] == len(trace_rows)
+
+
+@pytest.mark.kafka
+@pytest.mark.trace
+def test_a_worker_killed_ten_times_loses_and_repeats_nothing(kafka: str, trace_rows: list[Row]) -> None:
+    """kill -9 at a random point of each chunk, mostly with records of that chunk still to do; started again at once."""
+    random = Random(SEED)
+    killed_with_work_left = 0
+    with running(kafka, trace_rows, TIDEMARK_BATCH_RECORDS_MAX="40") as run:
+        worker = run.system.workers[0]
+        produced = 0
+        for chunk in chunks(run.records, KILLS):
+            start = run.system.progress()
+            run.system.produce(chunk)
+            produced += len(chunk)
+            aim = start + random.randrange(1, len(chunk) * 3 // 4)
+            run.system.wait_for("some progress", lambda aim=aim: run.system.progress() >= aim, every_s=0.001)
+            worker.kill()
+            killed_with_work_left += run.system.progress() < produced
+            worker.start()
+        assert_agrees(run)
+    assert killed_with_work_left >= KILLS // 2, "the kills came too late to show anything"
+
+
+@pytest.mark.kafka
+@pytest.mark.trace
+def test_workers_that_come_and_go_agree_with_the_oracle(kafka: str, trace_rows: list[Row]) -> None:
+    """A second worker joins amid the flow, the first leaves (drains), a third joins: each time partitions move."""
+    with running(kafka, trace_rows, TIDEMARK_BATCH_RECORDS_MAX="40") as run:
+        first, second, third, rest = chunks(run.records, 4)
+        run.system.produce(first)
+        run.system.add_worker()
+        run.system.produce(second)
+        assigned = lambda: [worker.metrics().get("tidemark_partitions_assigned", 0) for worker in run.system.workers]  # noqa: E731
+        run.system.wait_for("both workers to own partitions", lambda: all(count > 0 for count in assigned()))
+        run.system.produce(third)
+        run.system.workers.pop(0).stop()
+        run.system.add_worker()
+        run.system.produce(rest)
+        assert_agrees(run)
