@@ -8,18 +8,12 @@ from typing import NoReturn
 
 import orjson
 
-
-def plain_text(value: Decimal) -> str:
-    """The shortest plain decimal text: no exponent, no trailing zeros, never "-0". ``value`` must be finite."""
-    text = format(value, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in {"-0", ""} else text
+from engine.numbers import decimal_text
 
 
 def json_number(value: Decimal | int) -> orjson.Fragment:
     """A JSON number with every digit of ``value``, to be put into what ``orjson.dumps`` writes."""
-    return orjson.Fragment(plain_text(value) if isinstance(value, Decimal) else str(value))
+    return orjson.Fragment(decimal_text(value) if isinstance(value, Decimal) else str(value))
 
 
 def json_default(value: object) -> object:
@@ -32,8 +26,26 @@ def json_default(value: object) -> object:
 def document_default(value: object) -> object:
     """``default`` of ``orjson.dumps`` for stored documents: a Decimal becomes its text, which any reader parses exactly."""
     if isinstance(value, Decimal):
-        return plain_text(value)
+        return decimal_text(value)
     raise TypeError(f"{type(value).__name__} has no stored form")
+
+
+def exact_json(value: object) -> bytes:
+    """``value`` (made of what parse_json gives) as JSON with every number exact, integers over 64 bits included."""
+    try:
+        return orjson.dumps(value, default=json_default)
+    except TypeError:  # orjson refuses integers over 64 bits
+        return orjson.dumps(_wide_integers_as_decimals(value), default=json_default)
+
+
+def _wide_integers_as_decimals(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _wide_integers_as_decimals(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_wide_integers_as_decimals(item) for item in value]
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return Decimal(value)
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -52,4 +64,6 @@ def parse_json(body: bytes) -> object:
         parsed: object = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    except ArithmeticError:  # an exponent beyond what a Decimal can hold
+        raise ValueError("a number is out of range") from None
     return parsed
