@@ -1,0 +1,1 @@
+"""The command `tidemark`: roles, supervisor, tokens, demo."""

@@ -1,0 +1,216 @@
+"""The command line: every command's options, and nothing else; the work is imported when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_HELP)
+@click.version_option(package_name="tidemark")
+def cli() -> None:
+    """Usage events in from Kafka, alerts on spend and usage out as signed webhooks.
+
+    \b
+    Try it:    tidemark demo
+    Run it:    tidemark up --embedded            (a broker and a Valkey server included)
+    For real:  TIDEMARK_KAFKA_BOOTSTRAP_SERVERS=... TIDEMARK_REDIS_URL=... tidemark up
+    """
+
+
+@cli.command()
+@click.option("--embedded", is_flag=True, help="Also start a Kafka broker (in memory) and a Valkey server.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The API's port; 0 = any.  [default: TIDEMARK_API_PORT or 8080]")
+@click.option("--token", help="A bearer token for the API, beside TIDEMARK_API_TOKENS.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where --embedded keeps its data.  [default: ./tidemark-data]")
+@click.option("--ready-file", type=click.Path(path_type=Path), help="A JSON file, written when everything answers.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many worker processes.")
+def up(embedded: bool, port: int | None, token: str | None, data_dir: Path | None, ready_file: Path | None, workers: int) -> None:
+    """Run worker, API and dispatcher, each as a process of its own.
+
+    One that dies is started again. SIGTERM or Ctrl-C drains and stops all of them; a second Ctrl-C kills them.
+
+    \b
+    Examples:
+      tidemark up --embedded
+      tidemark up --embedded --port 8080 --token secret --data-dir ./data --ready-file ready.json
+      TIDEMARK_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 TIDEMARK_REDIS_URL=redis://redis:6379/0 tidemark up --workers 4
+    """
+    if data_dir is not None and not embedded:
+        raise click.UsageError("--data-dir goes with --embedded")
+    if embedded and workers > 1:
+        raise click.UsageError("the embedded broker balances no group of several workers: --workers needs a real Kafka")
+    from rich.console import Console
+
+    from connectors import logs
+    from connectors.cli.errors import read_settings
+    from connectors.cli.up import UpOptions, run_up
+
+    settings = read_settings()
+    if sys.stderr.isatty() and "TIDEMARK_LOG_FORMAT" not in os.environ:
+        settings = settings.model_copy(update={"log_format": "console"})
+    logs.configure(settings, "up")
+    options = UpOptions(
+        embedded=embedded,
+        port=settings.api_port if port is None else port,
+        token=token,
+        data_dir=data_dir or Path("tidemark-data"),
+        ready_file=ready_file,
+        workers=workers,
+    )
+    sys.exit(run_up(options, settings, Console()))
+
+
+@cli.command()
+def worker() -> None:
+    """Read usage events, evaluate alerts, commit to Redis. Scales by the topic's partitions.
+
+    \b
+    Example:
+      TIDEMARK_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 TIDEMARK_METRICS_PORT=9100 tidemark worker
+    """
+    from connectors.cli.roles import run_role
+    from connectors.kafka.worker import run_worker
+
+    run_role("worker", run_worker)
+
+
+@cli.command()
+def api() -> None:
+    """Serve the HTTP API. Stateless: run any number.
+
+    \b
+    Example:
+      TIDEMARK_API_HOST=0.0.0.0 TIDEMARK_API_PORT=8080 tidemark api
+    """
+    from connectors.cli.roles import run_role
+    from connectors.http.server import run_api
+
+    run_role("api", run_api, own_http=True)
+
+
+@cli.command()
+def dispatcher() -> None:
+    """Deliver notifications from Redis to webhook endpoints. Run any number.
+
+    \b
+    Example:
+      TIDEMARK_WEBHOOK_ALLOW_LIST=hooks.internal tidemark dispatcher
+    """
+    from connectors.cli.roles import run_role
+    from connectors.webhooks.dispatcher import run_dispatcher
+
+    run_role("dispatcher", run_dispatcher)
+
+
+@cli.command("embedded-broker", hidden=True)
+@click.argument("topics", nargs=-1, required=True, metavar="TOPIC:PARTITIONS...")
+def embedded_broker(topics: tuple[str, ...]) -> None:
+    """Run the embedded broker in this process until SIGTERM or SIGINT."""
+    from connectors.cli.roles import follow_supervisor, report_ready
+    from connectors.embedded.broker import BrokerError, start_broker
+
+    stopping = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before librdkafka's threads, so that only sigwait takes them
+    follow_supervisor()
+    try:
+        address = start_broker({topic: int(count) for topic, _, count in (item.rpartition(":") for item in topics)})
+    except BrokerError as error:
+        raise click.ClickException(f"the embedded broker cannot start: {error}") from error
+    click.echo(f"embedded broker at {address}", err=True)
+    report_ready(address)
+    signal.sigwait(stopping)
+    os._exit(0)  # librdkafka's threads never end by themselves
+
+
+@cli.group()
+def token() -> None:
+    """Create, list and revoke API tokens. Redis keeps only their SHA-256.
+
+    \b
+    Examples:
+      tidemark token create billing-team
+      tidemark token list
+      tidemark token revoke billing-team
+    """
+
+
+@token.command("create")
+@click.argument("name")
+def token_create(name: str) -> None:
+    """Make a token and show it, this once.
+
+    \b
+    Example:
+      TIDEMARK_REDIS_URL=redis://127.0.0.1:6379/0 tidemark token create billing-team
+    """
+    from connectors.cli import tokens
+
+    tokens.create(name)
+
+
+@token.command("list")
+def token_list() -> None:
+    """Show the names of all tokens and when they were made.
+
+    \b
+    Example:
+      tidemark token list
+    """
+    from connectors.cli import tokens
+
+    tokens.show()
+
+
+@token.command("revoke")
+@click.argument("name")
+def token_revoke(name: str) -> None:
+    """Make a token invalid at once.
+
+    \b
+    Example:
+      tidemark token revoke billing-team
+    """
+    from connectors.cli import tokens
+
+    tokens.revoke(name)
+
+
+@cli.command()
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    help="Replay this CSV (TIMESTAMP, ContextTokens, GeneratedTokens) instead of the built-in generator.",
+)
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Times real time.  [default: as fast as it goes]")
+@click.option("--customers", type=click.IntRange(2, 1000), default=12, show_default=True)
+@click.option("--events", type=click.IntRange(100, 1_000_000), default=4000, show_default=True, help="How many are generated.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the generator: the same seed gives the same events.")
+def demo(trace: Path | None, speed: float | None, customers: int, events: int, seed: int) -> None:
+    """Run the whole path once, with everything embedded, and check what arrives.
+
+    Exits 0 if every expected webhook arrived with valid signatures, else 1.
+
+    \b
+    Examples:
+      tidemark demo
+      tidemark demo --trace AzureLLMInferenceTrace_code.csv --customers 40
+      tidemark demo --trace AzureLLMInferenceTrace_code.csv --speed 100
+    """
+    from connectors.cli.demo.run import DemoOptions, run_demo
+
+    sys.exit(run_demo(DemoOptions(trace=trace, speed=speed, customers=customers, events=events, seed=seed)))
+
+
+def main() -> None:
+    cli(prog_name="tidemark")
+
+
+if __name__ == "__main__":
+    main()

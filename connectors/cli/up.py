@@ -1,0 +1,262 @@
+"""`tidemark up`: every role as a process of its own, with or without the embedded services."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import sysconfig
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import structlog
+from prometheus_client.multiprocess import mark_process_dead
+from rich.console import Console
+
+from connectors.cli.errors import Fault, plain_faults
+from connectors.cli.supervisor import Child, ChildGone, ChildSpec, Supervisor
+from connectors.embedded import valkey
+from connectors.embedded.datadir import DataDir, DataDirError
+from connectors.embedded.tether import tethered
+from connectors.logs import redact_url
+from connectors.settings import Settings
+
+_LOAD_TIMEOUT_S = 120.0  # reading the append-only file of a large data directory takes its time
+_STOP_MARGIN_S = 5.0  # beyond the roles' own drain timeout
+_STILL_WAITING_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """``port``: of the API, 0 = any. ``token``: an API token beside those in the settings; never on a command line of ours."""
+
+    embedded: bool
+    port: int
+    token: str | None
+    data_dir: Path
+    ready_file: Path | None
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where Kafka and Redis are."""
+
+    kafka: str
+    redis_url: str
+
+
+def own_command(*arguments: str) -> list[str]:
+    """This program again; by its installed name where that exists, which reads better in a list of processes."""
+    script = Path(sysconfig.get_path("scripts")) / "tidemark"
+    return [sys.executable, *([str(script)] if script.exists() else ["-m", "connectors.cli.main"]), *arguments]
+
+
+def run_up(options: UpOptions, settings: Settings, console: Console) -> int:
+    """Runs until SIGTERM or SIGINT (exit code 0 after the drain), or until something fails for good (1)."""
+    if options.port:
+        _check_port(settings.api_host, options.port)
+    with contextlib.ExitStack() as stack:
+        data = None
+        if options.embedded:
+            try:
+                data = DataDir(options.data_dir)
+            except DataDirError as error:
+                raise Fault(str(error)) from error
+            stack.callback(data.close)
+        metrics_dir = tempfile.mkdtemp(prefix="tidemark-metrics-")
+        stack.callback(shutil.rmtree, metrics_dir, ignore_errors=True)
+        if options.ready_file is not None:
+            options.ready_file.unlink(missing_ok=True)
+            stack.callback(options.ready_file.unlink, missing_ok=True)
+        with plain_faults(settings):
+            return asyncio.run(_Up(options, settings, console, data, metrics_dir).run())
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise Fault(f"the API cannot listen on {host} port {port}: {error.strerror}") from error
+
+
+class _Up:
+    """One run of `tidemark up`."""
+
+    def __init__(self, options: UpOptions, settings: Settings, console: Console, data: DataDir | None, metrics_dir: str) -> None:
+        self._options = options
+        self._settings = settings
+        self._console = console
+        self._data = data
+        self._metrics_dir = metrics_dir
+        self._log = structlog.get_logger()
+        self._made_token: str | None = None
+
+    async def run(self) -> int:
+        supervisor = Supervisor()
+        stop = asyncio.Event()
+
+        def ask_to_stop(signum: signal.Signals) -> None:
+            if stop.is_set():
+                supervisor.kill()
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, ask_to_stop, signum)
+        starting = asyncio.create_task(self._start(supervisor))
+        stopping = asyncio.create_task(supervisor.until(stop))
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+            failure = await stopping
+        except ChildGone as error:
+            failure = str(error)
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+            self._log.info("draining")
+            await supervisor.stop()
+        if failure is not None:
+            raise Fault(failure)
+        self._log.info("stopped")
+        return 0
+
+    async def _start(self, supervisor: Supervisor) -> None:
+        """Starts everything, waits until it answers, and says so."""
+        services = await self._services(supervisor)
+        dispatcher = supervisor.start(self._role("dispatcher", services))
+        workers = [supervisor.start(self._role("worker", services)) for _ in range(self._options.workers)]
+        api = supervisor.start(self._role("api", services, self._api_env()))
+        *_, url = await supervisor.ready(dispatcher, *workers, api)
+        self._pin_port(api, url)
+        await self._until_answers(url)
+        if self._options.ready_file is not None:
+            self._write_ready_file(self._options.ready_file, url, services)
+        self._say_ready(url, services)
+
+    async def _services(self, supervisor: Supervisor) -> Services:
+        if self._data is None:
+            services = Services(self._settings.kafka_bootstrap_servers, self._settings.redis_url.get_secret_value())
+            await asyncio.to_thread(self._warn_unreachable, services)
+            return services
+        port = valkey.free_port()
+        supervisor.start(
+            ChildSpec(
+                "embedded Valkey server",
+                tethered(valkey.server_command(self._data.redis, port)),
+                pass_fds=(self._data.lock_fd,),
+            )
+        )
+        await valkey.wait_until_loaded(port, _LOAD_TIMEOUT_S)
+        partitions = await valkey.stored_partitions(port) or self._settings.topic_partitions
+        topics = {
+            self._settings.topic_events: partitions,
+            self._settings.topic_dead_letters: 1,
+            self._settings.topic_notifications: 1,
+        }
+        broker = supervisor.start(
+            ChildSpec(
+                "embedded broker",
+                own_command("embedded-broker", *(f"{topic}:{count}" for topic, count in topics.items())),
+                restart=False,
+            )
+        )
+        [bootstrap] = await supervisor.ready(broker)
+        return Services(bootstrap, valkey.url_of(port))
+
+    def _role(self, name: str, services: Services, extra: dict[str, str] | None = None) -> ChildSpec:
+        env = {
+            "TIDEMARK_KAFKA_BOOTSTRAP_SERVERS": services.kafka,
+            "TIDEMARK_REDIS_URL": services.redis_url,
+            "PROMETHEUS_MULTIPROC_DIR": self._metrics_dir,
+            "TIDEMARK_LOG_FORMAT": self._settings.log_format,
+            **(extra or {}),
+        }
+        return ChildSpec(
+            name,
+            own_command(name),
+            env,
+            stop_timeout_s=self._settings.drain_timeout_s + _STOP_MARGIN_S,
+            on_exit=self._forget_gauges,
+        )
+
+    def _forget_gauges(self, pid: int) -> None:
+        """What a dead process measured about the present (partitions owned, lag) is no longer so; its counters stay."""
+        mark_process_dead(pid, self._metrics_dir)  # type: ignore[no-untyped-call]
+
+    def _api_env(self) -> dict[str, str]:
+        """The token goes through the environment: a command line is shown to every user of the machine."""
+        tokens = [token for token in self._settings.api_tokens.get_secret_value().split(",") if token.strip()]
+        if self._options.token:
+            tokens.append(self._options.token)
+        elif self._options.embedded and not tokens:
+            self._made_token = secrets.token_urlsafe(24)
+            tokens.append(self._made_token)
+        return {"TIDEMARK_API_TOKENS": ",".join(tokens), "TIDEMARK_API_PORT": str(self._options.port)}
+
+    def _pin_port(self, api: Child, url: str) -> None:
+        """A port that was chosen freely stays the same when the API is started again."""
+        port = url.rstrip("/").rpartition(":")[2]
+        api.spec.env = {**api.spec.env, "TIDEMARK_API_PORT": port}
+
+    async def _until_answers(self, url: str) -> None:
+        complained_at = time.monotonic()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            while True:
+                try:
+                    async with session.get(f"{url}/readyz") as response:
+                        if response.status == 200:
+                            return
+                        answer = (await response.text())[:300]
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    answer = str(error)
+                if time.monotonic() - complained_at > _STILL_WAITING_S:
+                    self._log.warning("still waiting for the API", answer=answer)
+                    complained_at = time.monotonic()
+                await asyncio.sleep(0.05)
+
+    def _write_ready_file(self, path: Path, url: str, services: Services) -> None:
+        """Atomically: whoever sees the file sees all of it."""
+        ready = {"api": url, "kafka": services.kafka, "redis": redact_url(services.redis_url), "pid": os.getpid()}
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(json.dumps(ready) + "\n")
+        draft.replace(path)
+
+    def _say_ready(self, url: str, services: Services) -> None:
+        say = self._console.print
+        say("[bold green]tidemark is up[/]", highlight=False)
+        say(f"  API      {url}  (metrics {url}/metrics, OpenAPI {url}/openapi.json)", soft_wrap=True, highlight=False)
+        if self._made_token:
+            say(f"  token    {self._made_token}", soft_wrap=True, highlight=False)
+        say(f"  Kafka    {services.kafka}  topic {self._settings.topic_events}", soft_wrap=True, highlight=False)
+        say(f"  Redis    {redact_url(services.redis_url)}", soft_wrap=True, highlight=False, markup=False)
+        if self._data is not None:
+            say(f"  data     {self._data.path}", soft_wrap=True, highlight=False, markup=False)
+            say("  The embedded broker keeps its log in memory only: it forgets it at the end.", highlight=False)
+        say("  Ctrl-C drains and stops.", highlight=False)
+
+    def _warn_unreachable(self, services: Services) -> None:
+        """The roles wait for their services; that they wait, and for whom, is said once, in plain words."""
+        targets = [("Kafka", server.strip()) for server in services.kafka.split(",")]
+        redis_url = services.redis_url.partition("://")[2].rpartition("@")[2].partition("/")[0]
+        if not services.redis_url.startswith("unix:"):
+            targets.append(("Redis", redis_url))
+        for name, address in targets:
+            host, _, port = address.rpartition(":")
+            try:
+                socket.create_connection((host, int(port)), timeout=2).close()
+            except (OSError, ValueError) as error:
+                self._console.print(f"{name} at {address} does not answer ({error}); waiting for it", soft_wrap=True)

