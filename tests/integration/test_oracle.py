@@ -20,7 +20,7 @@ from tests.support import scenario
 from tests.support.oracle import Crossing, Event, Product, Threshold, crossings
 from tests.support.receiver import Receiver
 from tests.support.redis_server import RedisServer
-from tests.support.system import System
+from tests.support.system import Role, System
 from tests.support.trace import Row, shift_into_one_month
 
 SEED = 20231116
@@ -67,6 +67,10 @@ def assert_agrees(run: Run) -> None:
     assert (found - run.expected, run.expected - found) == (set(), set()), "(extra, missing)"
     assert {crossing: many for crossing, many in ids.items() if len(many) > 1} == {}, "told under more than one id"
     assert len(set.union(*ids.values())) == len(run.expected), "two crossings under one id"
+
+
+def owns_partitions(worker: Role) -> bool:
+    return worker.metrics()["tidemark_partitions_assigned"] > 0
 
 
 def chunks(records: list[tuple[str, bytes]], count: int) -> list[list[tuple[str, bytes]]]:
@@ -152,8 +156,7 @@ def test_workers_that_come_and_go_agree_with_the_oracle(kafka: str, trace_rows: 
         run.system.produce(first)
         run.system.add_worker()
         run.system.produce(second)
-        assigned = lambda: [worker.metrics().get("tidemark_partitions_assigned", 0) for worker in run.system.workers]  # noqa: E731
-        run.system.wait_for("both workers to own partitions", lambda: all(count > 0 for count in assigned()))
+        run.system.wait_for("both workers to own partitions", lambda: all(map(owns_partitions, run.system.workers)))
         run.system.produce(third)
         run.system.workers.pop(0).stop()
         run.system.add_worker()

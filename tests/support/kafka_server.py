@@ -113,7 +113,7 @@ class KafkaServer:
             self._format(jars, properties)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                self._java(jars, f"-Xmx{self._heap_mb}m", "-Xms128m") + ["kafka.Kafka", str(properties)],
+                [*self._java(jars, f"-Xmx{self._heap_mb}m", "-Xms128m"), "kafka.Kafka", str(properties)],
                 stdout=log,
                 stderr=log,
             )
