@@ -89,18 +89,17 @@ def parse_decimal(value: object) -> Decimal:
     "Infinity" and the digits of other scripts, all of which Decimal itself takes, are refused. So are bool, None and float:
     a float's digits are already not what its sender wrote.
     """
-    kind = type(value)
-    if kind is str:
+    if type(value) is str:
         # isdigit alone would take other scripts; 20 digits cannot leave the bounds
-        if len(value) <= INTEGER_DIGITS_MAX and value.isascii() and value.isdigit():  # type: ignore[attr-defined]
-            return Decimal(value)  # type: ignore[arg-type]
-        return _bounded(_from_text(value))  # type: ignore[arg-type]
-    if kind is int:
-        if -_INTEGER_LIMIT < value < _INTEGER_LIMIT:  # type: ignore[operator]
-            return Decimal(value)  # type: ignore[arg-type]
+        if len(value) <= INTEGER_DIGITS_MAX and value.isascii() and value.isdigit():
+            return Decimal(value)
+        return _bounded(_from_text(value))
+    if type(value) is int:
+        if -_INTEGER_LIMIT < value < _INTEGER_LIMIT:
+            return Decimal(value)
         raise NumberError("number_too_large", f"at most {INTEGER_DIGITS_MAX} digits before the decimal point")
-    if kind is Decimal:
-        return _bounded(value)  # type: ignore[arg-type]
+    if type(value) is Decimal:
+        return _bounded(value)
     raise NumberError("number_type", f"must be a number or a string of digits, not {_kind_name(value)}")
 
 

@@ -26,14 +26,16 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_UP, Context, Decimal
 from typing import NamedTuple
 
-from engine.catalog import Operation, Product, RoundingMethod
+from engine.catalog import Operation, Product, QuantityConversion, RoundingMethod
 from engine.numbers import ZERO
 from engine.rating.book import Slice
 from engine.rating.prices import Ladder
 from engine.rating.quantities import QUOTIENT_UNIT, converted, rounded, rounding_unit
 
-# 1 / factor seldom ends. A bound is rounded up, to a few digits more than any quantity has.
-_RECIPROCALS = Context(prec=40, rounding=ROUND_UP)
+# 1 / factor seldom ends, and a bound need not be sharp: twelve digits, rounded up, leave room for the products that follow.
+_RECIPROCALS = Context(prec=12, rounding=ROUND_UP)
+_ONE = Decimal(1)
+_HALF = Decimal("0.5")
 
 
 class Reach(NamedTuple):
@@ -52,13 +54,97 @@ class Bounds(NamedTuple):
     down: Reach
 
 
+class _Range(NamedTuple):
+    """The extremes of what one more billed unit can add to spend."""
+
+    lowest: Decimal
+    highest: Decimal
+
+    def plus(self, other: _Range) -> _Range:
+        return _Range(self.lowest + other.lowest, self.highest + other.highest)
+
+
+_NOTHING = _Range(ZERO, ZERO)
+_UNMOVED = Reach(ZERO, ZERO, ZERO, ZERO)
+
+
 def line_bounds(
     product: Product, slices: Sequence[Slice], raw_quantities: Sequence[Decimal], credit_type_id: str
 ) -> tuple[Bounds, ...]:
-    """The bounds of each slice of a line that now has these raw quantities (zeros for a line that has no usage yet)."""
-    raise NotImplementedError
+    """The bounds of each slice of a line that now has these raw quantities (zeros for a line without usage)."""
+    per_raw_unit = _billed_per_raw_unit(product.conversion)
+    steps: list[tuple[Ladder | None, Decimal, Decimal, Decimal, Decimal]] = []
+    end = ZERO
+    for piece, raw in zip(slices, raw_quantities, strict=True):
+        billed, up_slack, down_slack = _billed_and_slacks(product, raw)
+        start, end = end, end + billed
+        counted = piece.ladder if piece.ladder.credit_type_id == credit_type_id else None
+        steps.append((counted, start, end, up_slack, down_slack))
+    found: list[Bounds] = []
+    later_up = later_down = _NOTHING  # what a unit changes in the slices after this one
+    for ladder, start, end, up_slack, down_slack in reversed(steps):
+        up, down = later_up, later_down
+        if ladder is not None:
+            up = up.plus(_reachable(ladder, ladder.tier_after(end)))
+            down = down.plus(_reachable(ladder, 0))
+        found.append(
+            Bounds(
+                up=_reach(per_raw_unit, up_slack, rise=up.highest, fall=-up.lowest),
+                down=_reach(per_raw_unit, down_slack, rise=-down.lowest, fall=down.highest),
+            )
+        )
+        if ladder is not None and ladder.edges:
+            later_up = later_up.plus(_shift(ladder, ladder.tier_after(start), ladder.tier_after(end)))
+            later_down = later_down.plus(_shift(ladder, 0, 0))
+    return tuple(reversed(found))
 
 
 def widest(bounds: Iterable[Bounds]) -> Bounds:
-    """Bounds that hold for a step in any one of the slices (or lines): the greatest of each number; zeros for none."""
-    raise NotImplementedError
+    """Bounds that hold for steps in any one of the slices or lines: the greatest of each number; zeros for none."""
+    up = down = _UNMOVED
+    for one in bounds:
+        up = Reach(*map(max, up, one.up))
+        down = Reach(*map(max, down, one.down))
+    return Bounds(up, down)
+
+
+def _reachable(ladder: Ladder, tier: int) -> _Range:
+    """The prices from a tier on."""
+    return _Range(ladder.lowest[tier], ladder.highest[tier])
+
+
+def _shift(ladder: Ladder, start_tier: int, end_tier: int) -> _Range:
+    """What one unit before a slice changes in it: a price that its end can reach, minus one that its start can."""
+    start, end = _reachable(ladder, start_tier), _reachable(ladder, end_tier)
+    return _Range(end.lowest - start.highest, end.highest - start.lowest)
+
+
+def _reach(per_raw_unit: Decimal, slack: Decimal, *, rise: Decimal, fall: Decimal) -> Reach:
+    rise, fall = max(rise, ZERO), max(fall, ZERO)
+    return Reach(rise * per_raw_unit, rise * slack, fall * per_raw_unit, fall * slack)
+
+
+def _billed_per_raw_unit(conversion: QuantityConversion | None) -> Decimal:
+    if conversion is None:
+        return _ONE
+    return conversion.factor if conversion.operation is Operation.MULTIPLY else _RECIPROCALS.divide(_ONE, conversion.factor)
+
+
+def _billed_and_slacks(product: Product, raw: Decimal) -> tuple[Decimal, Decimal, Decimal]:
+    """The billed quantity, and how much further than in proportion it can move up and down because of rounding.
+
+    The converted quantity is at most half a QUOTIENT_UNIT from the exact quotient, here and where it will be; and the rounded
+    quantity there is at most ``above`` more or ``below`` less than the converted one.
+    """
+    quantity = converted(product.conversion, raw)
+    dividing = product.conversion is not None and product.conversion.operation is Operation.DIVIDE
+    slack = QUOTIENT_UNIT if dividing else ZERO
+    if product.rounding is None:
+        return quantity, slack, slack
+    billed = rounded(product.rounding, quantity)
+    above = below = rounding_unit(product.rounding)
+    if product.rounding.method is RoundingMethod.ROUND_HALF_UP:
+        above = below = above * _HALF
+    elif product.rounding.method is RoundingMethod.ROUND_DOWN and raw >= 0:
+        above = ZERO  # towards zero is downwards for all that more usage can reach
+    return billed, slack + quantity + above - billed, slack + billed + below - quantity

@@ -2,8 +2,8 @@
 
 Tiers are counted per line and billing period. The counter runs on across the line's slices: a slice begins at the position
 where the billed quantities before it, whatever their rate type or credit type, have brought it. Hours that are not billed do
-not count. A slice costs ``cost(position + quantity) - cost(position)`` of its ladder, for quantities of either sign: a correction in a
-later slice takes back the units where the counter stands; below zero the first tier's price holds.
+not count. A slice costs ``cost(position + quantity) - cost(position)`` of its ladder, for quantities of either sign: a
+correction in a later slice takes back the units where the counter stands; below zero the first tier's price holds.
 """
 
 from __future__ import annotations
