@@ -133,6 +133,8 @@ def _bounded(value: Decimal) -> Decimal:
         return ZERO
     if value.adjusted() >= INTEGER_DIGITS_MAX:
         raise NumberError("number_too_large", f"at most {INTEGER_DIGITS_MAX} digits before the decimal point")
+    if value.adjusted() < -FRACTION_DIGITS_MAX:
+        raise _too_precise()
     _, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)  # finite
     if len(digits) > TEXT_LENGTH_MAX:
@@ -140,8 +142,12 @@ def _bounded(value: Decimal) -> Decimal:
     if exponent < -FRACTION_DIGITS_MAX:
         value = value.normalize(_CONTEXT)
         if value.as_tuple().exponent < -FRACTION_DIGITS_MAX:  # type: ignore[operator]
-            raise NumberError("number_too_precise", f"at most {FRACTION_DIGITS_MAX} digits after the decimal point")
+            raise _too_precise()
     return _CONTEXT.add(value, ZERO) if exponent > 0 else value
+
+
+def _too_precise() -> NumberError:
+    return NumberError("number_too_precise", f"at most {FRACTION_DIGITS_MAX} digits after the decimal point")
 
 
 def _kind_name(value: object) -> str:
