@@ -1,0 +1,262 @@
+"""Contracts: bodies, answers in both versions of the API, and the document (a part of its customer's)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from engine.catalog import Frequency
+from engine.periods import AnchorDay, anchor_for
+from schemas.common import (
+    Answer,
+    Body,
+    CustomFields,
+    HourInstant,
+    Id,
+    Instant,
+    Key,
+    Name,
+    NotNegative,
+    OutInstant,
+    OutNumber,
+    Query,
+    UniquenessKey,
+    Unsupported,
+    Upper,
+    rfc3339,
+)
+from schemas.documents import Document, instant_text, instant_us
+from schemas.products import CREATED_BY
+
+
+class UsageStatementSchedule(Body):
+    frequency: Annotated[Literal["MONTHLY", "QUARTERLY", "ANNUAL", "WEEKLY"], Upper]
+    day: Annotated[Literal["FIRST_OF_MONTH", "CONTRACT_START", "CUSTOM_DATE"], Upper] = "FIRST_OF_MONTH"
+    billing_anchor_date: HourInstant | None = None
+    invoice_generation_starting_at: Unsupported = None
+
+    @model_validator(mode="after")
+    def _anchored(self) -> UsageStatementSchedule:
+        if (self.day == "CUSTOM_DATE") != (self.billing_anchor_date is not None):
+            raise ValueError("billing_anchor_date is required when day is CUSTOM_DATE, and only then")
+        return self
+
+
+class ContractCreate(Body):
+    customer_id: Id
+    starting_at: HourInstant
+    ending_before: HourInstant | None = None
+    name: Name | None = None
+    uniqueness_key: UniquenessKey | None = None
+    rate_card_id: Id | None = None
+    rate_card_alias: Key | None = None
+    usage_statement_schedule: UsageStatementSchedule = Field(
+        default_factory=lambda: UsageStatementSchedule(frequency="MONTHLY"), description="Default: monthly, from the 1st."
+    )
+    net_payment_terms_days: NotNegative | None = None
+    netsuite_sales_order_id: Key | None = None
+    salesforce_opportunity_id: Key | None = None
+    total_contract_value: NotNegative | None = None
+    custom_fields: CustomFields = Field(default_factory=dict)
+    billing_provider_configuration: Unsupported = None
+    commits: Unsupported = None
+    credits: Unsupported = None
+    discounts: Unsupported = None
+    hierarchy_configuration: Unsupported = None
+    multiplier_override_prioritization: Unsupported = None
+    overrides: Unsupported = None
+    package_alias: Unsupported = None
+    package_id: Unsupported = None
+    prepaid_balance_threshold_configuration: Unsupported = None
+    professional_services: Unsupported = None
+    recurring_commits: Unsupported = None
+    recurring_credits: Unsupported = None
+    reseller_royalties: Unsupported = None
+    revenue_system_configuration: Unsupported = None
+    scheduled_charges: Unsupported = None
+    scheduled_charges_on_usage_invoices: Unsupported = None
+    spend_threshold_configuration: Unsupported = None
+    spend_trackers: Unsupported = None
+    subscriptions: Unsupported = None
+    transition: Unsupported = None
+    usage_filter: Unsupported = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ContractCreate:
+        if self.ending_before is not None and self.ending_before <= self.starting_at:
+            raise ValueError("ending_before must be after starting_at")
+        if self.rate_card_id is not None and self.rate_card_alias is not None:
+            raise ValueError("rate_card_id and rate_card_alias exclude each other")
+        return self
+
+
+class ContractGet(Body):
+    customer_id: Id
+    contract_id: Id
+    include_balance: bool = False
+    include_ledgers: bool = False
+
+
+class ContractGetV2(ContractGet):
+    as_of_date: Unsupported = None
+
+
+class ContractList(Body):
+    customer_id: Id
+    covering_date: Instant | None = None
+    starting_at: Instant | None = None
+    include_archived: bool = False
+    include_balance: bool = False
+    include_ledgers: bool = False
+    limit: Annotated[int, Field(ge=1, le=20)] = 20
+    cursor: str | None = None
+
+    @model_validator(mode="after")
+    def _one_date(self) -> ContractList:
+        if self.covering_date is not None and self.starting_at is not None:
+            raise ValueError("covering_date and starting_at exclude each other")
+        return self
+
+
+class ContractListQuery(Query):
+    pass
+
+
+class ContractArchive(Body):
+    customer_id: Id
+    contract_id: Id
+    void_invoices: bool
+
+
+class ContractUpdateEndDate(Body):
+    """``ending_before`` absent: open-ended from now on."""
+
+    customer_id: Id
+    contract_id: Id
+    ending_before: HourInstant | None = None
+    allow_ending_before_finalized_invoice: bool = False
+
+
+class ScheduleAnswer(Answer):
+    billing_anchor_date: OutInstant
+    frequency: str
+
+
+class _ContractFields(Answer):
+    created_at: OutInstant
+    created_by: str
+    starting_at: OutInstant
+    ending_before: OutInstant | None
+    name: str | None
+    rate_card_id: str | None
+    net_payment_terms_days: OutNumber | None
+    netsuite_sales_order_id: str | None
+    salesforce_opportunity_id: str | None
+    total_contract_value: OutNumber | None
+    usage_statement_schedule: ScheduleAnswer
+    commits: list[Any]
+    credits: list[Any]
+    overrides: list[Any]
+    scheduled_charges: list[Any]
+    transitions: list[Any]
+    recurring_commits: list[Any]
+    recurring_credits: list[Any]
+
+
+class ContractTerms(_ContractFields):
+    """A contract as it was made (``initial``) or is now (``current``)."""
+
+
+class Contract(Answer):
+    id: str
+    customer_id: str
+    initial: ContractTerms
+    current: ContractTerms
+    amendments: list[Any]
+    archived_at: OutInstant | None
+    uniqueness_key: str | None
+    custom_fields: dict[str, str]
+
+
+class ContractV2(_ContractFields):
+    id: str
+    customer_id: str
+    usage_filter: list[Any]
+    archived_at: OutInstant | None
+    uniqueness_key: str | None
+    custom_fields: dict[str, str]
+
+
+def contract_document(body: ContractCreate, contract_id: str, rate_card_id: str | None, now: str) -> Document:
+    """``rate_card_id``: of the card that the body names by id or alias. The anchor is stored as the instant it stands for."""
+    schedule = body.usage_statement_schedule
+    starting_at = rfc3339(body.starting_at)
+    custom = schedule.billing_anchor_date
+    anchor_us = anchor_for(
+        Frequency(schedule.frequency),
+        AnchorDay(schedule.day),
+        instant_us(starting_at),
+        None if custom is None else instant_us(rfc3339(custom)),
+    )
+    ending_before = None if body.ending_before is None else rfc3339(body.ending_before)
+    return {
+        "id": contract_id,
+        "name": body.name,
+        "uniqueness_key": body.uniqueness_key,
+        "rate_card_id": rate_card_id,
+        "starting_at": starting_at,
+        "ending_before": ending_before,
+        "initial_ending_before": ending_before,
+        "usage_statement_schedule": {"frequency": schedule.frequency, "billing_anchor_date": instant_text(anchor_us)},
+        "net_payment_terms_days": body.net_payment_terms_days,
+        "netsuite_sales_order_id": body.netsuite_sales_order_id,
+        "salesforce_opportunity_id": body.salesforce_opportunity_id,
+        "total_contract_value": body.total_contract_value,
+        "custom_fields": body.custom_fields,
+        "created_at": now,
+        "created_by": CREATED_BY,
+        "archived_at": None,
+    }
+
+
+_NOTHING: dict[str, list[Any]] = {
+    name: []
+    for name in (
+        "commits",
+        "credits",
+        "overrides",
+        "scheduled_charges",
+        "transitions",
+        "recurring_commits",
+        "recurring_credits",
+    )
+}
+
+
+def contract_answer(customer_id: str, document: Document) -> Contract:
+    current = {**_NOTHING, **document}
+    initial = {**current, "ending_before": document["initial_ending_before"]}
+    return Contract.model_validate(
+        {**document, "customer_id": customer_id, "initial": initial, "current": current, "amendments": []}
+    )
+
+
+def contract_v2_answer(customer_id: str, document: Document) -> ContractV2:
+    return ContractV2.model_validate({**_NOTHING, **document, "customer_id": customer_id, "usage_filter": []})
+
+
+def listed_contracts(documents: list[Document], body: ContractList) -> list[Document]:
+    """The contracts that the filters of a list request let through, in order of creation."""
+
+    def fits(contract: Document) -> bool:
+        if contract["archived_at"] is not None and not body.include_archived:
+            return False
+        start = instant_us(contract["starting_at"])
+        end = contract["ending_before"]
+        if body.covering_date is not None:
+            moment = instant_us(rfc3339(body.covering_date))
+            return start <= moment and (end is None or moment < instant_us(end))
+        return body.starting_at is None or start >= instant_us(rfc3339(body.starting_at))
+
+    return [contract for contract in documents if fits(contract)]
