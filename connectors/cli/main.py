@@ -188,11 +188,17 @@ def token_revoke(name: str) -> None:
     type=click.Path(path_type=Path),
     help="Replay this CSV (TIMESTAMP, ContextTokens, GeneratedTokens) instead of the built-in generator.",
 )
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Times real time.  [default: as fast as it goes]")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0),
+    default=720,
+    show_default="720: an hour in five seconds",
+    help="Times real time; 0 = as fast as it goes.",
+)
 @click.option("--customers", type=click.IntRange(2, 1000), default=12, show_default=True)
 @click.option("--events", type=click.IntRange(100, 1_000_000), default=4000, show_default=True, help="How many are generated.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the generator: the same seed gives the same events.")
-def demo(trace: Path | None, speed: float | None, customers: int, events: int, seed: int) -> None:
+def demo(trace: Path | None, speed: float, customers: int, events: int, seed: int) -> None:
     """Run the whole path once, with everything embedded, and check what arrives.
 
     Exits 0 if every expected webhook arrived with valid signatures, else 1.
@@ -201,7 +207,7 @@ def demo(trace: Path | None, speed: float | None, customers: int, events: int, s
     Examples:
       tidemark demo
       tidemark demo --trace AzureLLMInferenceTrace_code.csv --customers 40
-      tidemark demo --trace AzureLLMInferenceTrace_code.csv --speed 100
+      tidemark demo --trace AzureLLMInferenceTrace_code.csv --speed 0
     """
     from connectors.cli.demo.run import DemoOptions, run_demo
 
