@@ -1,0 +1,95 @@
+"""What an alert may be: which filters belong to which type, thresholds, limits. Pure rules over a body and what exists.
+
+| types | threshold | filters that apply |
+|---|---|---|
+| spend | an amount, 0 or more | credit_type_id, group_values, custom_field_filters (not supported yet) |
+| usage | a quantity, 0 or more | billable_metric_id (required) |
+| percentage | 0 to 100 | |
+| days | days, 0 or more | |
+
+``customer_id``, ``evaluate_on_create`` and ``uniqueness_key`` go with every type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from schemas.alerts import AlertCreate
+from schemas.documents import Document
+from schemas.errors import BadRequest, NotSupported
+
+INSTEAD_OF = {
+    "low_credit_balance_reached": "low_remaining_contract_credit_balance_reached",
+    "low_remaining_credit_percentage_reached": "low_remaining_contract_credit_percentage_reached",
+    "low_remaining_days_in_plan_reached": "low_remaining_days_for_commit_segment_reached",
+}
+"""The types of legacy plans, and what to use with contracts."""
+
+_SUPPORTED = {"spend_threshold_reached", "usage_threshold_reached"}
+_FILTERS = {
+    "spend_threshold_reached": {"credit_type_id", "group_values", "custom_field_filters"},
+    "usage_threshold_reached": {"billable_metric_id"},
+}
+_ALL_FILTERS = (
+    "credit_type_id",
+    "billable_metric_id",
+    "group_values",
+    "access_type",
+    "alert_specifiers",
+    "credit_grant_type_filters",
+    "custom_field_filters",
+    "invoice_types_filter",
+    "plan_id",
+    "seat_filter",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertLimits:
+    for_all_max: int
+    per_customer_max: int
+    group_value_keys_max: int
+
+
+def check_type(body: AlertCreate) -> None:
+    """Type, threshold and filters. Raises BadRequest or NotSupported."""
+    kind = body.alert_type
+    if kind in INSTEAD_OF:
+        raise BadRequest(f"alert_type: {kind} belongs to legacy plans; use {INSTEAD_OF[kind]}")
+    if body.threshold < 0:
+        raise BadRequest("threshold: must not be negative")
+    if "percentage" in kind and body.threshold > 100:
+        raise BadRequest("threshold: must be a percentage from 0 to 100")
+    if kind not in _SUPPORTED:
+        raise NotSupported(f"alert_type: {kind} is not supported yet")
+    for name in _ALL_FILTERS:
+        if getattr(body, name) not in (None, []) and name not in _FILTERS[kind]:
+            raise BadRequest(f"{name}: does not apply to {kind}")
+    if body.custom_field_filters:
+        raise NotSupported("custom_field_filters: is not supported yet")
+    if kind == "usage_threshold_reached" and body.billable_metric_id is None:
+        raise BadRequest("billable_metric_id: is required for usage_threshold_reached")
+
+
+def _live(alerts: Iterable[Document]) -> list[Document]:
+    return [alert for alert in alerts if alert["archived_at"] is None]
+
+
+def _keys(alerts: Iterable[Document]) -> set[str]:
+    return {group["key"] for alert in alerts for group in alert["group_values"]}
+
+
+def check_limits(body: AlertCreate, for_all: Iterable[Document], own: Iterable[Document], limits: AlertLimits) -> None:
+    """``for_all``, ``own``: what exists, archived ones included; ``own`` is empty for an alert for all customers.
+
+    Keys of ``group_values`` are counted over all alerts that a customer meets; for an alert for all customers, over those alone.
+    """
+    shared, mine = _live(for_all), _live(own)
+    if body.customer_id is None and len(shared) >= limits.for_all_max:
+        raise BadRequest(f"at most {limits.for_all_max} alerts for all customers may be active")
+    if body.customer_id is not None and len(mine) >= limits.per_customer_max:
+        raise BadRequest(f"at most {limits.per_customer_max} alerts of one customer may be active")
+    wanted = {group.key for group in body.group_values}
+    if wanted and len(_keys((*shared, *mine)) | wanted) > limits.group_value_keys_max:
+        raise BadRequest(f"group_values: at most {limits.group_value_keys_max} different keys may be used for one customer")
