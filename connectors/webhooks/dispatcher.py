@@ -1,0 +1,226 @@
+"""The dispatcher role: outbox -> signed webhooks.
+
+    outbox streams ── read, claim ──► Deliveries ──► a lane for each endpoint ──► POST
+    retry sets ────── due ──────────►     │
+                      ◄── finish, retry ──┘
+
+Any number of dispatchers may run: the streams' consumer group shares out the entries, leases share out the retries. Several
+loops do one thing each; all live through an outage of Redis. While no endpoint is enabled nothing is read from the outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from connectors.metrics import OUTBOX_DEPTH, OUTBOX_OLDEST, WEBHOOK_DELIVERIES, WEBHOOK_RETRIES
+from connectors.redis.catalog import CatalogStore
+from connectors.redis.client import connect
+from connectors.redis.outbox import Outbox, read_new
+from connectors.settings import Settings
+from connectors.webhooks.deliveries import Deliveries
+from connectors.webhooks.endpoints import EndpointDirectory
+from connectors.webhooks.lanes import QUEUE_ROOM, Lanes
+from connectors.webhooks.outcomes import RetryRules
+
+_log = structlog.get_logger("webhooks.dispatcher")
+
+_READ_BLOCK_MS = 500  # also the longest that the reader takes to notice the order to stop
+_FULL_PAUSE_S = 0.005  # until the lanes are looked at again, while all of them are full
+_ENDPOINTS_PAUSE_S = 0.5
+_DUE_PAUSE_S = 0.25
+_CLAIM_PAUSE_MAX_S = 5.0
+_DEPTH_PAUSE_S = 2.0
+_EXPIRE_PAUSE_S = 60.0
+_FAILED_PAUSE_MAX_S = 5.0
+_EXPIRE_LIMIT = 1_000
+_DAY_MS = 86_400_000
+
+
+async def run_dispatcher(settings: Settings, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Deliver until ``stop`` is set; then read no more, and let what is under way come to its end (``drain_timeout_s``).
+
+    Waits for Redis, and for the first start of the system, which fixes the number of partitions.
+    """
+    redis = connect(settings)
+    try:
+        partitions = await _partitions(CatalogStore(redis), stop)
+        if partitions is not None:
+            await _Dispatcher(settings, redis, partitions, stop).run(ready)
+    finally:
+        await redis.aclose()
+
+
+async def _partitions(catalog: CatalogStore, stop: asyncio.Event) -> int | None:
+    while not stop.is_set():
+        try:
+            partitions = await catalog.partitions()
+        except (RedisError, OSError) as error:
+            _log.warning("redis.failed", error=type(error).__name__)
+        else:
+            if partitions is not None:
+                return partitions
+            _log.info("waiting", cause="the number of partitions is not fixed yet: a worker or the API does it")
+        await _pause(stop, 1.0)
+    return None
+
+
+class _Dispatcher:
+    def __init__(self, settings: Settings, redis: Redis, partitions: int, stop: asyncio.Event) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._stop = stop
+        self._consumer = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._outboxes = [Outbox(redis, partition) for partition in range(partitions)]
+        self._groups_exist = False
+        self._sending: set[asyncio.Task[object]] = set()
+        # An entry waits in a lane, and then for one request. Were the claim sooner than that, two dispatchers would send it.
+        self._idle_s = max(settings.webhook_claim_idle_s, 1.5 * settings.webhook_timeout_s)
+        wait_max_s = (self._idle_s - settings.webhook_timeout_s) / 2
+        self._lanes = Lanes(settings, self._spawn, wait_max_s=wait_max_s)
+        self._directory = EndpointDirectory(CatalogStore(redis), self._lanes.sync)
+        self._deliveries = Deliveries(self._lanes, self._directory, RetryRules.of(settings))
+        # What all partitions together may give in one read still fits into a lane that has room.
+        self._read_count = max(1, QUEUE_ROOM // partitions)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task: asyncio.Task[object] = self._group.create_task(work)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        loops: list[tuple[Callable[[], Awaitable[None]], float]] = [
+            (self._look_for_endpoints, _ENDPOINTS_PAUSE_S),
+            (self._read, 0.0),
+            (self._retry, _DUE_PAUSE_S),
+            (self._claim, min(_CLAIM_PAUSE_MAX_S, self._idle_s / 4)),
+            (self._measure, _DEPTH_PAUSE_S),
+            (self._expire, _EXPIRE_PAUSE_S),
+        ]
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                await self._repeat_once(self._prepare)
+                if not self._stop.is_set():
+                    ready()
+                reading = [self._group.create_task(self._repeat(step, pause_s)) for step, pause_s in loops]
+                await self._stop.wait()
+                await self._drain(reading)
+        finally:
+            await self._lanes.close()
+
+    # --- what the loops do ------------------------------------------------------------------------------------------
+
+    async def _prepare(self) -> None:
+        await self._ensure_groups()
+        await self._directory.refresh()
+
+    async def _look_for_endpoints(self) -> None:
+        await self._directory.refresh()
+        await self._lanes.close_idle()
+
+    async def _read(self) -> None:
+        if not self._lanes.of:
+            await _pause(self._stop, _ENDPOINTS_PAUSE_S)
+        elif not self._lanes.have_room:
+            await asyncio.sleep(_FULL_PAUSE_S)
+        else:
+            await self._ensure_groups()
+            for outbox, entry in await read_new(self._redis, self._outboxes, self._consumer, self._read_count, _READ_BLOCK_MS):
+                await self._deliveries.take_entry(outbox, entry)
+
+    async def _claim(self) -> None:
+        """Take over from dispatchers that died."""
+        for outbox in self._outboxes:
+            if self._lanes.have_room:
+                await self._ensure_groups()
+                for entry in await outbox.autoclaim(self._consumer, int(self._idle_s * 1000), self._read_count):
+                    await self._deliveries.take_entry(outbox, entry)
+
+    async def _retry(self) -> None:
+        for outbox in self._outboxes:
+            if self._lanes.have_room or not self._directory.enabled:
+                for delivery in await outbox.due(_now_ms(), self._read_count, int(self._idle_s * 1000)):
+                    await self._deliveries.take_delivery(outbox, delivery)
+
+    async def _measure(self) -> None:
+        depths = [await outbox.depth() for outbox in self._outboxes]
+        retries = sum(depth.retries for depth in depths)
+        WEBHOOK_RETRIES.set(retries)
+        OUTBOX_DEPTH.set(retries + sum(depth.entries for depth in depths))
+        OUTBOX_OLDEST.set(min((depth.oldest_ms for depth in depths if depth.oldest_ms is not None), default=0) / 1000)
+
+    async def _expire(self) -> None:
+        """Remove what no endpoint existed for, for too long. While one exists, everything is on its way."""
+        if self._directory.enabled:
+            return
+        older_than_ms = _now_ms() - int(self._settings.outbox_undeliverable_days * _DAY_MS)
+        for outbox in self._outboxes:
+            for entry in await outbox.expire(older_than_ms, _EXPIRE_LIMIT):
+                WEBHOOK_DELIVERIES.labels("expired").inc()
+                _log.error(
+                    "notification.expired", notification_id=entry.id, customer_id=entry.customer_id, alert_id=entry.alert_id
+                )
+
+    async def _ensure_groups(self) -> None:
+        if not self._groups_exist:
+            for outbox in self._outboxes:
+                await outbox.ensure_group()
+            self._groups_exist = True
+
+    # --- how they run -----------------------------------------------------------------------------------------------
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]], pause_s: float) -> None:
+        while not self._stop.is_set():
+            await self._repeat_once(step)
+            if pause_s > 0:
+                await _pause(self._stop, pause_s)
+
+    async def _repeat_once(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Until it goes through once. What it read and did not handle stays pending, and is claimed later."""
+        failed_pause_s = 0.05
+        while not self._stop.is_set():
+            try:
+                return await step()
+            except (RedisError, OSError) as error:
+                self._groups_exist = False  # a Redis that was emptied has no groups
+                _log.warning("redis.failed", error=type(error).__name__, detail=str(error)[:200])
+            await _pause(self._stop, failed_pause_s)
+            failed_pause_s = min(_FAILED_PAUSE_MAX_S, 2 * failed_pause_s)
+
+    async def _drain(self, reading: list[asyncio.Task[None]]) -> None:
+        """Send what waits; after half of the time, hand back to the retry set what still waits, and let requests end."""
+        half_s = self._settings.drain_timeout_s / 2
+        stop_at_s = time.monotonic() + half_s
+        await asyncio.wait(reading, timeout=half_s)
+        await self._sent(stop_at_s - time.monotonic())
+        self._lanes.hand_back()
+        await self._sent(half_s)
+        if self._sending:
+            _log.warning("drain.cut_off", workers=len(self._sending), effect="their notifications are sent again later")
+        for task in (*reading, *self._sending):
+            task.cancel()
+
+    async def _sent(self, timeout_s: float) -> None:
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=max(0.0, timeout_s))
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but not into the time after ``stop``."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

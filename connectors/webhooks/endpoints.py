@@ -1,0 +1,75 @@
+"""Where notifications go: the enabled webhook endpoints, as the catalog holds them, kept up to date by looking every second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+import structlog
+from yarl import URL
+
+from connectors.metrics import WEBHOOK_ENDPOINTS
+from connectors.redis.catalog import CatalogStore
+from connectors.webhooks.signatures import standard_key
+
+_log = structlog.get_logger("webhooks.endpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """``secret`` is kept out of the representation, so that it cannot get into a log."""
+
+    id: str
+    url: URL
+    secret: str = field(repr=False)
+    enabled: bool = True
+
+
+def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
+    """Raises ValueError or KeyError if the document cannot be used."""
+    fields = orjson.loads(document)
+    url = URL(fields["url"])
+    if url.scheme not in {"http", "https"} or url.host is None:
+        raise ValueError("the URL is not an http URL with a host")
+    standard_key(fields["secret"])  # a secret that cannot sign is found here, not at each attempt
+    return Endpoint(endpoint_id, url, fields["secret"], bool(fields["enabled"]))
+
+
+class EndpointDirectory:
+    """The endpoints at the last look. ``known`` also holds the disabled ones, whose retries wait instead of being dropped."""
+
+    def __init__(self, catalog: CatalogStore, changed: Callable[[Mapping[str, Endpoint]], None]) -> None:
+        """``changed`` is called with the enabled endpoints whenever a look finds something new."""
+        self._catalog = catalog
+        self._changed = changed
+        self._documents: Mapping[str, bytes] = {}
+        self.known: Mapping[str, Endpoint] = {}
+        self.enabled: Mapping[str, Endpoint] = {}
+
+    async def refresh(self) -> None:
+        """Look again. One unusable document does not harm the others. Raises RedisError."""
+        documents = await self._catalog.endpoints()
+        if documents == self._documents:
+            return
+        known: dict[str, Endpoint] = {}
+        for endpoint_id, document in documents.items():
+            try:
+                known[endpoint_id] = parse_endpoint(endpoint_id, document)
+            except (ValueError, KeyError, TypeError) as error:
+                _log.error("endpoint.unusable", endpoint_id=endpoint_id, error=type(error).__name__)
+        self._documents = documents
+        self.known = known
+        self.enabled = {endpoint.id: endpoint for endpoint in known.values() if endpoint.enabled}
+        WEBHOOK_ENDPOINTS.set(len(self.enabled))
+        _log.info("endpoints.changed", known=len(self.known), enabled=len(self.enabled))
+        self._changed(self.enabled)
+
+    async def disable(self, endpoint_id: str, reason: str) -> None:
+        """Switch an endpoint off in the catalog; its other fields stay as they were at this moment. Raises RedisError."""
+        document = (await self._catalog.endpoints()).get(endpoint_id)
+        if document is not None:
+            fields = orjson.loads(document) | {"enabled": False, "disabled_reason": reason}
+            await self._catalog.put_endpoint(endpoint_id, orjson.dumps(fields))
+            _log.warning("endpoint.disabled", endpoint_id=endpoint_id, reason=reason)
+            await self.refresh()

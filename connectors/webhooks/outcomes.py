@@ -1,0 +1,53 @@
+"""What follows from an attempt: the rules, without I/O.
+
+success                          done
+failure, young enough            again, later (schedule.py); 429 and 503 may ask for a longer wait
+failure, too old by then         exhausted
+not sent (its lane was full)     again, soon; it does not count as an attempt
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from connectors.redis.types import Delivery, OutboxEntry
+from connectors.settings import Settings
+from connectors.webhooks.client import Attempt
+from connectors.webhooks.schedule import retry_delay_s
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """Durations in seconds."""
+
+    first_s: float
+    step_max_s: float
+    age_max_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> RetryRules:
+        return cls(settings.webhook_retry_first_s, settings.webhook_retry_step_max_s, settings.webhook_retry_age_max_hours * 3600)
+
+
+def new_delivery(entry: OutboxEntry, endpoint_id: str, now_ms: int) -> Delivery:
+    """An entry on its way to one endpoint; nothing was sent yet."""
+    return Delivery(entry=entry, endpoint_id=endpoint_id, attempts=0, first_attempt_ms=now_ms, due_ms=now_ms)
+
+
+def after_failure(delivery: Delivery, attempt: Attempt, rules: RetryRules, random: float, now_ms: int) -> Delivery | None:
+    """The delivery as it waits for its next attempt; None: that would come later than ``age_max_s`` after the first one.
+
+    The age counts from the first attempt and not from the writing of the notification, which may have waited for days for an
+    endpoint to exist.
+    """
+    attempts = delivery.attempts + 1
+    delay_s = retry_delay_s(attempts, random, first_s=rules.first_s, step_max_s=rules.step_max_s)
+    due_ms = now_ms + int(max(delay_s, attempt.retry_after_s or 0.0) * 1000)
+    if due_ms - delivery.first_attempt_ms > rules.age_max_s * 1000:
+        return None
+    return replace(delivery, attempts=attempts, due_ms=due_ms, last_error=attempt.error, lease_ms=0)
+
+
+def postponed(delivery: Delivery, delay_s: float, now_ms: int) -> Delivery:
+    """The delivery as it waits for a lane with room; no attempt was made."""
+    return replace(delivery, due_ms=now_ms + int(delay_s * 1000), lease_ms=0)
