@@ -13,8 +13,7 @@ from connectors.redis.keys import partition_of
 from tests.support import scenario
 from tests.support.oracle import Threshold
 from tests.support.receiver import Receiver
-from tests.support.redis_server import RedisServer
-from tests.support.system import System
+from tests.support.system import System, running_redis
 
 NOW = datetime.now(UTC)
 CUSTOMER = "<customer>"  # replaced by the id that the API gives
@@ -68,7 +67,7 @@ def header(message: Any, name: str) -> str:
 
 @pytest.mark.kafka
 def test_bad_records_are_dead_lettered_and_what_follows_is_applied(kafka: str) -> None:
-    with RedisServer() as redis, Receiver() as receiver, System(kafka, redis.url) as system:
+    with running_redis() as redis, Receiver() as receiver, System(kafka, redis.url) as system:
         system.start()
         receiver.secret = system.post("/v1/webhook-endpoints", {"url": receiver.url})["secret"]
         month_start = (NOW - timedelta(days=40)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -19,8 +19,7 @@ import pytest
 from tests.support import scenario
 from tests.support.oracle import Crossing, Event, Product, Threshold, crossings
 from tests.support.receiver import Receiver
-from tests.support.redis_server import RedisServer
-from tests.support.system import Role, System
+from tests.support.system import Role, System, running_redis
 from tests.support.trace import Row, shift_into_one_month
 
 SEED = 20231116
@@ -40,7 +39,7 @@ class Run(NamedTuple):
 @contextmanager
 def running(kafka: str, rows: Sequence[Row], **environment: str) -> Iterator[Run]:
     """A fresh system (Redis, topics, processes) with one worker, configured over HTTP."""
-    with RedisServer() as redis, Receiver() as receiver, System(kafka, redis.url, environment=environment) as system:
+    with running_redis() as redis, Receiver() as receiver, System(kafka, redis.url, environment=environment) as system:
         system.start()
         shift = shift_into_one_month(list(rows), datetime.now(UTC))
         month_start = (rows[0].at + shift).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

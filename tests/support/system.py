@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,9 +26,22 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.redis.keys import PartitionKeys
 from tests.support.kafka_server import free_port
+from tests.support.redis_server import Kind, RedisServer
 
 TOKEN = "a-token-for-tests"
 STEP_TIMEOUT_S = 60.0
+
+
+@contextmanager
+def running_redis(kind: Kind = "redis") -> Iterator[RedisServer]:
+    """A fresh Redis (or Valkey) that writes through to its append-only file, as our own deployment runs it."""
+    with tempfile.TemporaryDirectory(prefix="tidemark-redis-") as folder:
+        server = RedisServer(kind=kind, dir=folder, appendonly=True)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 class SystemFailure(AssertionError):
@@ -111,7 +125,8 @@ class System:
         self.redis = redis.Redis.from_url(redis_url)
         self._folder = tempfile.TemporaryDirectory(prefix="tidemark-test-")
         api_port = free_port()
-        self._environment = {
+        self.api_url = f"http://127.0.0.1:{api_port}"
+        self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("TIDEMARK_")},
             "TIDEMARK_KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "TIDEMARK_REDIS_URL": redis_url,
@@ -125,33 +140,34 @@ class System:
             "TIDEMARK_WEBHOOK_ALLOW_PRIVATE": "true",
             **(environment or {}),
         }
-        self.api = Role("api", self._environment, self._log_file("api"))
-        self.dispatcher = Role("dispatcher", self._environment, self._log_file("dispatcher"))
+        self.api = Role("api", self.environment, self._log_file("api"))
+        self.dispatcher = Role("dispatcher", self.environment, self._log_file("dispatcher"))
         self.workers: list[Role] = []
-        self._http = httpx.Client(
-            base_url=f"http://127.0.0.1:{api_port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30
-        )
+        self._http = httpx.Client(base_url=self.api_url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
         self._producer = Producer(
             {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 1, "message.max.bytes": 4_000_000}
         )
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"watch-{name}", "enable.auto.commit": False})
+        self._consumer = Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": f"watch-{name}", "enable.auto.commit": False, "log_level": 2}
+        )
 
     def _log_file(self, name: str) -> Path:
         return Path(self._folder.name) / f"{name}.log"
 
     # --- processes ------------------------------------------------------------------------------------------------
 
-    def start(self, workers: int = 1) -> System:
+    def start(self, workers: int = 1, *, dispatcher: bool = True) -> System:
         self.api.start()
         self.wait_for("the API to answer", self._api_answers)
-        self.dispatcher.start()
+        if dispatcher:
+            self.dispatcher.start()
         for _ in range(workers):
             self.add_worker()
         return self
 
     def add_worker(self, environment: Mapping[str, str] | None = None) -> Role:
         number = len(self.workers) + 1
-        worker = Role("worker", {**self._environment, **(environment or {})}, self._log_file(f"worker-{number}"))
+        worker = Role("worker", {**self.environment, **(environment or {})}, self._log_file(f"worker-{number}"))
         self.workers.append(worker.start())
         return worker
 
@@ -250,8 +266,10 @@ class System:
 
     def progress(self) -> int:
         """How many records are committed, over all partitions."""
-        positions = [self.redis.hget(PartitionKeys(p).position, "next_offset") for p in range(self.partitions)]
-        return sum(int(position or 0) for position in positions)
+        pipe = self.redis.pipeline(transaction=False)
+        for partition in range(self.partitions):
+            pipe.hget(PartitionKeys(partition).position, "next_offset")
+        return sum(int(position or 0) for position in pipe.execute())
 
     def drained(self) -> bool:
         return self.progress() >= sum(self.end_offset(self.topic, p) for p in range(self.partitions))
