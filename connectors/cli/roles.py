@@ -58,12 +58,14 @@ def run_role(name: str, main: RoleMain, *, own_http: bool = False) -> None:
     logs.configure(settings, name)
     log = structlog.get_logger()
 
-    def ready(where: str = "") -> None:
-        log.info("ready", **({"url": where} if where else {}))
-        report_ready(where)
-
     async def until_stopped() -> None:
-        stop = asyncio.Event()
+        stop, is_ready = asyncio.Event(), False
+
+        def ready(where: str = "") -> None:
+            nonlocal is_ready
+            is_ready = True
+            log.info("ready", **({"url": where} if where else {}))
+            report_ready(where)
 
         def ask_to_stop(signum: signal.Signals) -> None:
             if stop.is_set():
@@ -71,11 +73,18 @@ def run_role(name: str, main: RoleMain, *, own_http: bool = False) -> None:
                 os._exit(128 + signum)
             log.info("draining", signal=signum.name)
             stop.set()
+            if not is_ready:  # still waiting for Kafka or Redis: there is nothing to drain
+                running.cancel()
 
+        running = asyncio.ensure_future(main(settings, stop, ready))
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, ask_to_stop, signum)
-        await main(settings, stop, ready)
+        try:
+            await running
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise
         log.info("stopped")
 
     with plain_faults(settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -87,7 +88,8 @@ def _check_port(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
-        raise Fault(f"the API cannot listen on {host} port {port}: {error.strerror}") from error
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
+        raise Fault(f"the API cannot listen on {host} port {port}: {reason}") from error
 
 
 class _Up:

@@ -53,9 +53,9 @@ def rules_for(calls: Sequence[Call], customers: int) -> list[Rule]:
         totals[call.customer] = (inputs + call.input_tokens, outputs + call.output_tokens)
     average = sum((spend_cents(*total) for total in totals.values()), Decimal(0)) / customers
     outputs_average = sum(outputs for _, outputs in totals.values()) // customers
-    spends = [(max(1, int(average * percent / 100)), percent) for percent in (25, 50, 100)]
+    spends = sorted({max(1, int(average * percent / 100)) for percent in (25, 50, 100)})
     return [
-        *(Rule(f"spend of ${cents / Decimal(100):.2f}", "spend", cents) for cents, _ in spends),
+        *(Rule(f"spend of ${cents / Decimal(100):.2f}", "spend", cents) for cents in spends),
         *(
             Rule(f"budget of customer {customer}", "spend", max(1, int(spend_cents(*totals[customer]) * 3 / 4)), customer)
             for customer in range(min(3, customers))

@@ -111,8 +111,8 @@ def show_verdict(console: Console, found: Sequence[Arrival], expected: set[Cross
         console.print(f"[bold red]Wrong[/]: {len(missing)} missing, {len(extra)} not expected, {twice} under a second id")
         return False
     console.print(
-        f"[bold green]Right[/]: {len(got)} of {len(expected)} expected webhooks arrived, none else, all signatures valid, each at "
-        "the event and with the value that an independent recomputation from the raw events gives.",
+        f"[bold green]Right[/]: {len(got)} of {len(expected)} expected webhooks arrived, none else, all signatures valid, each "
+        "at the event and with the value that an independent recomputation from the raw events gives.",
         highlight=False,
         soft_wrap=True,
     )

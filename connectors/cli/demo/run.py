@@ -191,13 +191,12 @@ class _Demo:
 
     async def _wait_ready(self, process: asyncio.subprocess.Process, ready_file: Path) -> dict[str, Any]:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not ready_file.exists():
+        while (ready := _read_ready_file(ready_file)) is None:
             if process.returncode is not None:
                 raise Fault("`tidemark up` ended before it was ready; its log is above")
             if time.monotonic() > deadline:
                 raise Fault(f"`tidemark up` was not ready within {_START_TIMEOUT_S:.0f} s; its log is above")
             await asyncio.sleep(0.05)
-        ready: dict[str, Any] = json.loads(ready_file.read_text())
         return ready
 
     def _show_log(self, log_file: Path) -> None:
@@ -212,6 +211,15 @@ class _Demo:
 
     def _say(self, what: str, text: str) -> None:
         self._console.print(f"[green]{what:>9}[/] {text}", highlight=False, soft_wrap=True)
+
+
+def _read_ready_file(path: Path) -> dict[str, Any] | None:
+    """What the supervisor wrote, or None while it has not: the file appears whole."""
+    try:
+        ready: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return ready
 
 
 def _event(call: Call, customers: Sequence[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""What the demo sets up through the HTTP API, as any client would: a product catalog, customers, contracts, alerts, an endpoint."""
+"""What the demo sets up through the HTTP API, as any client would: prices, customers, contracts, alerts, a webhook endpoint."""
 
 from __future__ import annotations
 

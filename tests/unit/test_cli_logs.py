@@ -1,0 +1,75 @@
+"""Log lines: JSON, with their role, and never with a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from connectors import logs
+from connectors.settings import Settings
+
+SETTINGS = Settings(
+    redis_url="redis://user:p%40ss-word@127.0.0.1:6379/0", api_tokens="token-one, token-two", kafka_sasl_password="kafka-secret"
+)
+SECRETS = ("p%40ss-word", "p@ss-word", "token-one", "token-two", "kafka-secret")
+
+
+@pytest.fixture(autouse=True)
+def _restore_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_an_entry_is_one_json_line_with_its_role(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(SETTINGS, "worker")
+    structlog.get_logger().info("partition assigned", partition=3)
+    logging.getLogger("some.library").warning("it %s", "rains")
+    ours, theirs = lines(capsys)
+    assert (ours["event"], ours["role"], ours["partition"], ours["level"]) == ("partition assigned", "worker", 3, "info")
+    assert (theirs["event"], theirs["role"], theirs["level"]) == ("it rains", "worker", "warning")
+
+
+def test_no_secret_passes_in_text_values_or_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(SETTINGS, "api")
+    log = structlog.get_logger()
+    log.warning("cannot reach redis://user:p%40ss-word@127.0.0.1", tokens=["token-one"], nested={"password": "p@ss-word"})
+    try:
+        raise ConnectionError("refused: kafka-secret")
+    except ConnectionError as error:
+        log.exception("failed", error=error)
+    logging.getLogger("redis").error("token-two was sent")
+    output = capsys.readouterr().err
+    assert output.count("\n") == 3
+    assert not [secret for secret in SECRETS if secret in output]
+    assert output.count(logs.REDACTED) >= 5
+
+
+def test_levels_below_the_setting_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(SETTINGS.model_copy(update={"log_level": "WARNING"}), "worker")
+    structlog.get_logger().info("quiet")
+    structlog.get_logger().error("loud")
+    assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("rediss://user:s3cret@host:6380/1", "rediss://user:***@host:6380/1"),
+        ("redis://:s3cret@host/0", "redis://:***@host/0"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert logs.redact_url(url) == shown
