@@ -1,0 +1,175 @@
+"""One request to a receiver that misbehaves in every way we know of."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+from yarl import URL
+
+from connectors.webhooks.addresses import TargetPolicy
+from connectors.webhooks.client import RESPONSE_BYTES_MAX, EndpointClient
+from connectors.webhooks.endpoints import Endpoint
+from tests.support.receiver import Answer, Behaviour, Hang, Receiver, Reset
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+BODY = b'{"id":"n-1","type":"alerts.spend_threshold_reached","properties":{}}'
+LOOPBACK = TargetPolicy(allow_private=True)
+
+Open = Callable[..., EndpointClient]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        running.secret = SECRET
+        yield running
+
+
+@pytest.fixture
+async def open_client() -> AsyncIterator[Open]:
+    opened: list[EndpointClient] = []
+
+    def make(url: str, policy: TargetPolicy = LOOPBACK, timeout_s: float = 5.0) -> EndpointClient:
+        endpoint = Endpoint("e-1", URL(url), SECRET)
+        opened.append(EndpointClient(endpoint, policy, ssl.create_default_context(), timeout_s=timeout_s, connections=2))
+        return opened[-1]
+
+    yield make
+    for client in opened:
+        await client.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "outcome", "status"),
+    [
+        (Answer(200), "success", 200),
+        (Answer(204), "success", 204),
+        (Answer(299), "success", 299),
+        (Answer(302, {"Location": "/elsewhere"}), "http_3xx", 302),
+        (Answer(304), "http_3xx", 304),
+        (Answer(400), "http_4xx", 400),
+        (Answer(429), "http_4xx", 429),
+        (Answer(500), "http_5xx", 500),
+        (Answer(200, body_bytes=50 * RESPONSE_BYTES_MAX), "success", 200),
+        (Answer(500, body_bytes=50 * RESPONSE_BYTES_MAX), "http_5xx", 500),
+        (Hang(after_headers=True), "success", 200),
+        (Reset(), "connect", None),
+    ],
+)
+async def test_outcome(receiver: Receiver, open_client: Open, behaviour: Behaviour, outcome: str, status: int | None) -> None:
+    receiver.script("/hook", behaviour)
+    attempt = await open_client(receiver.url).attempt("n-1", BODY, None)
+    assert (attempt.outcome, attempt.status) == (outcome, status)
+    assert [request.body for request in receiver.received] == [BODY]
+    assert receiver.invalid == []
+
+
+async def test_redirect_is_not_followed(receiver: Receiver, open_client: Open) -> None:
+    for status in (301, 302, 303, 307, 308):
+        receiver.script("/hook", Answer(status, {"Location": receiver.url_of("/elsewhere")}))
+        assert (await open_client(receiver.url).attempt("n-1", BODY, None)).outcome == "http_3xx"
+    assert receiver.at("/elsewhere") == []
+
+
+async def test_hanging_receiver_times_out(receiver: Receiver, open_client: Open) -> None:
+    receiver.script("/hook", Hang())
+    attempt = await open_client(receiver.url, timeout_s=0.2).attempt("n-1", BODY, None)
+    assert (attempt.outcome, attempt.status) == ("timeout", None)
+
+
+async def test_nobody_listens(open_client: Open) -> None:
+    attempt = await open_client(f"http://127.0.0.1:{free_port()}/").attempt("n-1", BODY, None)
+    assert attempt.outcome == "connect"
+
+
+async def test_plain_text_where_tls_was_promised(receiver: Receiver, open_client: Open) -> None:
+    attempt = await open_client(receiver.url.replace("http:", "https:")).attempt("n-1", BODY, None)
+    assert attempt.outcome == "tls"
+    assert receiver.received == []
+
+
+async def test_unknown_name(open_client: Open) -> None:
+    attempt = await open_client("http://no-such-host.invalid/").attempt("n-1", BODY, None)
+    assert attempt.outcome == "dns"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"])
+async def test_private_target_is_refused_before_anything_is_sent(receiver: Receiver, open_client: Open, host: str) -> None:
+    url = receiver.url.replace("127.0.0.1", host)
+    attempt = await open_client(url, TargetPolicy()).attempt("n-1", BODY, None)
+    assert attempt.outcome == "blocked"
+    assert receiver.connections == 0
+
+
+async def test_allow_listed_host_is_reached(receiver: Receiver, open_client: Open) -> None:
+    policy = TargetPolicy.parse(False, "localhost")
+    assert (
+        await open_client(receiver.url.replace("127.0.0.1", "localhost"), policy).attempt("n-1", BODY, None)
+    ).outcome == "success"
+    assert (await open_client(receiver.url, policy).attempt("n-1", BODY, None)).outcome == "blocked"
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    receiver: Receiver, open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    assert (await open_client(receiver.url).attempt("n-1", BODY, None)).outcome == "success"
+
+
+@pytest.mark.parametrize(("status", "asked_s"), [(429, 7.0), (503, 7.0), (500, None), (204, None)])
+async def test_retry_after_counts_for_429_and_503(
+    receiver: Receiver, open_client: Open, status: int, asked_s: float | None
+) -> None:
+    receiver.script("/hook", Answer(status, {"Retry-After": "7"}))
+    assert (await open_client(receiver.url).attempt("n-1", BODY, None)).retry_after_s == asked_s
+
+
+async def test_connection_is_kept_alive_also_after_an_answer_with_a_body(receiver: Receiver, open_client: Open) -> None:
+    client = open_client(receiver.url)
+    for behaviour in (Answer(200, body_bytes=1000), Answer(500, body_bytes=1000), Answer(204)):
+        receiver.script("/hook", behaviour)
+        await client.attempt("n-1", BODY, None)
+    assert receiver.connections == 1
+
+
+async def test_kept_alive_connection_that_turns_out_dead_costs_no_attempt(receiver: Receiver, open_client: Open) -> None:
+    """The receiver resets the second request: on a connection that was kept alive, that means nothing."""
+    receiver.script("/hook", Answer(204), Reset(), Answer(204))
+    client = open_client(receiver.url)
+    outcomes = [(await client.attempt(f"n-{number}", BODY, None)).outcome for number in (1, 2)]
+    assert outcomes == ["success", "success"]
+    assert [request.id for request in receiver.received] == ["n-1", "n-2", "n-2"]
+
+
+async def test_fresh_connection_that_is_reset_is_not_tried_again_at_once(receiver: Receiver, open_client: Open) -> None:
+    receiver.script("/hook", Reset())
+    assert (await open_client(receiver.url).attempt("n-1", BODY, None)).outcome == "connect"
+    assert len(receiver.received) == 1
+
+
+async def test_first_byte_is_told_once_and_only_if_it_was_sent(receiver: Receiver, open_client: Open) -> None:
+    told: list[str] = []
+    receiver.script("/hook", Answer(204), Reset())
+    client = open_client(receiver.url)
+    await client.attempt("n-1", BODY, lambda: told.append("n-1"))
+    await client.attempt("n-2", BODY, lambda: told.append("n-2"))
+    await open_client(f"http://127.0.0.1:{free_port()}/").attempt("n-3", BODY, lambda: told.append("n-3"))
+    assert told == ["n-1", "n-2"]
+
+
+async def test_many_requests_share_few_connections(receiver: Receiver, open_client: Open) -> None:
+    client = open_client(receiver.url)
+    attempts: list[Awaitable[object]] = [client.attempt(f"n-{number}", BODY, None) for number in range(20)]
+    await asyncio.gather(*attempts)
+    assert len(receiver.received) == 20
+    assert receiver.connections <= 2
