@@ -4,11 +4,15 @@ skipped with the reason, or fails if ``TIDEMARK_TEST_REQUIRE_ALL=1`` (continuous
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis.asyncio import Redis
 
+from connectors.redis.client import connect
+from connectors.settings import Settings
 from tests.support.kafka_server import KafkaServer, KafkaUnavailable
+from tests.support.redis_server import KINDS, RedisServer
 from tests.support.trace import TRACE_FILE, Row, read_trace
 
 
@@ -40,3 +44,22 @@ def trace_rows() -> list[Row]:
     if not TRACE_FILE.exists():
         missing(f"the real trace is not there: {TRACE_FILE.name} in {TRACE_FILE.parent}")
     return read_trace()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def redis_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Valkey and a Redis server: each test that uses it runs on both."""
+    server = RedisServer(kind=request.param, dir=tmp_path_factory.mktemp(request.param))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    """Our client on an empty server."""
+    client = connect(Settings(redis_url=redis_server.url))
+    await client.flushall()
+    await client.script_flush()
+    yield client
+    await client.aclose()

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import orjson
 from redis.asyncio import Redis
 
-from connectors.redis.types import KeyClaim, Stale, Taken, Written
+from connectors.redis.batches import pack
+from connectors.redis.changes import broadcast
+from connectors.redis.keys import CatalogKeys
+from connectors.redis.scripts import Script
+from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 
 KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units")
+
+_WRITE = Script("catalog_write")
 
 
 class CatalogStore:
     """Documents are JSON as bytes, by kind (``KINDS``) and id."""
 
     def __init__(self, redis: Redis) -> None:
-        raise NotImplementedError
+        self._redis = redis
+
+    # --- documents ------------------------------------------------------------------------------------------------------
 
     async def revision(self) -> int:
         """Of the catalog; 0 = never written."""
-        raise NotImplementedError
+        return int(await self._redis.get(CatalogKeys.REVISION) or 0)
 
     async def load(self) -> tuple[int, dict[str, dict[str, bytes]]]:
         """The revision and all documents of all kinds, as of one moment."""
-        raise NotImplementedError
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.get(CatalogKeys.REVISION)
+        for kind in KINDS:
+            pipeline.hgetall(CatalogKeys.documents(kind))
+        revision, *hashes = await pipeline.execute()
+        return int(revision or 0), {kind: _by_id(documents) for kind, documents in zip(KINDS, hashes, strict=True)}
 
     async def get(self, kind: str, document_id: str) -> bytes | None:
-        raise NotImplementedError
+        document: bytes | None = await self._redis.hget(CatalogKeys.documents(kind), document_id)
+        return document
 
     async def list(self, kind: str) -> dict[str, bytes]:
-        raise NotImplementedError
+        return _by_id(await self._redis.hgetall(CatalogKeys.documents(kind)))
 
     async def write(
         self,
@@ -45,60 +60,106 @@ class CatalogStore:
         The new revision is always ``expected_revision + 1``, so documents may name it. On ``Stale``: load again and repeat.
         A key that ``releases`` names is freed before ``claims`` are checked, if its holder is the id it names.
         """
-        raise NotImplementedError
+        keys = [CatalogKeys.REVISION]
+
+        def place(key: str) -> int:
+            if key not in keys:
+                keys.append(key)
+            return keys.index(key) + 1
+
+        arguments = (
+            expected_revision,
+            [(place(CatalogKeys.documents(kind)), id_, raw) for kind, by_id in sets.items() for id_, raw in by_id.items()],
+            [(place(CatalogKeys.documents(kind)), id_) for kind, ids in (deletes or {}).items() for id_ in ids],
+            [(place(CatalogKeys.claims(release.kind)), release.key, release.id) for release in releases],
+            [(place(CatalogKeys.claims(c.kind)), c.key, c.id, orjson.dumps({"id": c.id, "owner": c.owner})) for c in claims],
+        )
+        word, *rest = await _WRITE.run(self._redis, keys, pack(arguments))
+        if word == b"taken":
+            return Taken(rest[0].decode(), rest[1].decode())
+        if word == b"stale":
+            return Stale(int(rest[0]))
+        await self.announce()
+        return Written(int(rest[0]))
 
     async def announce(self) -> None:
-        """Tell every partition of the catalog's revision unless it was told. ``write`` does it; the API does it again at its start,
-        in case it died in between."""
-        raise NotImplementedError
+        """Tell every partition of the catalog's revision unless it was told. ``write`` does it; the API does it again at its
+        start and now and then, in case it died in between."""
+        revision, partitions = await self.revision(), await self.partitions()
+        if revision and partitions:  # before P is known no worker has begun, and each walks all its customers when it does
+            await broadcast(self._redis, partitions, Change("catalog", catalog_revision=revision))
 
     async def claimed(self, kind: str, key: str) -> str | None:
         """The id of the object that holds a uniqueness key (also: of the rate card with this alias)."""
-        raise NotImplementedError
+        claim = await self._redis.hget(CatalogKeys.claims(kind), key)
+        return None if claim is None else str(orjson.loads(claim)["id"])
+
+    # --- customers' references ------------------------------------------------------------------------------------------
 
     async def resolve(self, refs: Sequence[str]) -> dict[str, str]:
         """Customer ids by customer id or ingest alias; unknown references are left out."""
-        raise NotImplementedError
+        if not refs:
+            return {}
+        owners = await self._redis.hmget(CatalogKeys.REFS, list(refs))
+        return {ref: owner.decode() for ref, owner in zip(refs, owners, strict=True) if owner is not None}
+
+    # --- partitions -----------------------------------------------------------------------------------------------------
 
     async def partitions(self) -> int | None:
         """P, or None before the first start."""
-        raise NotImplementedError
+        stored = await self._redis.get(CatalogKeys.PARTITIONS)
+        return None if stored is None else int(stored)
 
     async def fix_partitions(self, partitions: int) -> int:
         """Store P if none is stored; returns what is stored now (the caller refuses to run if it differs)."""
-        raise NotImplementedError
+        await self._redis.set(CatalogKeys.PARTITIONS, partitions, nx=True)
+        return int(await self._redis.get(CatalogKeys.PARTITIONS))
+
+    # --- webhook endpoints ----------------------------------------------------------------------------------------------
 
     async def endpoints(self) -> dict[str, bytes]:
-        raise NotImplementedError
+        return _by_id(await self._redis.hgetall(CatalogKeys.ENDPOINTS))
 
     async def put_endpoint(self, endpoint_id: str, document: bytes) -> None:
-        raise NotImplementedError
+        await self._redis.hset(CatalogKeys.ENDPOINTS, endpoint_id, document)
 
     async def delete_endpoint(self, endpoint_id: str) -> bool:
-        raise NotImplementedError
+        return bool(await self._redis.hdel(CatalogKeys.ENDPOINTS, endpoint_id))
+
+    # --- tokens ---------------------------------------------------------------------------------------------------------
 
     async def tokens(self) -> dict[str, bytes]:
         """Documents ({"name", "created_at"}) by the token's SHA-256 in hex."""
-        raise NotImplementedError
+        return _by_id(await self._redis.hgetall(CatalogKeys.TOKENS))
 
     async def has_token(self, token_hash: str) -> bool:
-        raise NotImplementedError
+        return bool(await self._redis.hexists(CatalogKeys.TOKENS, token_hash))
 
     async def put_token(self, token_hash: str, document: bytes) -> None:
-        raise NotImplementedError
+        await self._redis.hset(CatalogKeys.TOKENS, token_hash, document)
 
     async def delete_token(self, token_hash: str) -> bool:
-        raise NotImplementedError
+        return bool(await self._redis.hdel(CatalogKeys.TOKENS, token_hash))
+
+    # --- idempotency keys -----------------------------------------------------------------------------------------------
 
     async def idempotency_begin(self, token_hash: str, key: str, hold_s: int) -> bytes | None:
         """None: the caller is first and has ``hold_s`` seconds; b"": another request with this key is under way;
         else the stored answer."""
-        raise NotImplementedError
+        name = CatalogKeys.idempotency(token_hash, key)
+        if await self._redis.set(name, b"", nx=True, ex=hold_s):
+            return None
+        answer: bytes | None = await self._redis.get(name)
+        return answer or b""  # it may have expired in between: the next attempt will be first
 
     async def idempotency_finish(self, token_hash: str, key: str, answer: bytes, keep_s: int) -> None:
         """Keep the (non-empty) answer for ``keep_s`` seconds."""
-        raise NotImplementedError
+        await self._redis.set(CatalogKeys.idempotency(token_hash, key), answer, ex=keep_s)
 
     async def idempotency_abandon(self, token_hash: str, key: str) -> None:
         """The request failed without an effect: let it be tried again at once."""
-        raise NotImplementedError
+        await self._redis.delete(CatalogKeys.idempotency(token_hash, key))
+
+
+def _by_id(documents: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    return {document_id.decode(): document for document_id, document in documents.items()}

@@ -15,13 +15,15 @@ BLOCK_MS_MAX = 5_000
 def connect(settings: Settings) -> Redis:
     """A client with its own pool; close it with ``aclose``. Replies are bytes. The URL may hold credentials: never log it.
 
-    Retries are off, explicitly: redis-py retries by itself since version 6, and a write that is sent again after a lost reply counts
-    twice. Where a repetition is safe (a compare-and-set), the caller repeats.
+    Retries are off, explicitly: redis-py retries by itself unless told otherwise, and a write that is sent again after a lost
+    reply counts twice. Where a repetition is safe (a compare-and-set), the caller repeats. RESP2, because RESP3 gives some
+    replies another shape.
     """
     tls = {"ssl_ca_certs": settings.redis_ssl_ca_certs} if settings.redis_ssl_ca_certs else {}
     return Redis.from_url(
         settings.redis_url.get_secret_value(),
         decode_responses=False,
+        protocol=2,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
         socket_connect_timeout=settings.redis_timeout_s,

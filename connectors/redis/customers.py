@@ -1,80 +1,208 @@
-"""The API's side of customers: documents under their partitions, references in the catalog, changes told to the workers."""
+"""The API's side of customers: documents under their partitions, references in the catalog, changes told to the workers.
+
+A creation touches two hash tags, so it cannot be one script. It takes the references first and notes that in a hash of pending
+customers; then it writes the document; then it tells the workers, and removes the note. Whatever dies in between is finished
+or undone by ``recover`` (or by whoever is in conflict with it) once the note is ``CLAIM_GRACE_MS`` old.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgpack
+import orjson
 from redis.asyncio import Redis
 
+from connectors.redis.batches import pack
+from connectors.redis.changes import ANNOUNCE, announce_arguments, broadcast
+from connectors.redis.documents import decode_document
+from connectors.redis.keys import CatalogKeys, PartitionKeys, partition_of
+from connectors.redis.scripts import Script
 from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 from engine.effects import StoredCustomer
+
+CLAIM_GRACE_MS = 30_000
+"""How long a claim without its object is respected: longer than a request that is still going to write it can take."""
+
+_REFS = Script("refs")
+_FORGET = Script("forget")
+_CONFIGURE = Script("configure")
+_SWAP = Script("swap")
+
+_REFS_KEYS = [CatalogKeys.REFS, CatalogKeys.ALIASES, CatalogKeys.CUSTOMERS, CatalogKeys.PENDING]
 
 
 class CustomerStore:
     """``partitions``: P, fixed when the system first starts (CatalogStore.partitions)."""
 
     def __init__(self, redis: Redis, partitions: int) -> None:
-        raise NotImplementedError
+        self._redis = redis
+        self._partitions = partitions
+
+    # --- creation and references ----------------------------------------------------------------------------------------
 
     async def create(self, customer_id: str, aliases: Sequence[str], document: bytes, now_ms: int) -> Taken | None:
-        """Take the id and the aliases (all or nothing), write the document as version 1, list it, tell every partition that these
-        references now resolve. ``Taken`` names the first reference that is in use, and its customer."""
-        raise NotImplementedError
+        """Take the id and the aliases (all or nothing), write the document as version 1, list it, tell every partition that
+        these references now resolve. ``Taken`` names the first reference that is in use, and its customer."""
+        refs = await self._take_refs(customer_id, aliases, now_ms, create=True)
+        if isinstance(refs, Taken):
+            return refs
+        await self.update(customer_id, 0, document)
+        await self._announce_refs(customer_id, refs)
+        return None
+
+    async def set_aliases(self, customer_id: str, aliases: Sequence[str], now_ms: int) -> Taken | None:
+        """Replace the ingest aliases (all or nothing): old ones that are not in the list become free. Tells every partition.
+        The document is the caller's to ``update`` afterwards."""
+        refs = await self._take_refs(customer_id, aliases, now_ms, create=False)
+        if isinstance(refs, Taken):
+            return refs
+        await self._announce_refs(customer_id, refs)
+        return None
+
+    async def recover(self, now_ms: int) -> int:
+        """Finish or undo customers whose creation (or new aliases) was interrupted over 30 s ago; the API calls this at its
+        start and now and then. Returns how many there were."""
+        pending = await self._redis.hgetall(CatalogKeys.PENDING)
+        old = [raw_id.decode() for raw_id, raw in pending.items() if msgpack.unpackb(raw)[0] <= now_ms - CLAIM_GRACE_MS]
+        for customer_id in old:
+            await self._settle(customer_id)
+        return len(old)
+
+    async def _take_refs(self, customer_id: str, aliases: Sequence[str], now_ms: int, *, create: bool) -> list[str] | Taken:
+        arguments = pack((customer_id, list(dict.fromkeys(aliases)), now_ms, create))
+        while True:
+            word, *rest = await _REFS.run(self._redis, _REFS_KEYS, arguments)
+            if word == b"ok":
+                return [ref.decode() for ref in rest[0]]
+            taken = Taken(rest[0].decode(), rest[1].decode())
+            if taken.id == customer_id or not await self._is_abandoned(taken.id, now_ms):
+                return taken
+            await self._settle(taken.id)
+
+    async def _is_abandoned(self, customer_id: str, now_ms: int) -> bool:
+        """Whether this customer's references are held, but its document never came."""
+        pending = await self._redis.hget(CatalogKeys.PENDING, customer_id)
+        if pending is None or msgpack.unpackb(pending)[0] > now_ms - CLAIM_GRACE_MS:
+            return False
+        return await self.get(customer_id) is None
+
+    async def _settle(self, customer_id: str) -> None:
+        pending = await self._redis.hget(CatalogKeys.PENDING, customer_id)
+        if pending is None:
+            return
+        if await self.get(customer_id) is None:
+            await _FORGET.run(self._redis, _REFS_KEYS, customer_id)
+        else:
+            await self._announce_refs(customer_id, msgpack.unpackb(pending)[1])
+
+    async def _announce_refs(self, customer_id: str, refs: Sequence[str]) -> None:
+        if refs:
+            await self.broadcast(Change("refs", refs=tuple(refs)))
+        await self._redis.hdel(CatalogKeys.PENDING, customer_id)
+
+    # --- documents ------------------------------------------------------------------------------------------------------
 
     async def get(self, customer_id: str) -> tuple[int, bytes] | None:
         """(version, document)."""
-        raise NotImplementedError
+        version, document = decode_document(await self._redis.get(self._keys(customer_id).customer(customer_id)))
+        return None if document is None else (version, document)
 
     async def get_many(self, customer_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
-        raise NotImplementedError
+        """(version, document) by id; those that do not exist are left out."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for customer_id in customer_ids:
+            pipeline.get(self._keys(customer_id).customer(customer_id))
+        decoded = [decode_document(raw) for raw in await pipeline.execute()]
+        pairs = zip(customer_ids, decoded, strict=True)
+        return {customer_id: (version, document) for customer_id, (version, document) in pairs if document is not None}
 
     async def update(self, customer_id: str, expected_version: int, document: bytes) -> Written | Stale:
         """Replace the document; its version becomes ``expected_version + 1`` and the owning worker evaluates it at once."""
-        raise NotImplementedError
-
-    async def set_aliases(self, customer_id: str, aliases: Sequence[str]) -> Taken | None:
-        """Replace the ingest aliases (all or nothing): old ones that are not in the list become free. Tells every partition.
-        The document is the caller's to ``update`` afterwards."""
-        raise NotImplementedError
+        keys = self._keys(customer_id)
+        key_names = [keys.position, keys.changes, keys.customers, keys.customer(customer_id)]
+        done, number = await _CONFIGURE.run(self._redis, key_names, expected_version, document, customer_id)
+        return Written(int(number)) if done else Stale(int(number))
 
     async def list(self, after: str | None, limit: int) -> list[str]:
-        """Customer ids in order of creation, after the id ``after`` (None = from the first)."""
-        raise NotImplementedError
+        """Customer ids in order of creation, after the id ``after`` (None = from the first; an unknown one = none)."""
+        rank = -1 if after is None else await self._redis.zrank(CatalogKeys.CUSTOMERS, after)
+        if rank is None or limit < 1:
+            return []
+        ids = await self._redis.zrange(CatalogKeys.CUSTOMERS, rank + 1, rank + limit)
+        return [customer_id.decode() for customer_id in ids]
 
-    async def list_reversed(self, before: str | None, limit: int) -> list[str]:
-        """Customer ids, newest first."""
-        raise NotImplementedError
+    # --- changes --------------------------------------------------------------------------------------------------------
 
     async def request_reset(self, customer_id: str, alert_id: str) -> int:
         """Ask the owning worker to reset one alert's state; returns the partition's new revision."""
-        raise NotImplementedError
+        keys = self._keys(customer_id)
+        change = Change("reset", customer_id=customer_id, alert_id=alert_id)
+        return int(await ANNOUNCE.run(self._redis, [keys.position, keys.changes], *announce_arguments(change)))
 
     async def broadcast(self, change: Change) -> None:
         """Append a change to every partition's stream."""
-        raise NotImplementedError
+        await broadcast(self._redis, self._partitions, change)
+
+    # --- what the worker keeps ------------------------------------------------------------------------------------------
 
     async def state(self, customer_id: str) -> tuple[StoredCustomer, int, int, int]:
         """(state without windows, applied revision, revision, catalog revision), the latter three of its partition."""
-        raise NotImplementedError
+        keys = self._keys(customer_id)
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hgetall(keys.state(customer_id))
+        pipeline.hmget(keys.position, ["applied_revision", "revision", "catalog_revision"])
+        state, (applied, revision, catalog) = await pipeline.execute()
+        return StoredCustomer(_text(state)), int(applied or 0), int(revision or 0), int(catalog or 0)
 
     async def windows(
         self, customer_id: str, days: Sequence[int], months: Sequence[str]
     ) -> tuple[dict[int, Mapping[str, str]], dict[str, Mapping[str, str]]]:
         """Hourly windows by day and folded ones by month ("YYYY-MM"), as of one moment; those without usage are left out."""
-        raise NotImplementedError
+        keys = self._keys(customer_id)
+        pipeline = self._redis.pipeline(transaction=True)
+        for day in days:
+            pipeline.hgetall(keys.windows(customer_id, day))
+        for month in months:
+            pipeline.hgetall(keys.folded(customer_id, month))
+        maps = [_text(fields) for fields in await pipeline.execute()]
+        hourly = {day: fields for day, fields in zip(days, maps[: len(days)], strict=True) if fields}
+        folded = {month: fields for month, fields in zip(months, maps[len(days) :], strict=True) if fields}
+        return hourly, folded
+
+    # --- uniqueness keys of objects in customers' documents -------------------------------------------------------------
 
     async def claim_key(self, claim: KeyClaim, exists: Callable[[KeyClaim], Awaitable[bool]], now_ms: int) -> Taken | None:
         """Take a uniqueness key for an object that is about to be written into a customer's document.
 
         None = it is yours. A holder that was claimed over 30 s ago and does not ``exists`` (its writer died) loses it.
         """
-        raise NotImplementedError
+        mine = orjson.dumps({"id": claim.id, "owner": claim.owner, "at": now_ms})
+        while not await self._swap(claim, b"", mine):
+            held = await self._redis.hget(CatalogKeys.claims(claim.kind), claim.key)
+            if held is None:
+                continue
+            holder = orjson.loads(held)
+            if holder["id"] == claim.id:
+                return None
+            young = holder.get("at", now_ms) > now_ms - CLAIM_GRACE_MS
+            if young or await exists(KeyClaim(claim.kind, claim.key, holder["id"], holder["owner"])):
+                return Taken(claim.key, holder["id"])
+            if await self._swap(claim, held, mine):
+                break
+        return None
 
     async def release_key(self, claim: KeyClaim) -> bool:
         """Free a key, if the claim's id holds it."""
-        raise NotImplementedError
+        held = await self._redis.hget(CatalogKeys.claims(claim.kind), claim.key)
+        return held is not None and orjson.loads(held)["id"] == claim.id and await self._swap(claim, held, b"")
 
-    async def recover(self, now_ms: int) -> int:
-        """Finish or undo customers whose creation was interrupted over 30 s ago (the API calls this at its start and now and
-        then); returns how many there were."""
-        raise NotImplementedError
+    async def _swap(self, claim: KeyClaim, before: bytes, after: bytes) -> bool:
+        return bool(await _SWAP.run(self._redis, [CatalogKeys.claims(claim.kind)], claim.key, before, after))
+
+    def _keys(self, customer_id: str) -> PartitionKeys:
+        return PartitionKeys(partition_of(customer_id, self._partitions))
+
+
+def _text(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {field.decode(): value.decode() for field, value in fields.items()}

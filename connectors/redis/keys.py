@@ -24,6 +24,8 @@ class CatalogKeys:
     REVISION = PREFIX + ":{catalog}:revision"  # string: integer
     PARTITIONS = PREFIX + ":{catalog}:partitions"  # string: P, fixed when the system is first started
     REFS = PREFIX + ":{catalog}:refs"  # hash: customer id or ingest alias -> customer id
+    ALIASES = PREFIX + ":{catalog}:aliases"  # hash: customer id -> its ingest aliases (MessagePack)
+    PENDING = PREFIX + ":{catalog}:pending"  # hash: customer id -> changed references that are not announced yet (MessagePack)
     CUSTOMERS = PREFIX + ":{catalog}:customers"  # zset: customer id by creation time (ms), for listing
     TOKENS = PREFIX + ":{catalog}:tokens"  # hash: sha256 of a bearer token (hex) -> {"name", "created_at"}
     ENDPOINTS = PREFIX + ":{catalog}:endpoints"  # hash: endpoint id -> JSON document
@@ -51,11 +53,13 @@ class PartitionKeys:
         "_base",
         "changes",
         "customers",
+        "deliveries",
         "outbox",
         "parked",
         "partition",
         "position",
         "retries",
+        "retries_written",
         "seen_meta",
         "timers",
     )
@@ -63,17 +67,20 @@ class PartitionKeys:
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self._base = f"{PREFIX}:{{{partition}}}"
-        self.position = f"{self._base}:position"  # hash: epoch, owner, next_offset, revision, applied_revision, catalog_revision
+        self.position = f"{self._base}:position"
+        # ^ hash: epoch, owner, next_offset, sequence, revision, applied_revision, catalog_revision, announced_catalog
         self.changes = f"{self._base}:changes"  # stream: configuration changes, ids "<revision>-0"
         self.customers = f"{self._base}:customers"  # set: ids of all customers that this partition owns
         self.timers = f"{self._base}:timers"  # zset: customer id by due time (ms)
         self.outbox = f"{self._base}:outbox"  # stream: notifications to deliver
         self.retries = f"{self._base}:retries"  # zset: delivery id by due time (ms)
+        self.retries_written = f"{self._base}:retries_written"  # zset: delivery id by the time its notification was written (ms)
+        self.deliveries = f"{self._base}:deliveries"  # hash: delivery id -> delivery that waits for a retry (MessagePack)
         self.parked = f"{self._base}:parked"  # zset: unknown customer reference by time of its first parked event (ms)
-        self.seen_meta = f"{self._base}:seen"  # hash: what the duplicate filter holds (see connectors.redis.seen)
+        self.seen_meta = f"{self._base}:seen"  # hash: generations of the duplicate filter (see lua/seen.lua)
 
     def customer(self, customer_id: str) -> str:
-        """String: the customer's configuration document (JSON), written by the API."""
+        """String: the customer's configuration document (version, line feed, JSON), written by the API."""
         return f"{self._base}:customer:{customer_id}"
 
     def state(self, customer_id: str) -> str:
@@ -95,7 +102,3 @@ class PartitionKeys:
     def seen(self, generation: int, bucket: int) -> str:
         """Hash: one bucket of the duplicate filter."""
         return f"{self._base}:seen:{generation}:{bucket}"
-
-    def delivery(self, delivery_id: str) -> str:
-        """Hash: one delivery that waits for a retry."""
-        return f"{self._base}:delivery:{delivery_id}"

@@ -6,10 +6,27 @@ Every write of the owner is guarded by (epoch, sequence, offset, revision), so t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from redis.asyncio import Redis
 
-from connectors.redis.types import Batch, Change, Claim, Committed, LoadedCustomer, Prepared, Refused
+from connectors.redis.batches import encode_commit, pack
+from connectors.redis.changes import decode_change
+from connectors.redis.client import BLOCK_MS_MAX
+from connectors.redis.documents import decode_document
+from connectors.redis.keys import PartitionKeys
+from connectors.redis.scripts import Script
+from connectors.redis.seen import seen_prefix
+from connectors.redis.types import Batch, Change, Claim, Committed, LoadedCustomer, Position, Prepared, Refused
+from engine.effects import StoredCustomer
+
+_CLAIM = Script("claim", "position")
+_PREPARE = Script("prepare", "position", "seen")
+_COMMIT = Script("commit", "position", "seen")
+_REWIND = Script("rewind", "position")
+_FIND = Script("find", "seen")
+
+_POSITION_FIELDS = ("epoch", "next_offset", "sequence", "revision", "applied_revision", "catalog_revision")
 
 
 class PartitionStore:
@@ -23,67 +40,152 @@ class PartitionStore:
         dedup_days: float,
         stored_days: Callable[[Mapping[str, str]], Iterable[int]],
     ) -> None:
-        raise NotImplementedError
+        self._redis = redis
+        self._keys = PartitionKeys(partition)
+        self._dedup_days = dedup_days
+        self._stored_days = stored_days
+
+    # --- position -------------------------------------------------------------------------------------------------------
 
     async def claim(self, owner: str) -> Claim:
         """Take the partition: from now on every other epoch is refused. ``owner`` is a name for people."""
-        raise NotImplementedError
+        return _position(await _CLAIM.run(self._redis, [self._keys.position], owner))
 
-    async def position(self) -> Claim:
+    async def position(self) -> Position:
         """The stored position, without a claim."""
-        raise NotImplementedError
+        return _position(await self._redis.hmget(self._keys.position, _POSITION_FIELDS))
+
+    async def rewind(self, epoch: int, expected_sequence: int, next_offset: int) -> Committed | Refused:
+        """Move the position to another offset, because the log no longer has the stored one. States stay as they are."""
+        return _outcome(await _REWIND.run(self._redis, [self._keys.position], pack((epoch, expected_sequence, next_offset))))
+
+    # --- batches --------------------------------------------------------------------------------------------------------
 
     async def prepare(self, epoch: int, seen_ids: Sequence[bytes], customers: Sequence[str], now_ms: int) -> Prepared | Refused:
         """Which ids were seen, and the customers' documents and states; refused (epoch) if the partition has another owner.
 
         One round trip; a second one only for the windows of customers that have any.
         """
-        raise NotImplementedError
+        return await self._prepare(epoch, seen_ids, customers, now_ms)
 
     async def load(self, customers: Sequence[str]) -> dict[str, LoadedCustomer]:
         """Documents, states and windows, without a claim."""
-        raise NotImplementedError
+        prepared = await self._prepare(None, (), customers, 0)
+        assert isinstance(prepared, Prepared)  # without an epoch nothing is refused
+        return prepared.customers
 
     async def commit(self, batch: Batch) -> Committed | Refused:
-        """Write the whole batch or nothing. After a lost reply send the same batch again: "offset_ahead" means that it was done."""
-        raise NotImplementedError
+        """Write the whole batch or nothing. After a lost reply send the same batch again: "offset_ahead" = it was done.
 
-    async def rewind(self, epoch: int, expected_sequence: int, next_offset: int) -> Committed | Refused:
-        """Move the position to another offset, because the log no longer has the stored one. States stay as they are."""
-        raise NotImplementedError
+        Raises ValueError for a batch that contradicts itself.
+        """
+        keys, arguments = encode_commit(self._keys, batch, self._dedup_days)
+        return _outcome(await _COMMIT.run(self._redis, keys, arguments))
+
+    async def _prepare(
+        self, epoch: int | None, seen_ids: Sequence[bytes], customers: Sequence[str], now_ms: int
+    ) -> Prepared | Refused:
+        keys = [self._keys.position, self._keys.seen_meta]
+        for customer_id in customers:
+            keys += (self._keys.customer(customer_id), self._keys.state(customer_id))
+        arguments = pack((False if epoch is None else epoch, now_ms, b"".join(seen_ids)))
+        reply = await _PREPARE.run(self._redis, keys, arguments)
+        position = _position(reply[0])
+        if len(reply) == 1:
+            return Refused("epoch", position)
+        duplicates = [False] * len(seen_ids)
+        for place in reply[1]:
+            duplicates[place] = True
+        return Prepared(position, duplicates, await self._customers_with_windows(customers, reply[2]))
+
+    async def _customers_with_windows(self, customers: Sequence[str], replies: Sequence[Any]) -> dict[str, LoadedCustomer]:
+        """Windows are read after their state, not with it: only the owner writes either, and it is the owner who reads; whoever
+        lost the partition in between is refused at its commit."""
+        states = [_text_map(state) for state in replies[1::2]]
+        windows: list[dict[int, Mapping[str, str]]] = [{} for _ in customers]
+        wanted = [(i, day) for i, state in enumerate(states) if state for day in self._stored_days(state)]
+        if wanted:
+            pipeline = self._redis.pipeline(transaction=False)
+            for i, day in wanted:
+                pipeline.hgetall(self._keys.windows(customers[i], day))
+            for (i, day), fields in zip(wanted, await pipeline.execute(), strict=True):
+                windows[i][day] = {field.decode(): value.decode() for field, value in fields.items()}
+        return {
+            customer_id: LoadedCustomer(decode_document(replies[2 * i])[1], StoredCustomer(states[i], windows[i]))
+            for i, customer_id in enumerate(customers)
+        }
+
+    # --- configuration --------------------------------------------------------------------------------------------------
 
     async def changes(self, after_revision: int, limit: int) -> list[Change]:
         """Changes of the configuration with a revision above ``after_revision``, oldest first."""
-        raise NotImplementedError
+        entries = await self._redis.xrange(self._keys.changes, min=f"{after_revision + 1}-0", count=limit)
+        return [decode_change(entry_id, fields) for entry_id, fields in entries]
 
     async def wait_changes(self, after_revision: int, block_ms: int) -> bool:
         """Wait until there is a change above ``after_revision``; False after ``block_ms`` (1..5,000) without one."""
-        raise NotImplementedError
+        block = min(max(block_ms, 1), BLOCK_MS_MAX)
+        return bool(await self._redis.xread({self._keys.changes: f"{after_revision}-0"}, count=1, block=block))
 
     async def customers(self, cursor: int, count: int) -> tuple[int, list[str]]:
-        """Ids of the partition's customers, about ``count`` at a time (SSCAN: an id may come twice). Start and end at cursor 0."""
-        raise NotImplementedError
+        """Ids of the partition's customers, about ``count`` at a time (SSCAN: an id may come twice); begins and ends at 0."""
+        cursor, ids = await self._redis.sscan(self._keys.customers, cursor=cursor, count=count)
+        return int(cursor), [customer_id.decode() for customer_id in ids]
+
+    # --- timers and parked events ---------------------------------------------------------------------------------------
 
     async def due_timers(self, now_ms: int, limit: int) -> list[str]:
         """Customers whose timer is due, earliest first."""
-        raise NotImplementedError
+        ids = await self._redis.zrangebyscore(self._keys.timers, "-inf", now_ms, start=0, num=limit)
+        return [customer_id.decode() for customer_id in ids]
 
     async def parked_refs(self, refs: Sequence[str]) -> list[str]:
         """Those of ``refs`` for which events are parked here."""
-        raise NotImplementedError
+        if not refs:
+            return []
+        scores = await self._redis.zmscore(self._keys.parked, list(refs))
+        return [ref for ref, score in zip(refs, scores, strict=True) if score is not None]
 
     async def parked_all(self, limit: int) -> list[str]:
         """References with parked events, oldest first."""
-        raise NotImplementedError
+        return [ref.decode() for ref in await self._redis.zrange(self._keys.parked, 0, limit - 1)]
 
     async def parked_expired(self, older_than_ms: int, limit: int) -> list[str]:
         """References whose first parked event was parked before ``older_than_ms``."""
-        raise NotImplementedError
+        refs = await self._redis.zrangebyscore(self._keys.parked, "-inf", f"({older_than_ms}", start=0, num=limit)
+        return [ref.decode() for ref in refs]
 
     async def parked_events(self, ref: str, limit: int) -> list[bytes]:
         """The oldest parked events of ``ref``, in order. They are removed by a commit (``Batch.unparked``)."""
-        raise NotImplementedError
+        events: list[bytes] = await self._redis.lrange(self._keys.parked_events(ref), 0, limit - 1)
+        return events
+
+    # --- search ---------------------------------------------------------------------------------------------------------
 
     async def find(self, transaction_ids: Sequence[str]) -> list[list[int]]:
         """For each transaction id the offsets of records that may hold it (32 bits are compared: read the record to be sure)."""
-        raise NotImplementedError
+        prefixes = b"".join(map(seen_prefix, transaction_ids))
+        found: list[list[int]] = await _FIND.run(self._redis, [self._keys.seen_meta], prefixes)
+        return found
+
+
+def _position(values: Sequence[bytes | None]) -> Position:
+    epoch, next_offset, sequence, revision, applied, catalog = values
+    return Position(
+        epoch=int(epoch or 0),
+        next_offset=None if next_offset is None else int(next_offset),
+        sequence=int(sequence or 0),
+        revision=int(revision or 0),
+        applied_revision=int(applied or 0),
+        catalog_revision=int(catalog or 0),
+    )
+
+
+def _outcome(reply: Sequence[Any]) -> Committed | Refused:
+    """The reply of a guarded script: {'ok', sequence} or {reason, position}."""
+    word, rest = reply
+    return Committed(int(rest)) if word == b"ok" else Refused(word.decode(), _position(rest))
+
+
+def _text_map(flat: Sequence[bytes]) -> dict[str, str]:
+    return {field.decode(): value.decode() for field, value in zip(flat[::2], flat[1::2], strict=True)}

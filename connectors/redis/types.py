@@ -78,7 +78,8 @@ class Batch:
 
     A usage batch moves the offset (``next_offset`` > ``expected_offset``, or any offset after None); an evaluation without usage
     (timers, configuration changes, the walk after a catalog change) leaves ``next_offset`` equal to ``expected_offset``.
-    ``deltas``: by customer id. ``seen``: (12-byte id, record offset) of each applied event. ``parked``: (customer reference, event).
+    ``deltas``: by customer id. ``seen``: (12-byte id, record offset) of each applied event; no id twice. ``parked``: (customer
+    reference, event).
     ``unparked``: reference -> how many of its oldest parked events were produced again or dead-lettered, and are to be removed.
     ``applied_revision`` / ``catalog_revision``: None = unchanged; the change stream is trimmed up to ``applied_revision``.
     """

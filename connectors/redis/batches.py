@@ -1,0 +1,135 @@
+"""A batch as the arguments of commit.lua: keys, and one MessagePack array (described at the top of that script)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgpack
+
+from connectors.redis.keys import PartitionKeys
+from connectors.redis.seen import ID_BYTES, IDS_PER_BUCKET
+from connectors.redis.types import Batch, OutboxEntry
+from engine.effects import Delta
+
+CHUNK = 2_000
+"""Arguments of one Redis command: Lua's unpack fails beyond its stack of about 8,000 slots."""
+
+_MS_PER_DAY = 86_400_000
+
+Atom = str | bytes | int
+
+
+def pack(value: object) -> bytes:
+    """MessagePack for Redis' cmsgpack: text and bytes both become Lua strings. It knows the raw types of the old format only, and
+    fails on the ``bin`` ones."""
+    packed: bytes = msgpack.packb(value, use_bin_type=False)
+    return packed
+
+
+class _Writes:
+    """Collects commands and the keys that they name."""
+
+    def __init__(self, *first_keys: str) -> None:
+        self.keys = list(first_keys)
+        self.commands: list[list[Atom]] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, key: str) -> int:
+        """The key's place in KEYS, counted from 1 as Lua does."""
+        place = self._places.get(key)
+        if place is None:
+            self.keys.append(key)
+            place = self._places[key] = len(self.keys)
+        return place
+
+    def add(self, command: str, key: str, arguments: Sequence[Atom]) -> None:
+        """In chunks; ``CHUNK`` is even, so pairs stay together."""
+        place = self.place(key)
+        for start in range(0, len(arguments), CHUNK):
+            self.commands.append([command, place, *arguments[start : start + CHUNK]])
+
+
+def encode_commit(keys: PartitionKeys, batch: Batch, dedup_days: float) -> tuple[list[str], bytes]:
+    """KEYS and ARGV[1] of commit.lua. Raises ValueError for a batch that no commit may carry."""
+    _check(batch)
+    writes = _Writes(keys.position, keys.seen_meta, keys.changes, keys.parked)
+    for customer_id, delta in batch.deltas.items():
+        _add_delta(writes, keys, customer_id, delta)
+    _add_timers(writes, keys, batch.deltas.items())
+    for ref, event in batch.parked:
+        writes.add("RPUSH", keys.parked_events(ref), (event,))
+    for ref in dict.fromkeys(ref for ref, _ in batch.parked):
+        writes.commands.append(["ZADD", writes.place(keys.parked), "NX", batch.now_ms, ref])
+    for entry in batch.notifications:
+        writes.add("XADD", keys.outbox, ("*", *outbox_fields(entry)))
+    unparked = [(writes.place(keys.parked_events(ref)), ref, count) for ref, count in batch.unparked.items()]
+    arguments = (
+        (batch.epoch, batch.expected_sequence, _or_false(batch.expected_offset), batch.expected_revision),
+        (_or_false(batch.next_offset), _or_false(batch.applied_revision), _or_false(batch.catalog_revision)),
+        writes.commands,
+        unparked,
+        _filter(batch, dedup_days),
+    )
+    return writes.keys, pack(arguments)
+
+
+def outbox_fields(entry: OutboxEntry) -> tuple[Atom, ...]:
+    """Fields of an entry in the outbox stream; the same names in the same order, which a stream keeps only once a node."""
+    appended: Atom = "" if entry.appended_at_ms is None else entry.appended_at_ms
+    return (
+        *("id", entry.id, "type", entry.type, "customer_id", entry.customer_id, "alert_id", entry.alert_id),
+        *("body", entry.body, "appended_at_ms", appended, "written_at_ms", entry.written_at_ms),
+    )
+
+
+def _check(batch: Batch) -> None:
+    before, after = batch.expected_offset, batch.next_offset
+    if before is not None and (after is None or after < before):
+        raise ValueError(f"a commit must not move the offset back from {before} to {after}")
+    if any(len(seen_id) != ID_BYTES for seen_id, _ in batch.seen):
+        raise ValueError(f"an id of the duplicate filter has {ID_BYTES} bytes")
+    if batch.applied_revision is not None and batch.applied_revision > batch.expected_revision:
+        raise ValueError("a change cannot be applied before it is written")
+
+
+def _or_false(number: int | None) -> int | bool:
+    """Lua's arrays end at nil, so absent numbers travel as false."""
+    return False if number is None else number
+
+
+def _add_delta(writes: _Writes, keys: PartitionKeys, customer_id: str, delta: Delta) -> None:
+    if delta.state_deleted:
+        writes.add("HDEL", keys.state(customer_id), delta.state_deleted)
+    if delta.state_set:
+        writes.add("HSET", keys.state(customer_id), _flat(delta.state_set.items()))
+    for day in delta.windows_deleted:
+        writes.commands.append(["DEL", writes.place(keys.windows(customer_id, day))])
+    for day, fields in delta.windows_set.items():
+        writes.add("HSET", keys.windows(customer_id, day), _flat(fields.items()))
+    for month, fields in delta.folded_set.items():
+        writes.add("HSET", keys.folded(customer_id, month), _flat(fields.items()))
+
+
+def _add_timers(writes: _Writes, keys: PartitionKeys, deltas: Iterable[tuple[str, Delta]]) -> None:
+    due: list[Atom] = []
+    never: list[Atom] = []
+    for customer_id, delta in deltas:
+        if delta.timer_us is None:
+            never.append(customer_id)
+        else:
+            due += (-(-delta.timer_us // 1000), customer_id)  # rounded up: a timer must not be early
+    if due:
+        writes.add("ZADD", keys.timers, due)
+    if never:
+        writes.add("ZREM", keys.timers, never)
+
+
+def _flat(items: Iterable[tuple[str, str]]) -> list[Atom]:
+    return [part for item in items for part in item]
+
+
+def _filter(batch: Batch, dedup_days: float) -> tuple[object, ...]:
+    """A generation lasts half the window, so that at most three live at once, and ids are kept 1 to 1.5 windows."""
+    window_ms = int(dedup_days * _MS_PER_DAY)
+    ids = b"".join(seen_id for seen_id, _ in batch.seen)
+    return (batch.now_ms, max(window_ms // 2, 1), window_ms, IDS_PER_BUCKET, ids, [offset for _, offset in batch.seen])

@@ -1,0 +1,17 @@
+-- Answer one batch's questions.
+-- KEYS[1]        position
+-- KEYS[2]        meta hash of the duplicate filter
+-- KEYS[3], [4]   document and state of the first customer; and so on in pairs
+-- ARGV[1]        MessagePack {epoch or false (any), now_ms, ids (12 bytes each)}
+-- Returns {position} if the epoch is another one, else
+--         {position, {0-based positions of ids that were seen}, {document or nil, state as HGETALL, ...}}
+local args = cmsgpack.unpack(ARGV[1])
+local epoch, now_ms, ids = args[1], args[2], args[3]
+local position = stored_position(KEYS[1])
+if epoch and (tonumber(position[1]) or 0) ~= epoch then return { position } end
+local customers = {}
+for i = 3, #KEYS, 2 do
+  customers[i - 2] = redis.call('GET', KEYS[i])
+  customers[i - 1] = redis.call('HGETALL', KEYS[i + 1])
+end
+return { position, find_seen(KEYS[2], now_ms, ids), customers }

@@ -1,0 +1,34 @@
+"""Lua scripts, each a file of its own under lua/, run by SHA.
+
+The cache of scripts is lost when the server restarts or fails over, so a NOSCRIPT answer (nothing was executed) loads the
+script by running it in full. That is the only repetition here: a lost reply is never answered by sending again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+Argument = bytes | str | int
+
+_FOLDER = files("connectors.redis") / "lua"
+
+
+class Script:
+    """``includes``: files whose functions the script uses; they are put before it, since Lua in Redis cannot load modules."""
+
+    def __init__(self, name: str, *includes: str) -> None:
+        self.text = "\n".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in (*includes, name))
+        self._sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, redis: Redis, keys: Sequence[str], *args: Argument) -> Any:
+        """The script's reply. Raises redis.exceptions.RedisError; after a lost connection it may have been executed."""
+        try:
+            return await redis.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await redis.execute_command("EVAL", self.text, len(keys), *keys, *args)
