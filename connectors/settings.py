@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     outbox_undeliverable_days: float = Field(default=7.0, gt=0)  # how long notifications wait while no endpoint exists
 
     # --- process ----------------------------------------------------------------------------------------------------
+    metrics_host: str = "127.0.0.1"  # of worker and dispatcher, where they serve their metrics themselves
     metrics_port: int = Field(default=0, ge=0, le=65535)  # of worker and dispatcher; 0 = any free port; the API serves its own
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"

@@ -44,7 +44,7 @@ def serve_metrics(settings: Settings) -> None:
         return
     from prometheus_client import start_http_server
 
-    server, _thread = start_http_server(settings.metrics_port)
+    server, _thread = start_http_server(settings.metrics_port, addr=settings.metrics_host)
     structlog.get_logger().info("metrics are served", port=server.server_port, path="/metrics")
 
 
