@@ -1,0 +1,148 @@
+"""Configuration changes: read from the partition's stream, evaluated, and committed together with how far they were read.
+
+A catalog change touches every customer. So it is taken over at once, and a walk over the partition's customers brings those up
+to date that get no usage meanwhile, in chunks between the batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from connectors.kafka.commits import ConfigurationMoved
+from connectors.kafka.context import Context
+from connectors.kafka.released import Released
+from connectors.redis.types import Change
+from engine.customer import CustomerAggregate
+
+_PAGE = 5_000
+_CHUNK = 200
+
+log = structlog.get_logger()
+
+
+class Changes:
+    """Follows the configuration for one partition."""
+
+    def __init__(self, context: Context, released: Released) -> None:
+        self._context = context
+        self._released = released
+        self._walk_cursor: int | None = None
+        self._log = log.bind(partition=context.partition)
+
+    @property
+    def walking(self) -> bool:
+        return self._walk_cursor is not None
+
+    async def start(self) -> None:
+        """After a claim: the catalog as it is now, and a walk if the stored states may be older."""
+        await self._take_catalog(0)
+        if self._context.commits.position.catalog_revision >= self._context.catalog.revision:
+            self._walk_cursor = None
+        await self.catch_up(self._context.commits.position.revision)
+
+    async def catch_up(self, stored_revision: int = 0) -> None:
+        """Applies all changes that are written by now.
+
+        ``stored_revision``: what the partition's revision is known to have reached. Raises PositionMoved and OwnerChanged.
+        """
+        while True:
+            changes = await self._read()
+            try:
+                if changes:
+                    await self._apply(changes)
+                elif self._context.commits.position.applied_revision < stored_revision:
+                    await self._apply_lost(stored_revision)
+                else:
+                    return
+            except ConfigurationMoved as moved:
+                stored_revision = max(stored_revision, moved.position.revision)
+
+    async def follow_catalog(self) -> None:
+        """Takes over a newer catalog that another partition has loaded, or that the safety net has found."""
+        current = self._context.shared_catalog.current
+        if current is not None and current.revision > self._context.catalog.revision:
+            await self._take_catalog(current.revision)
+
+    async def walk(self) -> None:
+        """One chunk of the walk, if there is one to do."""
+        if self._walk_cursor is None:
+            return
+        context = self._context
+        cursor, customer_ids = await self._scan(self._walk_cursor)
+        now_us = context.clock_us()
+        touched = await context.bring(customer_ids, now_us)
+        finished = context.catalog.revision if cursor == 0 else None
+        try:
+            await context.commits.write(touched, now_us, catalog_revision=finished)
+        except ConfigurationMoved:  # this chunk again, after the changes
+            context.aggregates.drop(touched)
+            return
+        self._walk_cursor = None if finished is not None else cursor
+        context.aggregates.trim()
+
+    async def _scan(self, cursor: int) -> tuple[int, list[str]]:
+        answer, _ = await self._context.patience(lambda: self._context.store.customers(cursor, _CHUNK))
+        return answer
+
+    async def _read(self) -> list[Change]:
+        context = self._context
+        changes: list[Change] = []
+        while True:
+            after = changes[-1].revision if changes else context.commits.position.applied_revision
+            page, _ = await context.patience(lambda after=after: context.store.changes(after, _PAGE))  # type: ignore[misc]
+            changes += page
+            if len(page) < _PAGE:
+                return changes
+
+    async def _apply(self, changes: Sequence[Change]) -> None:
+        revision = changes[-1].revision
+        refs = list(dict.fromkeys(ref for change in changes for ref in change.refs))
+        self._context.intake.forget(refs)
+        catalog_revision = max((change.catalog_revision or 0 for change in changes), default=0)
+        if catalog_revision > self._context.catalog.revision:
+            await self._take_catalog(catalog_revision)
+        if refs:
+            await self._released.release(refs, revision)
+        resets = [change for change in changes if change.kind == "reset" and change.customer_id and change.alert_id]
+        reset_ids = {change.customer_id for change in resets}
+        customer_ids = list(dict.fromkeys(c.customer_id for c in changes if c.customer_id and c.customer_id not in reset_ids))
+        for start in range(0, len(customer_ids), _CHUNK):
+            await self._evaluate(customer_ids[start : start + _CHUNK], (), revision, None)
+        await self._evaluate([str(customer_id) for customer_id in reset_ids], resets, revision, revision)
+
+    async def _evaluate(
+        self, customer_ids: Sequence[str], resets: Sequence[Change], revision: int, applied_revision: int | None
+    ) -> None:
+        context = self._context
+        now_us = context.clock_us()
+        touched: dict[str, CustomerAggregate] = {}
+        if customer_ids:
+            touched = await context.reload(customer_ids, now_us)
+        for change in resets:
+            aggregate = touched.get(change.customer_id or "")
+            if aggregate is not None and change.alert_id is not None:
+                aggregate.reset(change.alert_id, now_us)
+        try:
+            await context.commits.write(touched, now_us, expected_revision=revision, applied_revision=applied_revision)
+        except ConfigurationMoved:
+            context.aggregates.drop(touched)
+            raise
+
+    async def _apply_lost(self, revision: int) -> None:
+        """The revision is ahead of the stream: changes are missing from it. Then anything may have changed."""
+        self._log.warning("the change stream does not reach the partition's revision: reading the whole configuration again")
+        context = self._context
+        context.intake.forget_all()
+        context.aggregates.drop_all()
+        context.shared_catalog.forget()
+        await self._take_catalog(0)
+        await self._released.release_all(revision)
+        self._walk_cursor = 0
+        await context.commits.write({}, context.clock_us(), expected_revision=revision, applied_revision=revision)
+
+    async def _take_catalog(self, revision: int) -> None:
+        context = self._context
+        context.catalog, _ = await context.patience(lambda: context.shared_catalog.at_least(revision))
+        self._walk_cursor = 0

@@ -1,0 +1,70 @@
+"""Kafka clients as every role uses them: one place for security and for the options on which correctness rests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.helpers import create_ssl_context
+
+from connectors.settings import Settings
+
+_FETCH_WAIT_MS_MAX = 50
+"""aiokafka asks a broker for all of its partitions in one request, except for those whose records wait to be consumed. A record
+for such a partition may have to wait for that long poll to end, so it must be short against the latency that we promise."""
+
+_PARTITION_FETCH_BYTES_MAX = 4 * 1_048_576
+_HEADERS_BYTES_MAX = 65_536
+
+
+def _connection(settings: Settings) -> dict[str, Any]:
+    """Bootstrap servers and security, for any aiokafka client."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap_servers,
+        "security_protocol": settings.kafka_security_protocol,
+    }
+    if settings.kafka_security_protocol in {"SSL", "SASL_SSL"}:
+        options["ssl_context"] = create_ssl_context(
+            cafile=settings.kafka_ssl_cafile, certfile=settings.kafka_ssl_certfile, keyfile=settings.kafka_ssl_keyfile
+        )
+    if settings.kafka_security_protocol in {"SASL_PLAINTEXT", "SASL_SSL"}:
+        password = settings.kafka_sasl_password
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        options["sasl_plain_username"] = settings.kafka_sasl_username
+        options["sasl_plain_password"] = password.get_secret_value() if password is not None else None
+    return options
+
+
+def consumer(settings: Settings, *, group: str | None = None) -> AIOKafkaConsumer:
+    """A consumer that never moves by itself: no automatic commits, no automatic resets. Subscribe or assign it, then start it.
+
+    ``group``: a consumer group, or None for one that is assigned its partitions by hand.
+    """
+    return AIOKafkaConsumer(
+        **_connection(settings),
+        group_id=group,
+        client_id="tidemark",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        fetch_max_wait_ms=_FETCH_WAIT_MS_MAX,
+        max_partition_fetch_bytes=_PARTITION_FETCH_BYTES_MAX,
+    )
+
+
+def producer(settings: Settings) -> AIOKafkaProducer:
+    """A producer whose acknowledgement means that all in-sync replicas have the record, once."""
+    return AIOKafkaProducer(
+        **_connection(settings),
+        client_id="tidemark",
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=settings.record_bytes_max + _HEADERS_BYTES_MAX,
+        max_batch_size=131_072,
+    )
+
+
+def admin(settings: Settings) -> AIOKafkaAdminClient:
+    return AIOKafkaAdminClient(**_connection(settings), client_id="tidemark")

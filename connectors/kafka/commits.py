@@ -1,0 +1,165 @@
+"""The partition's position as this worker knows it, and the one way in which it changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from connectors.kafka.patience import Patience
+from connectors.metrics import (
+    COMMIT_SECONDS,
+    COMMITS_REFUSED,
+    EVALUATIONS,
+    EVENTS_AFTER_FINALIZATION,
+    TRANSITIONS,
+)
+from connectors.redis.partition import PartitionStore
+from connectors.redis.types import Batch, OutboxEntry, Position, Refused
+from engine.customer import CustomerAggregate
+from engine.effects import Delta, Notification
+from schemas.notifications import encode
+
+
+class CommitRefused(Exception):
+    """Nothing was written: what this worker has in memory does not follow from what is stored."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.reason)
+        self.position = refused.position
+
+
+class ConfigurationMoved(CommitRefused):
+    """Read the changes, drop the customers that the batch touched, and do it again."""
+
+
+class PositionMoved(CommitRefused):
+    """The stored position is ahead (it was done already) or behind (Redis lost its tail): drop all, and take it up there."""
+
+
+class OwnerChanged(CommitRefused):
+    """Another worker claimed the partition."""
+
+
+class Commits:
+    """Holds the position, and moves it with each commit."""
+
+    def __init__(self, store: PartitionStore, patience: Patience) -> None:
+        self._store = store
+        self._patience = patience
+        self.position = Position(0, None, 0, 0, 0, 0)
+
+    def adopt(self, position: Position) -> None:
+        self.position = position
+
+    def rewound(self, next_offset: int, sequence: int) -> None:
+        self.position = replace(self.position, next_offset=next_offset, sequence=sequence)
+
+    def check(self, answer: Position) -> None:
+        """Raises what a commit would be refused for, given what Redis just said."""
+        mine = self.position
+        if answer.epoch != mine.epoch:
+            raise self._refusal(Refused("epoch", answer))
+        if answer.sequence != mine.sequence:
+            raise self._refusal(Refused("offset_ahead" if answer.sequence > mine.sequence else "offset_behind", answer))
+        if answer.revision != mine.applied_revision:
+            raise ConfigurationMoved(Refused("revision", answer))
+
+    def refused(self, refused: Refused) -> CommitRefused:
+        COMMITS_REFUSED.labels(refused.reason).inc()
+        return self._refusal(refused)
+
+    def _refusal(self, refused: Refused) -> CommitRefused:
+        if refused.reason == "revision":
+            return ConfigurationMoved(refused)
+        if refused.reason == "epoch" and refused.position.epoch > self.position.epoch:
+            return OwnerChanged(refused)
+        return PositionMoved(refused)  # an epoch below mine: Redis lost my claim
+
+    async def write(
+        self,
+        touched: Mapping[str, CustomerAggregate],
+        now_us: int,
+        *,
+        next_offset: int | None = None,
+        expected_revision: int | None = None,
+        seen: Sequence[tuple[bytes, int]] = (),
+        parked: Sequence[tuple[str, bytes]] = (),
+        unparked: Mapping[str, int] | None = None,
+        applied_revision: int | None = None,
+        catalog_revision: int | None = None,
+    ) -> None:
+        """Commits what has changed in ``touched`` and all the rest, or raises CommitRefused. None = unchanged.
+
+        ``expected_revision``: of the configuration; None = what has been applied, which is the rule outside of changes.py.
+        """
+        mine = self.position
+        deltas = {customer_id: aggregate.collect() for customer_id, aggregate in touched.items()}
+        now_ms = now_us // 1000
+        notifications = [notification for delta in deltas.values() for notification in delta.notifications]
+        batch = Batch(
+            epoch=mine.epoch,
+            expected_sequence=mine.sequence,
+            expected_offset=mine.next_offset,
+            next_offset=mine.next_offset if next_offset is None else next_offset,
+            expected_revision=mine.applied_revision if expected_revision is None else expected_revision,
+            now_ms=now_ms,
+            deltas=deltas,
+            seen=seen,
+            parked=parked,
+            unparked=unparked or {},
+            notifications=[_outbox_entry(notification, now_ms) for notification in notifications],
+            applied_revision=applied_revision,
+            catalog_revision=catalog_revision,
+        )
+        started = time.perf_counter()
+        outcome, repeated = await self._patience(lambda: self._store.commit(batch))
+        if isinstance(outcome, Refused) and not (repeated and self._is_done(batch, outcome)):
+            raise self.refused(outcome)
+        COMMIT_SECONDS.observe(time.perf_counter() - started)
+        self.position = Position(
+            epoch=mine.epoch,
+            next_offset=batch.next_offset,
+            sequence=batch.expected_sequence + 1,
+            revision=batch.expected_revision,
+            applied_revision=mine.applied_revision if applied_revision is None else applied_revision,
+            catalog_revision=mine.catalog_revision if catalog_revision is None else catalog_revision,
+        )
+        _count(deltas.values(), notifications)
+
+    def _is_done(self, batch: Batch, refused: Refused) -> bool:
+        """Whether this very batch was written by an attempt whose reply was lost: under my epoch nobody else writes."""
+        stored = refused.position
+        return (
+            refused.reason == "offset_ahead"
+            and stored.epoch == batch.epoch
+            and stored.sequence == batch.expected_sequence + 1
+            and stored.next_offset == batch.next_offset
+        )
+
+
+def _outbox_entry(notification: Notification, now_ms: int) -> OutboxEntry:
+    evidence = notification.evidence
+    return OutboxEntry(
+        id=notification.id,
+        type=notification.type,
+        customer_id=notification.customer_id,
+        alert_id=notification.alert_id,
+        body=encode(notification),
+        appended_at_ms=None if evidence is None else evidence.appended_at_ms,
+        written_at_ms=now_ms,
+    )
+
+
+def _count(deltas: Iterable[Delta], notifications: Sequence[Notification]) -> None:
+    evaluations = after_finalization = 0
+    for delta in deltas:
+        evaluations += delta.evaluations
+        after_finalization += delta.after_finalization
+    if evaluations:
+        EVALUATIONS.inc(evaluations)
+    if after_finalization:
+        EVENTS_AFTER_FINALIZATION.inc(after_finalization)
+    for notification in notifications:
+        resolved = notification.type.endswith("_resolved")
+        TRANSITIONS.labels(notification.type.removeprefix("alerts."), "ok" if resolved else "in_alarm").inc()

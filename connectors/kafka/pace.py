@@ -1,0 +1,39 @@
+"""How large the next batch should be: small when idle, for latency; large behind a backlog, for throughput."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connectors.kafka.intake import Record
+
+_RECORDS_FIRST = 256
+_RECORDS_MIN = 16
+_BYTES_MAX = 4 * 1_048_576
+"""A record may hold a thousand events: a batch is bounded in bytes, too, before it is decoded."""
+
+
+class Pace:
+    """``records``: the most that one fetch should return. A fetch takes what is there, so idle batches are small anyway."""
+
+    def __init__(self, records_max: int, target_ms: int) -> None:
+        self._records_max = records_max
+        self._target_s = target_ms / 1000
+        self.records = min(_RECORDS_FIRST, records_max)
+
+    def learn(self, records: int, elapsed_s: float) -> None:
+        """After a batch: too slow shrinks the next one in proportion; a full one that was quick doubles it."""
+        if elapsed_s > self._target_s:
+            fitting = int(records * self._target_s / elapsed_s)
+            self.records = min(self._records_max, max(_RECORDS_MIN, fitting))
+        elif records >= self.records and elapsed_s * 2 <= self._target_s:
+            self.records = min(self._records_max, self.records * 2)
+
+    @staticmethod
+    def cut(records: Sequence[Record]) -> int:
+        """How many of the records, at least one, make up a batch by their size."""
+        size = 0
+        for number, record in enumerate(records):
+            size += len(record.value or b"")
+            if size > _BYTES_MAX:
+                return max(number, 1)
+        return len(records)

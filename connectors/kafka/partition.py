@@ -1,0 +1,305 @@
+"""One partition of the events topic, served by one task.
+
+    take ──► fetch ──► batch ──► between ──► fetch ...
+    (claim, place)     │           (changes, timers, walk, parking)
+                       └ classify, prepare, evaluate, produce, commit
+
+What is stored is the truth. Whenever it turns out not to be what this task thinks, the task drops what it has in memory and takes the
+partition again; a batch in flight is then done again from the stored state, which gives the same result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from connectors.kafka.changes import Changes
+from connectors.kafka.commits import ConfigurationMoved, OwnerChanged, PositionMoved
+from connectors.kafka.context import Context
+from connectors.kafka.evaluate import Evaluated, evaluate
+from connectors.kafka.intake import Arrived, Plan, Record, Rejected
+from connectors.kafka.outgoing import Sent
+from connectors.kafka.pace import Pace
+from connectors.kafka.parking import encode_parked
+from connectors.kafka.patience import Abandoned
+from connectors.kafka.position import place
+from connectors.kafka.released import Released
+from connectors.metrics import (
+    BATCH_EVENTS,
+    BATCH_SECONDS,
+    EVENTS_APPLIED,
+    EVENTS_CONSUMED,
+    EVENTS_DUPLICATE,
+    EVENTS_FORWARDED,
+    EVENTS_PARKED,
+    EVENTS_REJECTED,
+)
+from connectors.redis.types import Claim, LoadedCustomer, Refused
+from engine import numbers
+from engine.customer import CustomerAggregate
+
+_TIMERS_MAX = 500
+_PARKING_EVERY_US = 60_000_000
+_PLACE_AGAIN_S = 0.2
+_CLAIM_AGAIN_S = 5.0
+"""After another worker claimed the partition. Usually the group has revoked it by then. If a worker that had lost it claimed it late,
+nobody would serve it until the next rebalance: so the one that still has it assigned claims it again."""
+
+log = structlog.get_logger()
+
+
+class PartitionTask:
+    """``run`` until ``stop``. KafkaError and UnreadRecordsLost end it, for the worker to deal with."""
+
+    def __init__(self, context: Context, consumer: AIOKafkaConsumer, topic: str, owner: str, stopping: asyncio.Event) -> None:
+        self._context = context
+        self._consumer = consumer
+        self._owner = owner
+        self._stopping = stopping
+        self._here = TopicPartition(topic, context.partition)
+        self._log = log.bind(partition=context.partition)
+        self._released = Released(context)
+        self._changes = Changes(context, self._released)
+        self._pace = Pace(context.settings.batch_records_max, context.settings.batch_target_ms)
+        self._waiting: list[Record] = []
+        self._tick_due_us = 0
+        self._parking_due_us = 0
+        self._fetching = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def next_offset(self) -> int | None:
+        """What is committed in Redis."""
+        return self._context.commits.position.next_offset
+
+    def start(self) -> asyncio.Task[None]:
+        self._task = asyncio.create_task(self._run(), name=f"partition-{self._here.partition}")
+        return self._task
+
+    def stop(self) -> None:
+        """Lets the batch in flight end (its commit included), and then the task."""
+        self._stopping.set()
+        if self._fetching and self._task is not None:
+            self._task.cancel()  # it waits for records: there is nothing to finish
+
+    async def _run(self) -> None:
+        numbers.activate()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._take()
+                    await self._serve()
+                except PositionMoved as moved:
+                    self._log.warning(
+                        "what is stored is not what was expected: taking it up from there", stored=str(moved.position)
+                    )
+                except OwnerChanged as changed:
+                    self._log.warning("another worker claimed this partition", epoch=changed.position.epoch)
+                    self._drop()
+                    await self._context.patience.pause(_CLAIM_AGAIN_S)
+        except Abandoned:
+            self._log.warning("stopping while Redis does not answer: the batch in flight will be read again")
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+        finally:
+            self._drop()
+
+    # --- taking the partition -------------------------------------------------------------------------------------
+
+    def _drop(self) -> None:
+        self._context.aggregates.drop_all()
+        self._context.intake.forget_all()
+        self._waiting = []
+
+    async def _take(self) -> None:
+        self._drop()
+        context = self._context
+        before = context.commits.position
+        claim: Claim
+        claim, _ = await context.patience(lambda: context.store.claim(self._owner))
+        if claim.sequence < before.sequence:
+            context.shared_catalog.forget()  # Redis went back: the same revisions may come to mean something else
+        context.commits.adopt(claim)
+        await self._place()
+        await self._changes.start()
+        while True:
+            try:
+                await self._released.release_all(context.commits.position.applied_revision)
+                return
+            except ConfigurationMoved as moved:
+                await self._changes.catch_up(moved.position.revision)
+
+    async def _place(self) -> None:
+        context = self._context
+        position = context.commits.position
+        placement = await place(self._consumer, self._here, position.next_offset, context.settings.unknown_offset_policy)
+        if placement.moved:
+            answer, repeated = await context.patience(
+                lambda: context.store.rewind(position.epoch, position.sequence, placement.offset)
+            )
+            if isinstance(answer, Refused):
+                raise PositionMoved(answer) if repeated else context.commits.refused(answer)
+            context.commits.rewound(placement.offset, answer.sequence)
+        self._waiting = []
+        self._consumer.seek(self._here, placement.offset)
+        self._consumer.resume(self._here)
+
+    # --- serving it -----------------------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        while not self._stopping.is_set():
+            records = self._waiting or await self._fetch()
+            if records:
+                taken = self._pace.cut(records)
+                self._waiting = records[taken:]
+                await self._batch(records[:taken])
+            await self._between()
+
+    async def _fetch(self) -> list[Record]:
+        timeout_ms = 0 if self._changes.walking else self._context.settings.tick_ms
+        self._fetching = True
+        try:
+            fetched = await self._consumer.getmany(self._here, timeout_ms=timeout_ms, max_records=self._pace.records)
+        except (OffsetOutOfRangeError, NoOffsetForPartitionError):
+            await self._context.patience.pause(_PLACE_AGAIN_S)
+            await self._place()
+            return []
+        finally:
+            self._fetching = False
+        records: list[Record] = fetched.get(self._here, [])
+        return records
+
+    async def _batch(self, records: Sequence[Record]) -> None:
+        """All of the records, in one commit."""
+        started = time.perf_counter()
+        arrived, undecodable = self._context.intake.decode(records, self._context.clock_us() // 1000)
+        sent: Sent = set()
+        while True:
+            try:
+                counts = await self._attempt(arrived, undecodable, records[-1].offset + 1, sent)
+                break
+            except ConfigurationMoved as moved:
+                await self._changes.catch_up(moved.position.revision)
+        elapsed_s = time.perf_counter() - started
+        events = len(arrived) + len(undecodable)
+        self._pace.learn(len(records), elapsed_s)
+        self._context.aggregates.trim()
+        _count(counts, events)
+        BATCH_EVENTS.observe(events)
+        BATCH_SECONDS.observe(elapsed_s)
+
+    async def _attempt(
+        self, arrived: Sequence[Arrived], undecodable: Sequence[Rejected], next_offset: int, sent: Sent
+    ) -> Counter[str]:
+        context = self._context
+        unknown = context.intake.unknown(arrived)
+        if unknown:
+            context.intake.learn(await context.resolve(unknown))
+        plan = context.intake.classify(arrived)
+        customer_ids = dict.fromkeys(plan.customers)
+        now_us = context.clock_us()
+        duplicates, loaded = await self._prepare(plan, context.aggregates.missing(customer_ids), now_us // 1000)
+        touched = self._touched(customer_ids, loaded, now_us)
+        try:
+            done = evaluate(plan, duplicates, touched, now_us)
+            rejected = [*undecodable, *plan.rejected, *done.rejected]
+            rejected += await context.outgoing.forward(plan.forwards, sent)
+            await context.outgoing.bury(rejected, sent)
+            parked = [*plan.parked, *done.parked]
+            await context.commits.write(
+                touched,
+                now_us,
+                next_offset=next_offset,
+                seen=done.seen,
+                parked=[(item.event.customer_ref, encode_parked(item)) for item in parked],
+            )
+        except ConfigurationMoved:
+            context.aggregates.drop(touched)
+            raise
+        return _outcomes(done, rejected, len(parked), len(arrived) + len(undecodable))
+
+    async def _prepare(self, plan: Plan, missing: Sequence[str], now_ms: int) -> tuple[list[bool], dict[str, LoadedCustomer]]:
+        """Raises CommitRefused where a commit would be refused anyway."""
+        if not plan.here:
+            return [], {}
+        context = self._context
+        epoch = context.commits.position.epoch
+        prepared, _ = await context.patience(lambda: context.store.prepare(epoch, plan.seen_ids, missing, now_ms))
+        if isinstance(prepared, Refused):
+            raise context.commits.refused(prepared)
+        context.commits.check(prepared.position)
+        return prepared.duplicates, prepared.customers
+
+    def _touched(
+        self, customer_ids: dict[str, None], loaded: dict[str, LoadedCustomer], now_us: int
+    ) -> dict[str, CustomerAggregate]:
+        context = self._context
+        touched: dict[str, CustomerAggregate] = {}
+        for customer_id in customer_ids:
+            fresh = loaded.get(customer_id)
+            if fresh is None:
+                aggregate = context.aggregates.get(customer_id, context.catalog, now_us)
+            else:
+                aggregate = context.aggregates.put(customer_id, fresh, context.catalog, now_us)
+            if aggregate is not None:
+                touched[customer_id] = aggregate
+        return touched
+
+    # --- between batches ------------------------------------------------------------------------------------------
+
+    async def _between(self) -> None:
+        now_us = self._context.clock_us()
+        if now_us >= self._tick_due_us:
+            self._tick_due_us = now_us + self._context.settings.tick_ms * 1000
+            await self._changes.follow_catalog()
+            await self._changes.catch_up()
+            await self._timers(now_us)
+        if now_us >= self._parking_due_us:
+            self._parking_due_us = now_us + _PARKING_EVERY_US
+            await self._bury_expired(now_us)
+        await self._changes.walk()
+
+    async def _timers(self, now_us: int) -> None:
+        """Lets time pass for the customers for whom it matters now."""
+        context = self._context
+        due, _ = await context.patience(lambda: context.store.due_timers(now_us // 1000, _TIMERS_MAX))
+        if not due:
+            return
+        touched = await context.bring(due, now_us)
+        for aggregate in touched.values():
+            aggregate.advance(now_us)
+        try:
+            await context.commits.write(touched, now_us)
+        except ConfigurationMoved:  # they are still due after the changes
+            context.aggregates.drop(touched)
+
+    async def _bury_expired(self, now_us: int) -> None:
+        try:
+            await self._released.bury_expired(now_us)
+        except ConfigurationMoved:
+            self._parking_due_us = now_us  # again, after the changes
+
+
+def _outcomes(done: Evaluated, rejected: Sequence[Rejected], parked: int, events: int) -> Counter[str]:
+    """Events by what became of them; those under a reason were rejected for it."""
+    counts = Counter(str(item.rejection.reason) for item in rejected)
+    forwarded = events - len(done.seen) - done.duplicates - parked - len(rejected)
+    counts.update(_applied=len(done.seen), _duplicate=done.duplicates, _parked=parked, _forwarded=forwarded)
+    return counts
+
+
+def _count(counts: Counter[str], events: int) -> None:
+    EVENTS_CONSUMED.inc(events)
+    EVENTS_APPLIED.inc(counts.pop("_applied"))
+    EVENTS_DUPLICATE.inc(counts.pop("_duplicate"))
+    EVENTS_PARKED.inc(counts.pop("_parked"))
+    EVENTS_FORWARDED.inc(counts.pop("_forwarded"))
+    for reason, number in counts.items():
+        EVENTS_REJECTED.labels(reason).inc(number)

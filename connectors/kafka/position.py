@@ -1,0 +1,61 @@
+"""Where to read on: the stored position against what the log still has.
+
+| stored ``next_offset`` | meaning | reaction |
+|---|---|---|
+| none | never read | the log's beginning |
+| beyond the end | the log lost its records (the embedded broker forgets; a topic was made anew) | the log's beginning: new records may be there already |
+| before the beginning | retention took records that were not read | by ``unknown_offset_policy``: the beginning, loudly, or stop |
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from connectors.metrics import POSITION_RESETS
+
+log = structlog.get_logger()
+
+
+class UnreadRecordsLost(RuntimeError):
+    """Retention deleted records before they were read, and the policy is to stop."""
+
+
+class Placement(NamedTuple):
+    """``moved``: the stored position has to be rewound to ``offset`` first."""
+
+    offset: int
+    moved: bool
+
+
+async def place(
+    consumer: AIOKafkaConsumer, topic_partition: TopicPartition, next_offset: int | None, policy: Literal["earliest", "fail"]
+) -> Placement:
+    """Raises UnreadRecordsLost, and KafkaError if the log cannot be asked."""
+    beginning = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
+    if next_offset is None:
+        return Placement(beginning, False)
+    end = (await consumer.end_offsets([topic_partition]))[topic_partition]
+    where = {
+        "topic": topic_partition.topic,
+        "partition": topic_partition.partition,
+        "stored": next_offset,
+        "beginning": beginning,
+        "end": end,
+    }
+    if next_offset > end:
+        POSITION_RESETS.labels("log_lost").inc()
+        log.warning("the log ends before the stored position: it lost its records; reading it from its beginning", **where)
+        return Placement(beginning, True)
+    if next_offset < beginning:
+        if policy == "fail":
+            raise UnreadRecordsLost(
+                f"{topic_partition.topic}[{topic_partition.partition}]: records {next_offset} to {beginning - 1} were deleted by "
+                "retention before they were read. Usage is missing. TIDEMARK_UNKNOWN_OFFSET_POLICY=earliest goes on without them."
+            )
+        POSITION_RESETS.labels("unread_deleted").inc()
+        log.error("retention deleted records that were never read: usage is missing; going on at the log's beginning", **where)
+        return Placement(beginning, True)
+    return Placement(next_offset, False)

@@ -1,0 +1,235 @@
+"""The worker role: a member of the consumer group, with one task for each partition that it is assigned.
+
+Redis holds the positions; what the group stores in Kafka is a mirror for lag tools. When Kafka fails for good (its client has retried
+by then), the whole session is closed and begun anew: nothing is lost, because nothing is kept outside of Redis and the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from connectors.kafka import client
+from connectors.kafka.aggregates import Aggregates
+from connectors.kafka.catalog import SharedCatalog
+from connectors.kafka.commits import Commits
+from connectors.kafka.context import Clock, Context, clock_us
+from connectors.kafka.intake import Intake
+from connectors.kafka.outgoing import Outgoing
+from connectors.kafka.partition import PartitionTask
+from connectors.kafka.patience import Patience
+from connectors.kafka.topics import ensure_topics
+from connectors.metrics import CONSUMER_LAG, PARTITIONS_ASSIGNED
+from connectors.redis.catalog import CatalogStore
+from connectors.redis.client import connect
+from connectors.redis.partition import PartitionStore
+from connectors.settings import Settings
+from engine import numbers
+from engine.catalog import Catalog
+from engine.customer import EngineSettings, stored_days
+
+_SECOND_S = 1.0
+_DELAY_FIRST_S = 0.5
+_DELAY_MAX_S = 10.0
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+async def run_worker(settings: Settings, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Serves until ``stop`` is set, then finishes and commits the batches in flight and leaves the group.
+
+    Waits for Kafka and Redis to be reachable. Raises PartitionCountChanged and UnreadRecordsLost: those need a person.
+    """
+    numbers.activate()
+    partitions = await _unless(stop, ensure_topics(settings))
+    if partitions is None:
+        return
+    redis = connect(settings)
+    try:
+        await _sessions(settings, redis, partitions, stop, ready)
+    finally:
+        await redis.aclose()
+
+
+async def _sessions(settings: Settings, redis: Redis, partitions: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    delay_s = _DELAY_FIRST_S
+    while not stop.is_set():
+        session = Session(settings, redis, partitions)
+        try:
+            await session.run(stop, ready)
+        except KafkaError as error:
+            log.warning(
+                "kafka failed, beginning a new session", error=type(error).__name__, text=str(error)[:200], delay_s=delay_s
+            )
+            await _unless(stop, asyncio.sleep(delay_s))
+            delay_s = _DELAY_FIRST_S if session.joined else min(delay_s * 2, _DELAY_MAX_S)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What ``work`` gives, or None if ``stop`` came first; the work is cancelled then."""
+    task = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        stopped.cancel()
+        task.cancel()
+
+
+class Session(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One membership in the consumer group. ``joined``: whether it ever got so far."""
+
+    def __init__(self, settings: Settings, redis: Redis, partitions: int, clock: Clock = clock_us) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._partitions = partitions
+        self._clock = clock
+        self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._consumer: AIOKafkaConsumer = client.consumer(settings, group=settings.consumer_group)
+        self._producer: AIOKafkaProducer = client.producer(settings)
+        self._outgoing = Outgoing(self._producer, settings)
+        self._catalog_store = CatalogStore(redis)
+        self._catalog = SharedCatalog(self._catalog_store)
+        self._tasks: dict[TopicPartition, tuple[PartitionTask, asyncio.Task[None]]] = {}
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.joined = False
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Until ``stop``; raises what ended a partition's task, or KafkaError if the group cannot be joined."""
+        try:
+            await self._producer.start()
+            self._consumer.subscribe([self._settings.topic_events], listener=self)
+            if await _unless(stop, self._join()):
+                self.joined = True
+                ready()
+                log.info("worker joined", group=self._settings.consumer_group, partitions=self._numbers(self._tasks))
+                await self._watch(stop)
+        finally:
+            await self._stop_tasks(list(self._tasks))
+            await self._consumer.stop()
+            await self._producer.stop()
+
+    async def _join(self) -> bool:
+        await self._consumer.start()
+        return True
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                await asyncio.wait({stopped, self._failed}, timeout=_SECOND_S, return_when=asyncio.FIRST_COMPLETED)
+                if self._failed.done():
+                    self._failed.result()
+                await self._every_second()
+        finally:
+            stopped.cancel()
+
+    async def _every_second(self) -> None:
+        """The mirror of the positions, the lag, and the safety net under the change streams."""
+        await self._mirror(self._tasks)
+        for here, (task, _) in self._tasks.items():
+            end = self._consumer.highwater(here)
+            if end is not None:
+                CONSUMER_LAG.labels(str(here.partition)).set(max(0, end - (task.next_offset or 0)))
+        try:
+            await self._catalog.at_least(await self._catalog_store.revision())
+        except (RedisError, OSError):
+            pass  # the partitions' tasks say so, and wait
+
+    # --- rebalance ------------------------------------------------------------------------------------------------
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._stop_tasks(list(revoked))
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Starts the tasks. Until a task knows where to read on, its partition is paused; position 0 only keeps aiokafka from
+        looking for one itself."""
+        assigned = sorted(assigned, key=lambda here: here.partition)
+        limit = max(1, self._settings.customers_cached_max // max(1, len(assigned)))
+        for here in assigned:
+            self._consumer.pause(here)
+            self._consumer.seek(here, 0)
+            partition_task = self._partition_task(here, limit)
+            task = partition_task.start()
+            task.add_done_callback(self._ended)
+            self._tasks[here] = (partition_task, task)
+        PARTITIONS_ASSIGNED.set(len(self._tasks))
+        log.info("partitions assigned", partitions=self._numbers(assigned))
+
+    def _partition_task(self, here: TopicPartition, customers_max: int) -> PartitionTask:
+        settings = self._settings
+        stopping = asyncio.Event()
+        patience = Patience(stopping, here.partition)
+        store = PartitionStore(self._redis, here.partition, dedup_days=settings.dedup_days, stored_days=stored_days)
+        engine_settings = EngineSettings(
+            grace_hours=settings.grace_period_hours,
+            windows_hourly_days=settings.windows_hourly_days,
+            windows_daily_months=settings.windows_daily_months,
+            resolved_notifications=settings.resolved_notifications,
+        )
+        context = Context(
+            settings=settings,
+            partition=here.partition,
+            partitions=self._partitions,
+            store=store,
+            catalog_store=self._catalog_store,
+            shared_catalog=self._catalog,
+            intake=Intake(settings, here.partition, self._partitions),
+            aggregates=Aggregates(engine_settings, customers_max),
+            outgoing=self._outgoing,
+            patience=patience,
+            commits=Commits(store, patience),
+            clock_us=self._clock,
+            catalog=Catalog(revision=0),
+        )
+        return PartitionTask(context, self._consumer, here.topic, self._owner, stopping)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._failed.done():
+            return
+        error = task.exception()
+        if error is not None:
+            self._failed.set_exception(error)
+
+    async def _stop_tasks(self, revoked: Iterable[TopicPartition]) -> None:
+        """Lets the batches in flight end. What does not end in time is cancelled: its commit is done, or refused later."""
+        stopping = {here: self._tasks[here] for here in revoked if here in self._tasks}
+        if not stopping:
+            return
+        for partition_task, _ in stopping.values():
+            partition_task.stop()
+        tasks = [task for _, task in stopping.values()]
+        _, late = await asyncio.wait(tasks, timeout=self._settings.drain_timeout_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # a failure was noted by _ended
+        await self._mirror(stopping)
+        for here in stopping:
+            del self._tasks[here]
+        PARTITIONS_ASSIGNED.set(len(self._tasks))
+        log.info("partitions given up", partitions=self._numbers(stopping), late=len(late))
+
+    async def _mirror(self, tasks: Iterable[TopicPartition]) -> None:
+        offsets = {here: self._tasks[here][0].next_offset for here in tasks}
+        known = {here: offset for here, offset in offsets.items() if offset is not None}
+        if known:
+            try:
+                await self._consumer.commit(known)
+            except KafkaError as error:  # only lag tools read it; the next second brings it up to date
+                log.debug("offsets not mirrored to kafka", error=type(error).__name__)
+
+    @staticmethod
+    def _numbers(tasks: Iterable[TopicPartition]) -> list[int]:
+        return sorted(here.partition for here in tasks)
