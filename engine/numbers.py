@@ -90,9 +90,14 @@ def parse_decimal(value: object) -> Decimal:
     a float's digits are already not what its sender wrote.
     """
     if type(value) is str:
-        # isdigit alone would take other scripts; 20 digits cannot leave the bounds
-        if len(value) <= INTEGER_DIGITS_MAX and value.isascii() and value.isdigit():
-            return Decimal(value)
+        # The two common forms, without the regular expression: at most 18 characters cannot leave the bounds.
+        # isdigit alone would take other scripts, and it refuses "".
+        if len(value) <= FRACTION_DIGITS_MAX and value.isascii():
+            if value.isdigit():
+                return Decimal(value)
+            whole, _, fraction = value.partition(".")
+            if whole.isdigit() and fraction.isdigit():
+                return Decimal(value)
         return _bounded(_from_text(value))
     if type(value) is int:
         if -_INTEGER_LIMIT < value < _INTEGER_LIMIT:

@@ -11,9 +11,6 @@ methods only.) So a correction gives back exactly what the same usage would have
 from __future__ import annotations
 
 from decimal import (
-    MAX_EMAX,
-    MIN_EMIN,
-    ROUND_05UP,
     ROUND_DOWN,
     ROUND_HALF_EVEN,
     ROUND_HALF_UP,
@@ -22,15 +19,17 @@ from decimal import (
     Decimal,
     DivisionByZero,
     InvalidOperation,
+    Overflow,
 )
 
 from engine.catalog import Operation, Product, QuantityConversion, QuantityRounding, RoundingMethod
 from engine.numbers import FRACTION_DIGITS_MAX, PRECISION_DIGITS
 
-# Rounds on purpose, so it does not trap Inexact. ROUND_05UP keeps "there was more" in the last digit, far below the 18th:
-# the second rounding, to 18 digits, then sees what the exact quotient would show it.
+# Rounds on purpose, so it does not trap Inexact. A quotient is rounded twice, here to 160 digits and then to 18 places. That
+# equals one rounding: within the bounds of engine.numbers a quotient that is no tie is at least 1 / (2 * 10**56) away from
+# the nearest tie, and 160 digits show more than that.
 _QUOTIENTS = Context(
-    prec=PRECISION_DIGITS, rounding=ROUND_05UP, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation, DivisionByZero]
+    prec=PRECISION_DIGITS, rounding=ROUND_HALF_EVEN, Emax=999, Emin=-999, traps=[InvalidOperation, DivisionByZero, Overflow]
 )
 QUOTIENT_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
