@@ -64,6 +64,17 @@ class _Range(NamedTuple):
         return _Range(self.lowest + other.lowest, self.highest + other.highest)
 
 
+class _Step(NamedTuple):
+    """What matters of one slice: its ladder (None = in another credit type), the tiers in which it starts and ends now, and
+    how much rounding can add to a move of its billed quantity."""
+
+    ladder: Ladder | None
+    start_tier: int
+    end_tier: int
+    up_slack: Decimal
+    down_slack: Decimal
+
+
 _NOTHING = _Range(ZERO, ZERO)
 _UNMOVED = Reach(ZERO, ZERO, ZERO, ZERO)
 
@@ -72,31 +83,26 @@ def line_bounds(
     product: Product, slices: Sequence[Slice], raw_quantities: Sequence[Decimal], credit_type_id: str
 ) -> tuple[Bounds, ...]:
     """The bounds of each slice of a line that now has these raw quantities (zeros for a line without usage)."""
-    per_raw_unit = _billed_per_raw_unit(product.conversion)
-    steps: list[tuple[Ladder | None, Decimal, Decimal, Decimal, Decimal]] = []
+    steps: list[_Step] = []
     end = ZERO
     for piece, raw in zip(slices, raw_quantities, strict=True):
         billed, up_slack, down_slack = _billed_and_slacks(product, raw)
         start, end = end, end + billed
-        counted = piece.ladder if piece.ladder.credit_type_id == credit_type_id else None
-        steps.append((counted, start, end, up_slack, down_slack))
-    found: list[Bounds] = []
-    later_up = later_down = _NOTHING  # what a unit changes in the slices after this one
-    for ladder, start, end, up_slack, down_slack in reversed(steps):
-        up, down = later_up, later_down
-        if ladder is not None:
-            up = up.plus(_reachable(ladder, ladder.tier_after(end)))
-            down = down.plus(_reachable(ladder, 0))
-        found.append(
-            Bounds(
-                up=_reach(per_raw_unit, up_slack, rise=up.highest, fall=-up.lowest),
-                down=_reach(per_raw_unit, down_slack, rise=-down.lowest, fall=down.highest),
-            )
-        )
-        if ladder is not None and ladder.edges:
-            later_up = later_up.plus(_shift(ladder, ladder.tier_after(start), ladder.tier_after(end)))
-            later_down = later_down.plus(_shift(ladder, 0, 0))
-    return tuple(reversed(found))
+        ladder = piece.ladder
+        if ladder.credit_type_id == credit_type_id:
+            steps.append(_Step(ladder, ladder.tier_after(start), ladder.tier_after(end), up_slack, down_slack))
+        else:
+            steps.append(_Step(None, 0, 0, up_slack, down_slack))
+    return _bounds(product, steps)
+
+
+def bounds_anywhere(product: Product, slices: Sequence[Slice], credit_type_id: str) -> tuple[Bounds, ...]:
+    """Bounds of each slice that hold from any quantities, for any line with these slices: wider, but computed once for all."""
+    slack = _slack_anywhere(product)
+    steps = [
+        _Step(piece.ladder if piece.ladder.credit_type_id == credit_type_id else None, 0, 0, slack, slack) for piece in slices
+    ]
+    return _bounds(product, steps)
 
 
 def widest(bounds: Iterable[Bounds]) -> Bounds:
@@ -106,6 +112,26 @@ def widest(bounds: Iterable[Bounds]) -> Bounds:
         up = Reach(*map(max, up, one.up))
         down = Reach(*map(max, down, one.down))
     return Bounds(up, down)
+
+
+def _bounds(product: Product, steps: Sequence[_Step]) -> tuple[Bounds, ...]:
+    per_raw_unit = _billed_per_raw_unit(product.conversion)
+    found: list[Bounds] = []
+    later_up = later_down = _NOTHING  # what a unit changes in the slices after this one
+    for ladder, start_tier, end_tier, up_slack, down_slack in reversed(steps):
+        up, down = later_up, later_down
+        if ladder is not None:
+            up, down = up.plus(_reachable(ladder, end_tier)), down.plus(_reachable(ladder, 0))
+            if ladder.edges:
+                later_up = later_up.plus(_shift(ladder, start_tier, end_tier))
+                later_down = later_down.plus(_shift(ladder, 0, 0))
+        found.append(
+            Bounds(
+                up=_reach(per_raw_unit, up_slack, rise=up.highest, fall=-up.lowest),
+                down=_reach(per_raw_unit, down_slack, rise=-down.lowest, fall=down.highest),
+            )
+        )
+    return tuple(reversed(found))
 
 
 def _reachable(ladder: Ladder, tier: int) -> _Range:
@@ -148,3 +174,14 @@ def _billed_and_slacks(product: Product, raw: Decimal) -> tuple[Decimal, Decimal
     elif product.rounding.method is RoundingMethod.ROUND_DOWN and raw >= 0:
         above = ZERO  # towards zero is downwards for all that more usage can reach
     return billed, slack + quantity + above - billed, slack + billed + below - quantity
+
+
+def _slack_anywhere(product: Product) -> Decimal:
+    """The most that rounding can add to a move of the billed quantity, wherever it begins and ends."""
+    dividing = product.conversion is not None and product.conversion.operation is Operation.DIVIDE
+    slack = QUOTIENT_UNIT if dividing else ZERO
+    if product.rounding is None:
+        return slack
+    unit = rounding_unit(product.rounding)
+    # away from zero, a move across zero is stretched at both of its ends
+    return slack + unit + unit if product.rounding.method is RoundingMethod.ROUND_UP else slack + unit

@@ -26,7 +26,7 @@ from engine.catalog import (
 from engine.numbers import exact
 from engine.periods import Period
 from engine.rating.book import RateBook
-from engine.rating.bounds import line_bounds, widest
+from engine.rating.bounds import Bounds, bounds_anywhere, line_bounds, widest
 from engine.rating.lines import line_items, line_spend
 from engine.rating.quantities import billed_quantity
 
@@ -211,13 +211,14 @@ def test_bounds_are_never_optimistic(
     product: Product, rates: list[Rate], usage: list[Decimal], steps: list[tuple[int, Decimal]], only_additions: bool
 ) -> None:
     slices = compiled(product, rates).slices("p", (), PERIOD)
+    if not slices:
+        return
     raw = [sum(usage[start:end], Decimal(0)) for start, end, _ in slices]
-    bounds = line_bounds(product, slices, raw, "cents")
+    here = line_bounds(product, slices, raw, "cents")
+    anywhere = bounds_anywhere(product, slices, "cents")
     before = line_spend(product, slices, raw, "cents")
     grown, shrunk = [Decimal(0)] * len(slices), [Decimal(0)] * len(slices)
     for which, step in steps:
-        if not slices:
-            break
         index = which % len(slices)
         quantity = abs(step) if only_additions else step
         raw[index] += quantity
@@ -225,16 +226,23 @@ def test_bounds_are_never_optimistic(
             grown[index] += quantity
         else:
             shrunk[index] -= quantity
-        spend = line_spend(product, slices, raw, "cents")
-        rise = fall = Decimal(0)
-        for bound, more, less in zip(bounds, grown, shrunk, strict=True):
-            if more:
-                rise += bound.up.rise * more + bound.up.rise_slack
-                fall += bound.up.fall * more + bound.up.fall_slack
-            if less:
-                rise += bound.down.rise * less + bound.down.rise_slack
-                fall += bound.down.fall * less + bound.down.fall_slack
-        assert -fall <= spend - before <= rise
+        change = line_spend(product, slices, raw, "cents") - before
+        for bounds in (here, anywhere):
+            rise, fall = furthest(bounds, grown, shrunk)
+            assert -fall <= change <= rise
+
+
+def furthest(bounds: tuple[Bounds, ...], grown: list[Decimal], shrunk: list[Decimal]) -> tuple[Decimal, Decimal]:
+    """The rise and the fall that the bounds allow after these totals of additions and corrections."""
+    rise = fall = Decimal(0)
+    for bound, more, less in zip(bounds, grown, shrunk, strict=True):
+        if more:
+            rise += bound.up.rise * more + bound.up.rise_slack
+            fall += bound.up.fall * more + bound.up.fall_slack
+        if less:
+            rise += bound.down.rise * less + bound.down.rise_slack
+            fall += bound.down.fall * less + bound.down.fall_slack
+    return rise, fall
 
 
 @settings(max_examples=200, deadline=None)

@@ -22,7 +22,7 @@ from engine.catalog import (
 from engine.numbers import exact
 from engine.periods import Period
 from engine.rating.book import RateBook, Slice
-from engine.rating.bounds import Bounds, Reach, line_bounds, widest
+from engine.rating.bounds import Bounds, Reach, bounds_anywhere, line_bounds, widest
 
 D = Decimal
 PLAIN = Product("p", "P", "m")
@@ -130,6 +130,17 @@ def test_other_credit_types_cost_nothing_but_move_the_counter() -> None:
     assert second.up.rise == D(1)
     first, second = bounds(PLAIN, rates, ["100", "900"], "unit-tokens")
     assert (first.up.rise, second.up.rise) == (D(7), D(0))
+
+
+@pytest.mark.parametrize(
+    ("method", "slack"),
+    [(RoundingMethod.ROUND_UP, "10"), (RoundingMethod.ROUND_DOWN, "5"), (RoundingMethod.ROUND_HALF_UP, "5")],
+)
+def test_bounds_anywhere_know_no_position(method: RoundingMethod, slack: str) -> None:
+    product = Product("p", "P", "m", rounding=QuantityRounding(method, 0))
+    expected = Bounds(reach("5", slack, "0", "0"), reach("0", "0", "5", slack))
+    assert bounds_anywhere(product, slices(product, rate(*DECLINING)), USD_CENTS) == (expected,)
+    assert bounds_anywhere(product, slices(product, rate(*DECLINING)), "unit-tokens") == (widest([]),)
 
 
 def test_widest_takes_the_greatest_of_each_number() -> None:
