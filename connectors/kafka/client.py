@@ -49,6 +49,8 @@ def consumer(settings: Settings, *, group: str | None = None) -> AIOKafkaConsume
         enable_auto_commit=False,
         auto_offset_reset="none",
         partition_assignment_strategy=(RangePartitionAssignor,),
+        session_timeout_ms=settings.kafka_session_timeout_ms,
+        heartbeat_interval_ms=settings.kafka_session_timeout_ms // 3,
         fetch_max_wait_ms=_FETCH_WAIT_MS_MAX,
         max_partition_fetch_bytes=_PARTITION_FETCH_BYTES_MAX,
     )
