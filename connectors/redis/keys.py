@@ -54,6 +54,7 @@ class PartitionKeys:
         "changes",
         "customers",
         "deliveries",
+        "exhausted",
         "outbox",
         "parked",
         "partition",
@@ -76,6 +77,7 @@ class PartitionKeys:
         self.retries = f"{self._base}:retries"  # zset: delivery id by due time (ms)
         self.retries_written = f"{self._base}:retries_written"  # zset: delivery id by the time its notification was written (ms)
         self.deliveries = f"{self._base}:deliveries"  # hash: delivery id -> delivery that waits for a retry (MessagePack)
+        self.exhausted = f"{self._base}:exhausted"  # stream: deliveries that were given up, for people to look at (MessagePack)
         self.parked = f"{self._base}:parked"  # zset: unknown customer reference by time of its first parked event (ms)
         self.seen_meta = f"{self._base}:seen"  # hash: generations of the duplicate filter (see lua/seen.lua)
 

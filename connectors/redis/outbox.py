@@ -21,6 +21,9 @@ from connectors.redis.types import Delivery, OutboxDepth, OutboxEntry
 
 GROUP = "dispatcher"
 
+GIVEN_UP_DAYS = 30
+"""How long deliveries that were given up are kept for people to look at."""
+
 _FINISH = Script("finish")
 _DUE = Script("due")
 _RETRY_DONE = Script("retry_done")
@@ -47,9 +50,7 @@ class Outbox:
 
     async def autoclaim(self, consumer: str, idle_ms: int, count: int) -> list[OutboxEntry]:
         """Take over entries whose consumer has not finished them for ``idle_ms``."""
-        reply = await self._redis.execute_command(
-            "XAUTOCLAIM", self.keys.outbox, GROUP, consumer, idle_ms, "0-0", "COUNT", count
-        )
+        reply = await self._redis.execute_command("XAUTOCLAIM", self.keys.outbox, GROUP, consumer, idle_ms, "0-0", "COUNT", count)
         return [_entry(entry_id, fields) for entry_id, fields in _stream_entries(reply[1])]
 
     async def finish(self, entry_id: str, retries: Sequence[Delivery] = ()) -> bool:
@@ -101,6 +102,17 @@ class Outbox:
             raise ValueError(f"{again.id} cannot stand for {taken.id}")
         keys = [self.keys.retries, self.keys.deliveries]
         return bool(await _RETRY_AGAIN.run(self._redis, keys, again.id, taken.lease_ms, again.due_ms, _encode(again)))
+
+    async def record_given_up(self, delivery: Delivery, now_ms: int) -> None:
+        """Keep a delivery that failed for too long where people can look at it (``given_up``), before it is removed from the
+        stream or the retries: whoever dies in between shows it twice."""
+        keep_from = f"{now_ms - GIVEN_UP_DAYS * 86_400_000}-0"
+        await self._redis.xadd(self.keys.exhausted, {"delivery": _encode(delivery)}, minid=keep_from, approximate=True)
+
+    async def given_up(self, limit: int) -> list[Delivery]:
+        """The latest deliveries that were given up, the last one first."""
+        rows = await self._redis.xrevrange(self.keys.exhausted, count=limit)
+        return [_decode(fields[b"delivery"]) for _, fields in rows]
 
     async def depth(self) -> OutboxDepth:
         """How much waits, and since when."""

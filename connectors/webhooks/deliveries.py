@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -78,7 +78,7 @@ class Deliveries:
                 await self._first_over(opened, delivery, None)
 
     async def _first_over(self, opened: _Open, delivery: Delivery, attempt: Attempt | None) -> None:
-        again = await self._judge(delivery, attempt)
+        again = await self._judge(opened.outbox, delivery, attempt)
         if again is not None:
             opened.retries.append(again)
         opened.left -= 1
@@ -97,21 +97,14 @@ class Deliveries:
             await _persist(lambda: outbox.retry_done(delivery))
             _ended("endpoint_removed", delivery)
         elif lane is None:
-            await self._put_back(outbox, delivery, None)  # disabled, or a lane that the next look will open
+            await self._further_over(outbox, delivery, None)  # disabled, or a lane that the next look will open
         else:
             first_byte = partial(observe_first_byte, delivery.entry) if delivery.attempts == 0 else None
             if not lane.offer(Job(delivery, partial(self._further_over, outbox, delivery), first_byte)):
-                await self._put_back(outbox, delivery, None)
+                await self._further_over(outbox, delivery, None)
 
     async def _further_over(self, outbox: Outbox, delivery: Delivery, attempt: Attempt | None) -> None:
-        if attempt is not None and attempt.outcome == "success":
-            _delivered(delivery, attempt)
-            await _persist(lambda: outbox.retry_done(delivery))
-        else:
-            await self._put_back(outbox, delivery, attempt)
-
-    async def _put_back(self, outbox: Outbox, delivery: Delivery, attempt: Attempt | None) -> None:
-        again = await self._judge(delivery, attempt)
+        again = await self._judge(outbox, delivery, attempt)
         if again is None:
             await _persist(lambda: outbox.retry_done(delivery))
         else:
@@ -119,28 +112,25 @@ class Deliveries:
 
     # --- both -------------------------------------------------------------------------------------------------------
 
-    async def _judge(self, delivery: Delivery, attempt: Attempt | None) -> Delivery | None:
+    async def _judge(self, outbox: Outbox, delivery: Delivery, attempt: Attempt | None) -> Delivery | None:
         """How the delivery goes on; None if it has ended, well or not."""
         now_ms = _now_ms()
         if attempt is None:
-            return self._postpone(delivery, now_ms)
-        if attempt.outcome == "success":
+            patience_s = self._patience_s(self._lanes.of.get(delivery.endpoint_id))
+            again = postponed(delivery, patience_s, self._rules, now_ms)
+        elif attempt.outcome == "success":
             _delivered(delivery, attempt)
             return None
-        again = after_failure(delivery, attempt, self._rules, random.random(), now_ms)
-        _log.info("attempt.failed", **_fields(delivery), error=attempt.error, seconds=round(attempt.seconds, 3))
-        if attempt.status == HTTP_GONE:
-            await _persist(lambda: self._directory.disable(delivery.endpoint_id, "the endpoint answered 410 Gone"))
+        else:
+            _log.info("attempt.failed", **_fields(delivery), error=attempt.error, seconds=round(attempt.seconds, 3))
+            if attempt.status == HTTP_GONE:
+                await _persist(lambda: self._directory.disable(delivery.endpoint_id, "the endpoint answered 410 Gone"))
+            again = after_failure(delivery, attempt, self._rules, random.random(), now_ms)
         if again is None:
-            _ended("exhausted", delivery, error=attempt.error)
+            last_error = delivery.last_error if attempt is None else attempt.error
+            await _persist(lambda: outbox.record_given_up(replace(delivery, last_error=last_error), now_ms))
+            _ended("exhausted", delivery, error=last_error)
         return again
-
-    def _postpone(self, delivery: Delivery, now_ms: int) -> Delivery | None:
-        if now_ms - delivery.first_attempt_ms > self._rules.age_max_s * 1000:
-            _ended("exhausted", delivery, error=delivery.last_error)
-            return None
-        lane = self._lanes.of.get(delivery.endpoint_id)
-        return postponed(delivery, self._patience_s(lane), now_ms)
 
     def _patience_s(self, lane: Lane | None) -> float:
         """How long to leave a delivery alone whose lane had no room: the longer the endpoint has been failing, the longer."""

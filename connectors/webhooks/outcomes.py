@@ -48,6 +48,8 @@ def after_failure(delivery: Delivery, attempt: Attempt, rules: RetryRules, rando
     return replace(delivery, attempts=attempts, due_ms=due_ms, last_error=attempt.error, lease_ms=0)
 
 
-def postponed(delivery: Delivery, delay_s: float, now_ms: int) -> Delivery:
-    """The delivery as it waits for a lane with room; no attempt was made."""
+def postponed(delivery: Delivery, delay_s: float, rules: RetryRules, now_ms: int) -> Delivery | None:
+    """The delivery as it waits for a lane with room; no attempt was made. None: it is too old already."""
+    if now_ms - delivery.first_attempt_ms > rules.age_max_s * 1000:
+        return None
     return replace(delivery, due_ms=now_ms + int(delay_s * 1000), lease_ms=0)
