@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from engine.catalog import Product, Rate, RateCard
+from engine.numbers import exact
 from engine.periods import Period
 from engine.rating.prices import Ladder, RateError
 
@@ -72,10 +73,11 @@ class RateBook:
             product = products[product_id]
             _check_conversion(product)
             by_metric[product.metric_id] = (*by_metric.get(product.metric_id, ()), product)
-        timelines = {
-            product_id: {values: _timeline(rates) for values, rates in by_values.items()}
-            for product_id, by_values in rows.items()
-        }
+        with exact():  # the ladders' costs; a caller that only reads a catalog need not have activated it
+            timelines = {
+                product_id: {values: _timeline(rates) for values, rates in by_values.items()}
+                for product_id, by_values in rows.items()
+            }
         return RateBook(by_metric, timelines)
 
     def products_of(self, metric_id: str) -> tuple[Product, ...]:

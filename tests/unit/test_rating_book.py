@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -132,6 +133,14 @@ def test_products_of_a_metric_are_those_with_rates() -> None:
 def test_tiers_that_are_no_ladder_are_refused(tiers: list[tuple[str | None, str]], rule: str) -> None:
     with pytest.raises(RateError, match=rule):
         book(tiered(*tiers))
+
+
+def test_compiling_is_exact_wherever_it_happens() -> None:
+    wide = tiered(("99999999999999999999.999999999999999999", "1.000000000000000001"), (None, "1"))
+    compiled = contextvars.Context().run(book, wide)
+    ladder = compiled.ladder_at("plain", (), 0)
+    assert ladder is not None
+    assert ladder.costs[1] == Decimal("100000000000000000099.999999999999999998999999999999999999")
 
 
 @pytest.mark.parametrize("factor", ["0", "-1"])
