@@ -8,14 +8,26 @@
 -- Bucket keys are computed here and not declared in KEYS, the one exception to that rule: which buckets exist is known only from
 -- the meta hash. It is safe because they share its hash tag: same slot, same node.
 
+local call, byte, sub = redis.call, string.byte, string.sub
+
 -- The bucket of an id that starts at byte ``at`` of ``ids``, in a table of ``buckets``, of which ``low`` (a power of two) were
 -- there before the splits of this round began.
 local function bucket_of(ids, at, buckets, low)
-  local a, b, c, d = string.byte(ids, at, at + 3)
+  local a, b, c, d = byte(ids, at, at + 3)
   local hash = ((a * 256 + b) * 256 + c) * 256 + d
   local bucket = hash % (low * 2)
   if bucket >= buckets then bucket = bucket - low end
   return bucket
+end
+
+-- Keys of a generation's buckets, each made when it is first asked for.
+local function bucket_names(meta, number)
+  local prefix = meta .. ':' .. number .. ':'
+  return setmetatable({}, { __index = function(names, bucket)
+    local name = prefix .. bucket
+    names[bucket] = name
+    return name
+  end })
 end
 
 local function power_of_two_below(buckets)
@@ -34,12 +46,12 @@ local function parse_generation(number, text)
 end
 
 local function store_generation(meta, g)
-  redis.call('HSET', meta, g.number, string.format('%.0f %.0f %.0f %.0f %.0f', g.buckets, g.ids, g.base, g.ends, g.expires))
+  call('HSET', meta, g.number, string.format('%.0f %.0f %.0f %.0f %.0f', g.buckets, g.ids, g.base, g.ends, g.expires))
 end
 
 -- All generations that have not expired at ``now_ms``, and the numbers of those that have.
 local function generations(meta, now_ms)
-  local flat, live, expired = redis.call('HGETALL', meta), {}, {}
+  local flat, live, expired = call('HGETALL', meta), {}, {}
   for i = 1, #flat, 2 do
     if flat[i] ~= 'current' then
       local g = parse_generation(flat[i], flat[i + 1])
@@ -52,12 +64,12 @@ end
 -- The 0-based positions in ``ids`` (12 bytes each) of those that some generation holds.
 local function find_seen(meta, now_ms, ids)
   local found, live = {}, generations(meta, now_ms)
-  for at = 1, #ids, 12 do
-    local id = string.sub(ids, at, at + 11)
-    for _, g in ipairs(live) do
-      if redis.call('HEXISTS', meta .. ':' .. g.number .. ':' .. bucket_of(ids, at, g.buckets, g.low), id) == 1 then
+  for _, g in ipairs(live) do
+    local name = bucket_names(meta, g.number)
+    local buckets, low = g.buckets, g.low
+    for at = 1, #ids, 12 do
+      if call('HEXISTS', name[bucket_of(ids, at, buckets, low)], sub(ids, at, at + 11)) == 1 then
         found[#found + 1] = (at - 1) / 12
-        break
       end
     end
   end
@@ -65,18 +77,18 @@ local function find_seen(meta, now_ms, ids)
 end
 
 local function create_bucket(key, ttl_ms)
-  redis.call('HSET', key, '', '')
-  redis.call('PEXPIRE', key, ttl_ms)
+  call('HSET', key, '', '')
+  call('PEXPIRE', key, ttl_ms)
 end
 
 -- Split the next bucket of this round in two: the fields whose address changes move to a new one at the end of the table.
 local function split(meta, g, ttl_ms)
   if g.buckets >= g.low * 2 then g.low = g.low * 2 end
-  local prefix = meta .. ':' .. g.number .. ':'
-  local old_key, new_key = prefix .. (g.buckets - g.low), prefix .. g.buckets
+  local name = bucket_names(meta, g.number)
+  local old_key, new_key = name[g.buckets - g.low], name[g.buckets]
   g.buckets = g.buckets + 1
   create_bucket(new_key, ttl_ms)
-  local flat, moved, gone = redis.call('HGETALL', old_key), {}, {}
+  local flat, moved, gone = call('HGETALL', old_key), {}, {}
   for i = 1, #flat, 2 do
     if flat[i] ~= '' and bucket_of(flat[i], 1, g.buckets, g.low) == g.buckets - 1 then
       moved[#moved + 1] = flat[i]
@@ -86,15 +98,15 @@ local function split(meta, g, ttl_ms)
   end
   for i = 1, #gone, 1000 do  -- unpack is bounded by Lua's stack
     local last = math.min(i + 999, #gone)
-    redis.call('HSET', new_key, unpack(moved, 2 * i - 1, 2 * last))
-    redis.call('HDEL', old_key, unpack(gone, i, last))
+    call('HSET', new_key, unpack(moved, 2 * i - 1, 2 * last))
+    call('HDEL', old_key, unpack(gone, i, last))
   end
 end
 
 -- The generation to fill at ``now_ms``; begins a new one where there is none, or where the last has ended.
 local function current_generation(meta, now_ms, generation_ms, window_ms, base)
-  local number = tonumber(redis.call('HGET', meta, 'current') or 0)
-  local text = redis.call('HGET', meta, number)
+  local number = tonumber(call('HGET', meta, 'current') or 0)
+  local text = call('HGET', meta, number)
   if text then
     local g = parse_generation(number, text)
     if now_ms < g.ends then return g end
@@ -102,7 +114,7 @@ local function current_generation(meta, now_ms, generation_ms, window_ms, base)
   local ends = now_ms + generation_ms
   local g = { number = number + 1, buckets = 1, low = 1, ids = 0, base = base, ends = ends, expires = ends + window_ms }
   create_bucket(meta .. ':' .. g.number .. ':0', g.expires - now_ms)
-  redis.call('HSET', meta, 'current', g.number)
+  call('HSET', meta, 'current', g.number)
   return g
 end
 
@@ -110,15 +122,15 @@ end
 -- Redis' limit for compact ones would stay large for good. So there is one split for each ``per_bucket`` ids.
 local function remember(meta, now_ms, generation_ms, window_ms, per_bucket, ids, offsets)
   local _, expired = generations(meta, now_ms)
-  for _, number in ipairs(expired) do redis.call('HDEL', meta, number) end
+  for _, number in ipairs(expired) do call('HDEL', meta, number) end
   local g = current_generation(meta, now_ms, generation_ms, window_ms, offsets[1])
   while g.buckets * per_bucket < g.ids + #offsets do split(meta, g, g.expires - now_ms) end
   g.low = power_of_two_below(g.buckets)
-  local prefix = meta .. ':' .. g.number .. ':'
+  local name, buckets, low, base, added = bucket_names(meta, g.number), g.buckets, g.low, g.base, 0
   for i = 1, #offsets do
-    local at = (i - 1) * 12 + 1
-    local key = prefix .. bucket_of(ids, at, g.buckets, g.low)
-    g.ids = g.ids + redis.call('HSET', key, string.sub(ids, at, at + 11), offsets[i] - g.base)
+    local at = i * 12 - 11
+    added = added + call('HSET', name[bucket_of(ids, at, buckets, low)], sub(ids, at, at + 11), offsets[i] - base)
   end
+  g.ids = g.ids + added
   store_generation(meta, g)
 end
