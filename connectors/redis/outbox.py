@@ -7,7 +7,7 @@ another. The stream is never trimmed by length: that would drop what nobody has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgpack
@@ -50,8 +50,8 @@ class Outbox:
 
     async def autoclaim(self, consumer: str, idle_ms: int, count: int) -> list[OutboxEntry]:
         """Take over entries whose consumer has not finished them for ``idle_ms``."""
-        reply = await self._redis.execute_command("XAUTOCLAIM", self.keys.outbox, GROUP, consumer, idle_ms, "0-0", "COUNT", count)
-        return [_entry(entry_id, fields) for entry_id, fields in _stream_entries(reply[1])]
+        _, rows, *_ = await self._redis.xautoclaim(self.keys.outbox, GROUP, consumer, idle_ms, count=count)
+        return [_entry(entry_id, fields) for entry_id, fields in rows if fields]  # Redis 6.2 names deleted entries, too
 
     async def finish(self, entry_id: str, retries: Sequence[Delivery] = ()) -> bool:
         """The first attempts of an entry are over: remove it and keep ``retries`` (each with its ``due_ms``), in one step.
@@ -66,7 +66,7 @@ class Outbox:
 
     async def expire(self, older_than_ms: int, limit: int) -> list[OutboxEntry]:
         """Remove and return entries added before ``older_than_ms`` (server time): for notifications that no endpoint took."""
-        rows = await self._redis.xrange(self.keys.outbox, max=f"{older_than_ms - 1}", count=limit)
+        rows = await self._redis.xrange(self.keys.outbox, max=f"{max(older_than_ms, 1) - 1}", count=limit)
         expired = []
         for entry_id, fields in rows:
             pipeline = self._redis.pipeline(transaction=True)
@@ -138,15 +138,6 @@ async def read_new(
     streams: Mapping[str, str] = dict.fromkeys(by_stream, ">")
     reply = await redis.xreadgroup(GROUP, consumer, dict(streams), count=count, block=block)
     return [(by_stream[stream.decode()], _entry(entry_id, fields)) for stream, rows in reply or () for entry_id, fields in rows]
-
-
-def _stream_entries(rows: Iterable[Sequence[object] | None]) -> Iterable[tuple[bytes, Mapping[bytes, bytes]]]:
-    """Redis 6.2 answers nil for a pending entry that was deleted."""
-    for row in rows:
-        if row is None or row[1] is None:
-            continue
-        entry_id, flat = row
-        yield entry_id, dict(zip(flat[::2], flat[1::2], strict=True))  # type: ignore[misc,index]
 
 
 def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:

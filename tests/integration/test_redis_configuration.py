@@ -1,0 +1,296 @@
+"""Configuration: documents by compare-and-set, references and uniqueness keys all or nothing, every partition told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+import pytest
+from redis.asyncio import Redis
+
+from connectors.redis.catalog import CatalogStore
+from connectors.redis.customers import CLAIM_GRACE_MS, CustomerStore
+from connectors.redis.keys import CatalogKeys, PartitionKeys, partition_of
+from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
+from tests.support.redis_stores import NOW_MS, partition_store, snapshot
+
+P = 3
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def customers(redis: Redis) -> CustomerStore:
+    return CustomerStore(redis, P)
+
+
+@pytest.fixture
+async def catalog(redis: Redis) -> CatalogStore:
+    catalog = CatalogStore(redis)
+    await catalog.fix_partitions(P)
+    return catalog
+
+
+async def changes_of(redis: Redis, partition: int) -> list[Change]:
+    return await partition_store(redis, partition).changes(0, 100)
+
+
+async def dies_in(owner: type, method: str, work: Awaitable[object]) -> None:
+    """Runs ``work`` up to where it calls ``method``: there its process dies."""
+
+    async def crash(*_: object, **__: object) -> None:
+        raise Crash
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, method, crash)
+        with pytest.raises(Crash):
+            await work
+
+
+# --- catalog ------------------------------------------------------------------------------------------------------------
+
+
+async def test_catalog_writes_are_numbered_and_announced_everywhere(redis: Redis, catalog: CatalogStore) -> None:
+    assert await catalog.revision() == 0
+    assert await catalog.write(0, {"metrics": {"m1": b"{1}"}, "alerts": {"a1": b"{2}"}}) == Written(1)
+    assert await catalog.write(1, {"metrics": {"m2": b"\xff\0"}}, deletes={"alerts": ["a1"]}) == Written(2)
+    revision, documents = await catalog.load()
+    assert revision == 2
+    assert documents == {
+        **{"metrics": {"m1": b"{1}", "m2": b"\xff\0"}, "products": {}, "rate_cards": {}},
+        **{"alerts": {}, "pricing_units": {}},
+    }
+    assert await catalog.get("metrics", "m1") == b"{1}"
+    assert await catalog.get("alerts", "a1") is None
+    assert await catalog.list("metrics") == documents["metrics"]
+    for partition in range(P):
+        told = await changes_of(redis, partition)
+        assert [(change.kind, change.revision, change.catalog_revision) for change in told] == [
+            ("catalog", 1, 1),
+            ("catalog", 2, 2),
+        ]
+
+
+async def test_a_stale_catalog_write_writes_nothing(redis: Redis, catalog: CatalogStore) -> None:
+    await catalog.write(0, {"metrics": {"m1": b"1"}})
+    before = await snapshot(redis)
+    assert await catalog.write(0, {"metrics": {"m1": b"2"}}) == Stale(1)
+    assert await catalog.write(2, {"metrics": {"m1": b"2"}}) == Stale(1)
+    assert await snapshot(redis) == before
+
+
+async def test_of_two_concurrent_catalog_writes_one_is_stale(catalog: CatalogStore) -> None:
+    outcomes = await asyncio.gather(*(catalog.write(0, {"metrics": {f"m{i}": b"1"}}) for i in range(2)))
+    assert sorted(map(str, outcomes)) == ["Stale(stored=1)", "Written(revision=1)"]
+
+
+async def test_uniqueness_keys_in_the_catalog_are_all_or_nothing(redis: Redis, catalog: CatalogStore) -> None:
+    first = KeyClaim("alerts", "key-1", "a1")
+    assert await catalog.write(0, {"alerts": {"a1": b"1"}}, claims=[first]) == Written(1)
+    assert await catalog.claimed("alerts", "key-1") == "a1"
+    assert await catalog.claimed("alerts", "key-2") is None
+    before = await snapshot(redis)
+    both = [KeyClaim("alerts", "key-2", "a2"), KeyClaim("alerts", "key-1", "a2")]
+    assert await catalog.write(1, {"alerts": {"a2": b"2"}}, claims=both) == Taken("key-1", "a1")
+    assert await snapshot(redis) == before
+
+    assert await catalog.write(1, {"alerts": {"a2": b"2"}}, releases=[first], claims=both) == Written(2)
+    assert await catalog.claimed("alerts", "key-1") == "a2"
+    assert await catalog.write(2, {}, releases=[first]) == Written(3)  # a1 holds it no more: nothing to free
+    assert await catalog.claimed("alerts", "key-1") == "a2"
+
+
+async def test_a_catalog_write_whose_writer_died_is_announced_later_and_once(redis: Redis, catalog: CatalogStore) -> None:
+    await dies_in(CatalogStore, "announce", catalog.write(0, {"metrics": {"m1": b"1"}}))
+    assert await changes_of(redis, 0) == []
+    await catalog.announce()
+    await catalog.announce()
+    assert [change.catalog_revision for change in await changes_of(redis, 0)] == [1]
+
+
+async def test_the_partition_count_is_fixed_once(redis: Redis) -> None:
+    catalog = CatalogStore(redis)
+    assert await catalog.partitions() is None
+    assert await catalog.write(0, {"metrics": {"m": b"1"}}) == Written(1)  # nobody to tell yet
+    assert await catalog.fix_partitions(12) == 12
+    assert await catalog.fix_partitions(13) == 12
+    assert await catalog.partitions() == 12
+
+
+async def test_endpoints_and_tokens(catalog: CatalogStore) -> None:
+    await catalog.put_endpoint("e1", b"doc")
+    assert await catalog.endpoints() == {"e1": b"doc"}
+    assert await catalog.delete_endpoint("e1")
+    assert not await catalog.delete_endpoint("e1")
+    await catalog.put_token("hash", b"name")
+    assert await catalog.has_token("hash")
+    assert await catalog.tokens() == {"hash": b"name"}
+    assert await catalog.delete_token("hash")
+    assert not await catalog.has_token("hash")
+
+
+async def test_an_idempotency_key_has_one_first_request(redis: Redis, catalog: CatalogStore) -> None:
+    begun = await asyncio.gather(*(catalog.idempotency_begin("token", "key", 60) for _ in range(3)))
+    assert sorted(begun, key=str) == sorted([None, b"", b""], key=str)
+    await catalog.idempotency_finish("token", "key", b"answer", 3_600)
+    assert await catalog.idempotency_begin("token", "key", 60) == b"answer"
+    assert await catalog.idempotency_begin("other", "key", 60) is None
+    await catalog.idempotency_abandon("other", "key")
+    assert await catalog.idempotency_begin("other", "key", 60) is None
+    assert 0 < await redis.ttl(CatalogKeys.idempotency("token", "key")) <= 3_600
+
+
+# --- customers ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_created_customer_resolves_and_is_told_to_its_owner_and_to_whoever_parked(
+    redis: Redis, customers: CustomerStore, catalog: CatalogStore
+) -> None:
+    assert await customers.create("acme", ["a1", "a2", "a1"], b'{"id": "acme"}', NOW_MS) is None
+    assert await catalog.resolve(["acme", "a1", "a2", "a3"]) == {"acme": "acme", "a1": "acme", "a2": "acme"}
+    assert await catalog.resolve([]) == {}
+    assert await customers.get("acme") == (1, b'{"id": "acme"}')
+    assert await customers.get("nobody") is None
+    assert await customers.get_many(["nobody", "acme"]) == {"acme": (1, b'{"id": "acme"}')}
+    home = partition_of("acme", P)
+    for partition in range(P):
+        kinds = [change.kind for change in await changes_of(redis, partition)]
+        assert kinds == (["customer", "refs"] if partition == home else ["refs"])
+        assert set((await changes_of(redis, partition))[-1].refs) == {"acme", "a1", "a2"}
+    assert (await partition_store(redis, home).load(["acme"]))["acme"].document == b'{"id": "acme"}'
+    assert await redis.exists(CatalogKeys.PENDING) == 0
+
+
+async def test_a_reference_in_use_is_named_and_nothing_is_written(redis: Redis, customers: CustomerStore) -> None:
+    await customers.create("acme", ["alias"], b"{}", NOW_MS)
+    before = await snapshot(redis)
+    assert await customers.create("other", ["free", "alias"], b"{}", NOW_MS) == Taken("alias", "acme")
+    assert await customers.create("other", ["acme"], b"{}", NOW_MS) == Taken("acme", "acme")  # another's id is no alias
+    assert await customers.create("alias", [], b"{}", NOW_MS) == Taken("alias", "acme")
+    assert await customers.create("acme", [], b"{}", NOW_MS) == Taken("acme", "acme")
+    assert await snapshot(redis) == before
+
+
+async def test_new_aliases_free_the_old_ones(redis: Redis, customers: CustomerStore, catalog: CatalogStore) -> None:
+    await customers.create("acme", ["keep", "old"], b"{}", NOW_MS)
+    await customers.create("other", ["theirs"], b"{}", NOW_MS)
+    before = await snapshot(redis)
+    assert await customers.set_aliases("acme", ["new", "theirs"], NOW_MS) == Taken("theirs", "other")
+    assert await snapshot(redis) == before
+
+    assert await customers.set_aliases("acme", ["keep", "new"], NOW_MS) is None
+    assert await catalog.resolve(["acme", "keep", "old", "new"]) == {"acme": "acme", "keep": "acme", "new": "acme"}
+    for partition in range(P):
+        assert set((await changes_of(redis, partition))[-1].refs) == {"old", "new"}  # forget the one, release the other
+    assert await customers.set_aliases("other", ["old"], NOW_MS) is None
+    assert await catalog.resolve(["old", "theirs"]) == {"old": "other"}
+
+
+async def test_a_customers_own_id_as_its_alias_survives_its_removal(customers: CustomerStore, catalog: CatalogStore) -> None:
+    await customers.create("acme", ["acme"], b"{}", NOW_MS)
+    await customers.set_aliases("acme", [], NOW_MS)
+    assert await catalog.resolve(["acme"]) == {"acme": "acme"}
+
+
+async def test_documents_change_by_compare_and_set(redis: Redis, customers: CustomerStore) -> None:
+    await customers.create("acme", [], b"one", NOW_MS)
+    revision = (await partition_store(redis, partition_of("acme", P)).position()).revision
+    assert await customers.update("acme", 1, b"two\nlines\xff") == Written(revision + 1)
+    before = await snapshot(redis)
+    assert await customers.update("acme", 1, b"lost") == Stale(2)
+    assert await customers.update("acme", 0, b"lost") == Stale(2)
+    assert await customers.update("acme", 3, b"lost") == Stale(2)
+    assert await customers.update("ghost", 1, b"lost") == Stale(0)
+    assert await snapshot(redis) == before
+    assert await customers.get("acme") == (2, b"two\nlines\xff")
+
+
+async def test_customers_are_listed_by_creation(customers: CustomerStore) -> None:
+    for i, name in enumerate(["c", "a", "b", "d"]):
+        await customers.create(name, [], b"{}", NOW_MS + i)
+    assert await customers.list(None, 3) == ["c", "a", "b"]
+    assert await customers.list("b", 3) == ["d"]
+    assert await customers.list("d", 3) == []
+    assert await customers.list("unknown", 3) == []
+    assert await customers.list(None, 0) == []
+
+
+async def test_state_names_how_far_its_partition_is(redis: Redis, customers: CustomerStore) -> None:
+    await customers.create("acme", [], b"{}", NOW_MS)
+    keys = PartitionKeys(partition_of("acme", P))
+    await redis.hset(keys.position, mapping={"applied_revision": 1, "catalog_revision": 9})
+    await redis.hset(keys.state("acme"), "x", "1")
+    state, applied, revision, catalog_revision = await customers.state("acme")
+    assert (state.state, applied, revision, catalog_revision) == ({"x": "1"}, 1, 2, 9)
+
+
+# --- interrupted creations ----------------------------------------------------------------------------------------------
+
+
+async def test_a_creation_that_died_before_its_document_does_not_hold_the_alias_for_ever(
+    customers: CustomerStore, catalog: CatalogStore
+) -> None:
+    await dies_in(CustomerStore, "update", customers.create("dead", ["alias", "other-alias"], b"{}", NOW_MS))
+
+    assert await customers.create("acme", ["alias"], b"{}", NOW_MS + CLAIM_GRACE_MS - 1) == Taken("alias", "dead")
+    assert await customers.create("acme", ["alias"], b"{}", NOW_MS + CLAIM_GRACE_MS) is None
+    assert await catalog.resolve(["alias", "dead", "other-alias"]) == {"alias": "acme"}
+    assert await customers.list(None, 10) == ["acme"]
+
+
+async def test_recovery_undoes_or_finishes_interrupted_creations(
+    redis: Redis, customers: CustomerStore, catalog: CatalogStore
+) -> None:
+    await dies_in(CustomerStore, "update", customers.create("dead", ["a"], b"{}", NOW_MS))
+    await dies_in(CustomerStore, "broadcast", customers.create("silent", ["b"], b"{}", NOW_MS))
+
+    assert await customers.recover(NOW_MS + CLAIM_GRACE_MS - 1) == 0
+    assert await customers.recover(NOW_MS + CLAIM_GRACE_MS) == 2
+    assert await customers.recover(NOW_MS + CLAIM_GRACE_MS) == 0
+    assert await catalog.resolve(["dead", "a", "silent", "b"]) == {"silent": "silent", "b": "silent"}
+    for partition in range(P):
+        assert set((await changes_of(redis, partition))[-1].refs) == {"silent", "b"}  # who parked events for it hears of it
+
+
+async def test_recovery_remembers_the_aliases_that_an_interrupted_change_freed(redis: Redis, customers: CustomerStore) -> None:
+    await customers.create("acme", ["old"], b"{}", NOW_MS)
+    await dies_in(CustomerStore, "broadcast", customers.set_aliases("acme", ["new"], NOW_MS))
+    await customers.set_aliases("acme", ["newer"], NOW_MS)
+    assert set((await changes_of(redis, 0))[-1].refs) == {"old", "new", "newer"}
+
+
+# --- uniqueness keys of objects in customers' documents -----------------------------------------------------------------
+
+
+async def test_a_uniqueness_key_has_one_holder(customers: CustomerStore, catalog: CatalogStore) -> None:
+    async def exists(_: KeyClaim) -> bool:
+        return True
+
+    mine, theirs = KeyClaim("contracts", "key", "c1", "acme"), KeyClaim("contracts", "key", "c2", "other")
+    outcomes = await asyncio.gather(*(customers.claim_key(claim, exists, NOW_MS) for claim in (mine, theirs)))
+    assert outcomes.count(None) == 1
+    loser, winner = (mine, theirs) if outcomes[0] else (theirs, mine)
+    assert await customers.claim_key(loser, exists, NOW_MS + 10 * CLAIM_GRACE_MS) == Taken("key", winner.id)
+    assert await customers.claim_key(winner, exists, NOW_MS) is None  # it is its own already
+    assert await catalog.claimed("contracts", "key") == winner.id
+    assert not await customers.release_key(loser)
+    assert await customers.release_key(winner)
+    assert not await customers.release_key(winner)
+    assert await customers.claim_key(loser, exists, NOW_MS) is None
+
+
+async def test_a_key_whose_object_never_came_to_exist_is_taken_over(customers: CustomerStore) -> None:
+    asked: list[KeyClaim] = []
+
+    async def exists(claim: KeyClaim) -> bool:
+        asked.append(claim)
+        return False
+
+    dead, mine = KeyClaim("contracts", "key", "c1", "acme"), KeyClaim("contracts", "key", "c2", "other")
+    assert await customers.claim_key(dead, exists, NOW_MS) is None
+    assert await customers.claim_key(mine, exists, NOW_MS + CLAIM_GRACE_MS - 1) == Taken("key", "c1")
+    assert asked == []  # its writer may be about to write it
+    assert await customers.claim_key(mine, exists, NOW_MS + CLAIM_GRACE_MS) is None
+    assert asked == [dead]
