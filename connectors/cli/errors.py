@@ -43,11 +43,12 @@ def plain_faults(settings: Settings) -> Iterator[None]:
     from aiokafka.errors import KafkaError
     from redis.exceptions import RedisError
 
+    from connectors.kafka.position import UnreadRecordsLost
     from connectors.kafka.topics import PartitionCountChanged
 
     try:
         yield
-    except PartitionCountChanged as error:
+    except (PartitionCountChanged, UnreadRecordsLost) as error:
         raise Hopeless(str(error)) from error
     except KafkaError as error:
         raise Fault(f"Kafka at {settings.kafka_bootstrap_servers}: {error}") from error

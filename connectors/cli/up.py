@@ -21,11 +21,13 @@ from pathlib import Path
 import aiohttp
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
+from pydantic import SecretStr
 from rich.console import Console
 
 from connectors.cli.errors import Fault, plain_faults
 from connectors.cli.supervisor import Child, ChildGone, ChildSpec, Supervisor
 from connectors.embedded import valkey
+from connectors.embedded.backlog import until_consumed
 from connectors.embedded.datadir import DataDir, DataDirError
 from connectors.embedded.tether import tethered
 from connectors.logs import redact_url
@@ -50,10 +52,11 @@ class UpOptions:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Where Kafka and Redis are."""
+    """Where Kafka and Redis are. ``partitions``: of the events topic, where we made it ourselves."""
 
     kafka: str
     redis_url: str
+    partitions: int | None = None
 
 
 def own_command(*arguments: str) -> list[str]:
@@ -103,13 +106,16 @@ class _Up:
         self._metrics_dir = metrics_dir
         self._log = structlog.get_logger()
         self._made_token: str | None = None
+        self._services_in_use: Services | None = None
+        self._api: Child | None = None
 
     async def run(self) -> int:
         supervisor = Supervisor()
-        stop = asyncio.Event()
+        stop, kill = asyncio.Event(), asyncio.Event()
 
-        def ask_to_stop(signum: signal.Signals) -> None:
+        def ask_to_stop(_signum: signal.Signals) -> None:
             if stop.is_set():
+                kill.set()
                 supervisor.kill()
             stop.set()
 
@@ -130,18 +136,36 @@ class _Up:
             stopping.cancel()
             await asyncio.gather(starting, stopping, return_exceptions=True)
             self._log.info("draining")
+            await self._save_backlog(kill)
             await supervisor.stop()
         if failure is not None:
             raise Fault(failure)
         self._log.info("stopped")
         return 0
 
+    async def _save_backlog(self, kill: asyncio.Event) -> None:
+        """The embedded broker forgets: what it acknowledged, to the API or to others, must be in Redis before it ends."""
+        services = self._services_in_use
+        if self._api is None or services is None or services.partitions is None:
+            return
+        await self._api.stop()
+        update = {"kafka_bootstrap_servers": services.kafka, "redis_url": SecretStr(services.redis_url)}
+        settings = self._settings.model_copy(update=update)
+        saving = asyncio.create_task(until_consumed(settings, services.partitions, settings.drain_timeout_s))
+        killed = asyncio.create_task(kill.wait())
+        await asyncio.wait([saving, killed], return_when=asyncio.FIRST_COMPLETED)
+        if saving.done() and not saving.result():
+            self._log.warning("the embedded broker ends with records that were not processed")
+        for task in (saving, killed):
+            task.cancel()
+        await asyncio.gather(saving, killed, return_exceptions=True)
+
     async def _start(self, supervisor: Supervisor) -> None:
         """Starts everything, waits until it answers, and says so."""
-        services = await self._services(supervisor)
+        self._services_in_use = services = await self._services(supervisor)
         dispatcher = supervisor.start(self._role("dispatcher", services))
         workers = [supervisor.start(self._role("worker", services)) for _ in range(self._options.workers)]
-        api = supervisor.start(self._role("api", services, self._api_env()))
+        self._api = api = supervisor.start(self._role("api", services, self._api_env()))
         *_, url = await supervisor.ready(dispatcher, *workers, api)
         self._pin_port(api, url)
         await self._until_answers(url)
@@ -177,7 +201,7 @@ class _Up:
             )
         )
         [bootstrap] = await supervisor.ready(broker)
-        return Services(bootstrap, valkey.url_of(port))
+        return Services(bootstrap, valkey.url_of(port), partitions)
 
     def _role(self, name: str, services: Services, extra: dict[str, str] | None = None) -> ChildSpec:
         env = {

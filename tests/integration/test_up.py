@@ -134,6 +134,18 @@ def running(pid: int) -> bool:
         return False
 
 
+def test_what_the_embedded_broker_acknowledged_is_not_lost_by_a_stop(tmp_path: Path, inbox: Inbox) -> None:
+    """The broker forgets its log, so the stop has to wait until the worker has taken all of it."""
+    with Up(tmp_path) as up:
+        customer = configure(up, inbox)
+        alert = spend_alert(up, 5000)
+        up.produce(customer, [f"event-{n}" for n in range(5000)], amount=1)
+        assert up.stop() == 0
+    with Up(tmp_path) as again:
+        assert status(again, customer, alert) == "in_alarm"
+        eventually(lambda: inbox.crossings() == {(alert, "event-4999")}, "the webhook, before the stop or after it")
+
+
 def test_two_do_not_share_a_data_directory(tmp_path: Path) -> None:
     from connectors.embedded.datadir import DataDir, DataDirError
 
