@@ -38,11 +38,11 @@ class Record(Protocol):
 
 
 class Arrived(NamedTuple):
-    """One event of a record. ``index``: its place in the record; ``hops``: how often we produced it again before."""
+    """One event of a record. ``place``: its index in the record; ``hops``: how often we produced it again before."""
 
     event: Decoded
     record: Record
-    index: int
+    place: int
     appended_at_ms: int
     hops: int
 
@@ -50,7 +50,7 @@ class Arrived(NamedTuple):
 class Rejected(NamedTuple):
     rejection: Rejection
     record: Record
-    index: int
+    place: int
     appended_at_ms: int
 
 
@@ -163,7 +163,7 @@ class Intake:
         customer_id, home = foreign
         if item.hops >= HOPS_MAX:
             detail = f"produced again {item.hops} times and still not in its customer's partition: do all workers see one topic?"
-            plan.rejected.append(Rejected(Rejection(Reason.ROUTING_LOOP, detail), item.record, item.index, item.appended_at_ms))
+            plan.rejected.append(Rejected(Rejection(Reason.ROUTING_LOOP, detail), item.record, item.place, item.appended_at_ms))
         else:
             plan.forwards.append(Forward(item, customer_id, home))
 
@@ -174,4 +174,4 @@ class Intake:
             rejection = Rejection(
                 Reason.TOO_FAR_AHEAD, f"timestamp is more than {self._ahead_max_us // _HOUR_US} hours after arrival"
             )
-        return Rejected(rejection, item.record, item.index, item.appended_at_ms)
+        return Rejected(rejection, item.record, item.place, item.appended_at_ms)

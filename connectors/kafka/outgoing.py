@@ -25,7 +25,7 @@ VALUE_BYTES_MAX = 262_144
 _DETAIL_BYTES_MAX = 1_024
 
 Sent = set[tuple[int, int, int]]
-"""(offset, index, partition or DEAD_LETTER) of what a batch has produced so far."""
+"""(offset, place, partition or DEAD_LETTER) of what a batch has produced so far."""
 
 DEAD_LETTER = -1
 
@@ -45,7 +45,7 @@ class Outgoing:
         for item in forwards:
             arrived, customer_id, partition = item
             record = arrived.record
-            mark = (record.offset, arrived.index, partition)
+            mark = (record.offset, arrived.place, partition)
             if mark in sent:
                 continue
             origin = read_origin(record.headers, origin_of(record))
@@ -58,16 +58,16 @@ class Outgoing:
                     headers=route(arrived.appended_at_ms, arrived.hops + 1, origin),
                 )
             except MessageSizeTooLargeError:
-                too_large.append(_too_large(arrived.record, arrived.index, arrived.appended_at_ms))
+                too_large.append(_too_large(arrived.record, arrived.place, arrived.appended_at_ms))
                 continue
             acknowledgements.append((item, future))
         for item, future in acknowledgements:
             try:
                 await future
             except MessageSizeTooLargeError:
-                too_large.append(_too_large(item.arrived.record, item.arrived.index, item.arrived.appended_at_ms))
+                too_large.append(_too_large(item.arrived.record, item.arrived.place, item.arrived.appended_at_ms))
                 continue
-            sent.add((item.arrived.record.offset, item.arrived.index, item.partition))
+            sent.add((item.arrived.record.offset, item.arrived.place, item.partition))
         return too_large
 
     async def release(self, parked: Iterable[Parked], customer_id: str, partition: int) -> None:
@@ -87,19 +87,19 @@ class Outgoing:
 
     async def bury(self, rejected: Sequence[Rejected], sent: Sent) -> None:
         """Produces dead letters for rejected events."""
-        fresh = [item for item in rejected if (item.record.offset, item.index, DEAD_LETTER) not in sent]
+        fresh = [item for item in rejected if (item.record.offset, item.place, DEAD_LETTER) not in sent]
         await self._all(
             [
                 await self._dead_letter(
                     item.record.value,
                     item.record.key,
                     item.rejection,
-                    (item.record.topic, item.record.partition, item.record.offset, item.index, item.appended_at_ms),
+                    (item.record.topic, item.record.partition, item.record.offset, item.place, item.appended_at_ms),
                 )
                 for item in fresh
             ]
         )
-        sent.update((item.record.offset, item.index, DEAD_LETTER) for item in fresh)
+        sent.update((item.record.offset, item.place, DEAD_LETTER) for item in fresh)
 
     async def bury_parked(self, parked: Iterable[Parked], rejection: Rejection) -> None:
         """Produces dead letters for parked events whose customer never came."""

@@ -4,8 +4,8 @@
     (claim, place)     │           (changes, timers, walk, parking)
                        └ classify, prepare, evaluate, produce, commit
 
-What is stored is the truth. Whenever it turns out not to be what this task thinks, the task drops what it has in memory and takes the
-partition again; a batch in flight is then done again from the stored state, which gives the same result.
+What is stored is the truth. Whenever it turns out not to be what this task thinks, the task drops what it has in memory and
+takes the partition again; a batch in flight is then done again from the stored state, which gives the same result.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _TIMERS_MAX = 500
 _PARKING_EVERY_US = 60_000_000
 _PLACE_AGAIN_S = 0.2
 _CLAIM_AGAIN_S = 5.0
-"""After another worker claimed the partition. Usually the group has revoked it by then. If a worker that had lost it claimed it late,
-nobody would serve it until the next rebalance: so the one that still has it assigned claims it again."""
+"""After another worker claimed the partition. Usually the group has revoked it by then. If a worker that had lost it claimed it
+late, nobody would serve it until the next rebalance: so the one that still has it assigned claims it again."""
 
 log = structlog.get_logger()
 

@@ -3,8 +3,9 @@
 | stored ``next_offset`` | meaning | reaction |
 |---|---|---|
 | none | never read | the log's beginning |
-| beyond the end | the log lost its records (the embedded broker forgets; a topic was made anew) | the log's beginning: new records may be there already |
-| before the beginning | retention took records that were not read | by ``unknown_offset_policy``: the beginning, loudly, or stop |
+| beyond the end | the log lost its records (a broker that forgets, a topic made anew) | the log's beginning, not its end: |
+| | | new records may be there already |
+| before the beginning | retention took unread records | by ``unknown_offset_policy``: the beginning, loudly, or stop |
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The worker role: a member of the consumer group, with one task for each partition that it is assigned.
 
-Redis holds the positions; what the group stores in Kafka is a mirror for lag tools. When Kafka fails for good (its client has retried
-by then), the whole session is closed and begun anew: nothing is lost, because nothing is kept outside of Redis and the log.
+Redis holds the positions; what the group stores in Kafka is a mirror for lag tools. When Kafka fails for good (its client has
+retried by then), the whole session is closed and begun anew. Nothing is lost: nothing is kept outside of Redis and the log.
 """
 
 from __future__ import annotations
@@ -127,9 +127,10 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _watch(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait())
+        either: set[asyncio.Future[Any]] = {stopped, self._failed}
         try:
             while not stop.is_set():
-                await asyncio.wait({stopped, self._failed}, timeout=_SECOND_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(either, timeout=_SECOND_S, return_when=asyncio.FIRST_COMPLETED)
                 if self._failed.done():
                     self._failed.result()
                 await self._every_second()

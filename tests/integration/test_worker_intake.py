@@ -1,0 +1,230 @@
+"""What becomes of a record: applied, duplicate, rejected, parked, forwarded; and that the counters add up."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from tests.support.worker_harness import Counters, Harness, customer_in, event
+
+GOOD = b'{"transaction_id":"bad","customer_id":"%s","event_type":"call","timestamp":"2026-11-21T00:00:00Z","properties":{%s}}'
+
+
+def _with(*, properties: bytes = b"", customer_id: bytes = b"x") -> bytes:
+    return GOOD % (customer_id, properties)
+
+
+BAD: list[tuple[str, bytes | None, str]] = [
+    ("truncated JSON", b'{"transaction_id": "a', "invalid_json"),
+    ("empty value", b"", "invalid_json"),
+    ("invalid UTF-8", b'{"transaction_id": "\xff\xfe"}', "invalid_utf8"),
+    ("half of a surrogate pair", _with(properties=b'"a":"\\ud800"'), "invalid_utf8"),
+    ("U+0000", _with(properties=b'"a":"\\u0000"'), "invalid_text"),
+    ("tombstone", None, "tombstone"),
+    ("a number", b"17", "not_an_object"),
+    ("null", b"null", "not_an_object"),
+    ("an empty array", b"[]", "no_events"),
+    ("an array of numbers", b"[1]", "not_an_object"),
+    ("NaN", _with(properties=b'"a":NaN'), "invalid_json"),
+    ("Infinity", _with(properties=b'"a":Infinity'), "invalid_json"),
+    ("1e400", _with(properties=b'"a":1e400'), "number_out_of_range"),
+    ("1e-400", _with(properties=b'"a":1e-400'), "number_out_of_range"),
+    ("300 digits", _with(properties=b'"a":' + b"9" * 300), "number_out_of_range"),
+    ("400 digits", _with(properties=b'"a":' + b"9" * 400), "number_out_of_range"),
+    ("an exponent no decimal can hold", _with(properties=b'"a":1e99999999999999999999'), "number_out_of_range"),
+    ("missing field", b'{"customer_id":"x","event_type":"call","timestamp":"2026-11-21T00:00:00Z"}', "missing_field"),
+    (
+        "wrong type",
+        b'{"transaction_id":1,"customer_id":"x","event_type":"call","timestamp":"2026-11-21T00:00:00Z"}',
+        "wrong_type",
+    ),
+    ("properties are a list", _with().replace(b"{}", b"[]"), "wrong_type"),
+    ("empty id", _with(customer_id=b""), "out_of_range"),
+    ("an id of 129 characters", _with(customer_id=b"x" * 129), "out_of_range"),
+    ("oversized properties", _with(properties=b'"a":"' + b"x" * 70_000 + b'"'), "properties_too_large"),
+    ("1,001 events", b"[" + b",".join([b"{}"] * 1_001) + b"]", "too_many_events"),
+    ("a date without a zone", _with().replace(b"00Z", b"00"), "invalid_timestamp"),
+    ("1970", _with().replace(b"2026-11", b"1970-01"), "too_old"),
+    ("2099", _with().replace(b"2026-11", b"2099-01"), "too_far_ahead"),
+    ("2 MB", b"x" * 2_000_000, "record_too_large"),
+    ("nested too deep", _with(properties=b'"a":' + b"[" * 60_000 + b"]" * 60_000), "nested_too_deep"),
+]
+
+
+async def test_bad_records_are_dead_lettered_and_the_next_event_is_applied(harness: Harness) -> None:
+    customer_id = customer_in(0)
+    await harness.create(customer_id)
+    counters = Counters()
+    await harness.worker()
+    for number, (_, value, _) in enumerate(BAD):
+        await harness.produce(0, value, key=customer_id.encode())
+        await harness.produce(0, event(f"after-{number}", customer_id))
+    await harness.settled()
+
+    letters = await harness.dead_letters()
+    got = {int(headers["offset"]): (headers, value) for headers, value in letters}
+    assert len(letters) == len(BAD)
+    for number, (what, value, reason) in enumerate(BAD):
+        headers, kept = got[2 * number]
+        assert headers["reason"] == reason, what
+        assert (headers["topic"], headers["partition"], headers["index"]) == ("usage-events", "0", "0")
+        assert headers["detail"]
+        if value is None or len(value) <= 262_144:
+            assert kept == value
+            assert "truncated" not in headers
+        else:
+            assert kept == value[:262_144]
+            assert headers["truncated"] == "true"
+    assert await harness.applied(customer_id) == [f"after-{number}" for number in range(len(BAD))]
+    assert counters.grown() == {
+        "consumed": 2 * len(BAD),
+        "applied": len(BAD),
+        "rejected": len(BAD),
+        "duplicate": 0,
+        "parked": 0,
+        "forwarded": 0,
+    }
+
+
+async def test_an_array_is_judged_event_by_event(harness: Harness) -> None:
+    customer_id = customer_in(1)
+    await harness.create(customer_id)
+    await harness.worker()
+    await harness.produce(1, b"[" + event("a", customer_id) + b",7," + event("b", customer_id) + b"]")
+    await harness.settled()
+    assert await harness.applied(customer_id) == ["a", "b"]
+    ((headers, _),) = await harness.dead_letters()
+    assert (headers["reason"], headers["index"]) == ("not_an_object", "1")
+
+
+async def test_a_cloudevent_in_binary_mode_is_an_event(harness: Harness) -> None:
+    customer_id = customer_in(2)
+    await harness.create(customer_id)
+    await harness.worker()
+    fields = orjson.loads(event("ce-1", customer_id))
+    attributes = {"specversion": "1.0", "id": "ce-1", "subject": customer_id, "type": "call", "time": fields["timestamp"]}
+    headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
+    await harness.produce(0, b'{"tokens":1}', headers=headers)  # not its customer's partition: it is forwarded
+    await harness.settled()
+    await harness.until(lambda: _is(harness, customer_id, ["ce-1"]), "the event to be applied")
+
+
+async def _is(harness: Harness, customer_id: str, applied: list[str]) -> bool:
+    return await harness.applied(customer_id) == applied
+
+
+async def test_an_event_that_the_engine_refuses_may_be_sent_again_under_its_id(harness: Harness) -> None:
+    customer_id = customer_in(0)
+    await harness.create(customer_id)
+    await harness.worker()
+    await harness.produce(0, event("a", customer_id, refuse="x"))
+    await harness.produce(0, event("a", customer_id))
+    await harness.settled()
+    assert await harness.applied(customer_id) == ["a"]
+    ((headers, _),) = await harness.dead_letters()
+    assert headers["reason"] == "property_not_a_number"
+
+
+@pytest.mark.parametrize("batch_records_max", [1, 1_000])
+async def test_duplicates_are_dropped_within_and_across_batches(harness: Harness, batch_records_max: int) -> None:
+    customer_id, other = customer_in(0), customer_in(0, 1)
+    await harness.create(customer_id)
+    await harness.create(other)
+    counters = Counters()
+    for _ in range(2):
+        for number in range(20):
+            await harness.produce(0, event(f"t-{number}", customer_id))
+            await harness.produce(0, event(f"t-{number}", customer_id))
+    await harness.produce(0, event("t-0", other))  # another customer's id of the same name is another event
+    await harness.worker(batch_records_max=batch_records_max)
+    await harness.settled()
+    assert await harness.applied(customer_id) == [f"t-{number}" for number in range(20)]
+    assert await harness.applied(other) == ["t-0"]
+    grown = counters.grown()
+    assert (grown["consumed"], grown["applied"], grown["duplicate"]) == (81, 21, 60)
+
+
+async def test_misrouted_and_alias_keyed_events_reach_their_customer_once(harness: Harness) -> None:
+    customer_id = customer_in(1)
+    await harness.create(customer_id, "an-alias")
+    counters = Counters()
+    await harness.worker()
+    await harness.produce(0, event("by-alias", "an-alias", amount=1), key=b"an-alias")
+    await harness.produce(2, event("misrouted", customer_id))
+    await harness.produce(2, event("by-alias", "an-alias", amount=1))
+    await harness.until(lambda: counters.grown()["consumed"] == 6, "the forwarded events to be read")
+    await harness.settled()
+    assert sorted(await harness.applied(customer_id)) == ["by-alias", "misrouted"]
+    assert counters.grown() == {"consumed": 6, "applied": 2, "rejected": 0, "duplicate": 1, "parked": 0, "forwarded": 3}
+
+
+async def test_an_event_in_a_routing_loop_is_dead_lettered(harness: Harness) -> None:
+    customer_id = customer_in(1)
+    await harness.create(customer_id)
+    await harness.worker()
+    await harness.produce(0, event("a", customer_id), headers=[("tidemark-hops", b"3")])
+    await harness.settled()
+    ((headers, _),) = await harness.dead_letters()
+    assert headers["reason"] == "routing_loop"
+    assert await harness.applied(customer_id) == []
+
+
+async def test_a_forwarded_event_keeps_its_arrival(harness: Harness) -> None:
+    customer_id = customer_in(1)
+    await harness.create(customer_id)
+    await harness.worker()
+    headers = [("tidemark-appended-at", b"86400000"), ("tidemark-hops", b"1")]
+    await harness.produce(0, event("a", customer_id), headers=headers)
+    await harness.settled()
+    ((letter, _),) = await harness.dead_letters()  # by that arrival, in 1970, the event is far ahead of its time
+    assert (letter["reason"], letter["appended_at_ms"]) == ("too_far_ahead", "86400000")
+
+
+async def test_parked_events_are_applied_in_order_once_their_reference_exists(harness: Harness) -> None:
+    customer_id = customer_in(1)
+    counters = Counters()
+    await harness.worker()
+    for number in range(5):
+        await harness.produce(1, event(f"id-{number}", customer_id))
+        await harness.produce(2, event(f"alias-{number}", "a-later-alias"))
+    await harness.settled()
+    assert counters.grown()["parked"] == 10
+    await harness.create(customer_id, "a-later-alias")
+    await harness.until(lambda: counters.grown()["applied"] == 10, "the parked events to be applied")
+    applied = await harness.applied(customer_id)
+    assert [name for name in applied if name.startswith("id")] == [f"id-{number}" for number in range(5)]
+    assert [name for name in applied if name.startswith("alias")] == [f"alias-{number}" for number in range(5)]
+    grown = counters.grown()
+    assert grown["consumed"] == sum(grown[name] for name in ("applied", "duplicate", "rejected", "parked", "forwarded"))
+
+
+async def test_parked_events_whose_customer_never_comes_are_dead_lettered(harness: Harness) -> None:
+    long_ago_ms = 1_000 * 86_400 * 365 * 30
+    timestamp = b"1999-12-25T00:00:00Z"
+    value = (
+        b'{"transaction_id":"old","customer_id":"nobody","event_type":"call","timestamp":"%s","properties":{"a":1.50}}'
+        % timestamp
+    )
+    await harness.worker()
+    await harness.produce(1, value, headers=[("tidemark-appended-at", b"%d" % long_ago_ms)])
+    await harness.produce(1, event("young", "nobody"))
+    await harness.settled()
+    await harness.workers[0].stop()
+    await _age_parking(harness)
+    await harness.worker()
+
+    async def is_buried() -> bool:
+        return len(await harness.dead_letters()) == 1
+
+    await harness.until(is_buried, "the old event to be dead-lettered")
+    ((headers, kept),) = await harness.dead_letters()
+    assert headers["reason"] == "unknown_customer"
+    assert (headers["partition"], headers["offset"], headers["appended_at_ms"]) == ("1", "0", str(long_ago_ms))
+    assert orjson.loads(kept or b"")["transaction_id"] == "old"
+    assert b'"a":1.50' in (kept or b"")
+    assert await harness.redis.llen("tidemark:{1}:parked:nobody") == 1  # the young one still waits
+
+
+async def _age_parking(harness: Harness) -> None:
+    """The clock that scored the reference was today's: as if its first event had come long ago."""
+    await harness.redis.zadd("tidemark:{1}:parked", {"nobody": 0})
