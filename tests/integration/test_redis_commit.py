@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,12 +168,16 @@ async def test_a_commit_without_usage_sent_again_is_refused_as_done(redis: Redis
 
 
 class DroppingProxy:
-    """Stands between client and server; while ``drop`` is set it cuts the connection instead of passing a reply on."""
+    """Stands between client and server; while ``drop`` is set it cuts the connection instead of passing a reply on.
+
+    ``requests_left``: how many more requests it passes on before it cuts the connection; None = any number.
+    """
 
     def __init__(self, port: int) -> None:
         self._server_port = port
         self.drop = False
-        self.requests_dropped = 0
+        self.requests_left: int | None = None
+        self.replies_dropped = 0
 
     async def __aenter__(self) -> DroppingProxy:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -187,7 +192,7 @@ class DroppingProxy:
         requests = asyncio.create_task(self._pass_on(reader, to_writer))
         while reply := await to_reader.read(65536):
             if self.drop:
-                self.requests_dropped += 1
+                self.replies_dropped += 1
                 break
             writer.write(reply)
         writer.close()
@@ -196,7 +201,12 @@ class DroppingProxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
+            if self.requests_left == 0:
+                break
+            if self.requests_left is not None:
+                self.requests_left -= 1
             writer.write(data)
+        writer.close()
 
 
 async def test_the_client_never_repeats_a_write_by_itself(redis: Redis, redis_server: RedisServer) -> None:
@@ -206,7 +216,7 @@ async def test_the_client_never_repeats_a_write_by_itself(redis: Redis, redis_se
         proxy.drop = True
         with pytest.raises(RedisConnectionError):
             await client.incr("counter")
-        assert proxy.requests_dropped == 1
+        assert proxy.replies_dropped == 1
         await client.aclose()
     assert await redis.get("counter") == b"2"
 
@@ -228,6 +238,33 @@ async def test_a_commit_whose_reply_was_lost_counts_once(redis: Redis, redis_ser
         await client.aclose()
     assert await redis.xlen(PartitionKeys(3).outbox) == 1
     assert await redis.llen(PartitionKeys(3).parked_events("stranger")) == 1
+
+
+@pytest.mark.parametrize("requests", range(4))
+async def test_a_worker_that_dies_after_any_request_leaves_no_half_of_a_commit(
+    redis: Redis, redis_server: RedisServer, requests: int
+) -> None:
+    """Faults 7 and 8: state and notification and offset are there together, or not at all."""
+    async with DroppingProxy(redis_server.port) as proxy:
+        client = connect(Settings(redis_url=f"redis://127.0.0.1:{proxy.port}/0"))
+        store, other = partition_store(client), partition_store(redis, 4)
+        await other.commit(batch_at(await other.claim("worker-1"), 1))  # the server knows the script
+        batch = full_batch(await store.claim("worker-1"), 8)
+        proxy.requests_left = requests
+        with contextlib.suppress(RedisConnectionError):
+            await store.commit(batch)
+        await client.aclose()
+
+    keys = PartitionKeys(3)
+    state, notified, parked, timer, (offset, sequence) = (
+        await redis.exists(keys.state("acme"), keys.windows("acme", 20454), keys.folded("acme", "2025-11")) == 3,
+        await redis.xlen(keys.outbox) == 1,
+        await redis.llen(keys.parked_events("stranger")) == 1,
+        await redis.zscore(keys.timers, "acme") is not None,
+        await redis.hmget(keys.position, "next_offset", "sequence"),
+    )
+    done = requests > 0
+    assert (state, notified, parked, timer, offset == b"8", sequence == b"1") == (done,) * 6
 
 
 def test_credentials_do_not_show(redis_server: RedisServer) -> None:
