@@ -1,29 +1,57 @@
 """The aggregate root: one customer's usage, spend and alert states.
 
-usage events ─► apply ─┐
-configuration ─► reconfigure ─┤──► windows, states, notifications, timer ─► collect() -> Delta
-time ─► advance ─┘
+    usage events  ─► apply ───────┐
+    configuration ─► reconfigure ─┼─► windows, alert states, notifications, timer ─► collect() -> Delta
+    time          ─► advance ─────┘
+
+What is kept: hourly windows (engine.metering.windows), states (engine.alerts.tracker), and a ``StateMeta``. Everything else, the
+gauges of the live frames (engine.frames, engine.live), is computed from these when the customer is loaded, when its
+configuration changes and when a frame begins or ends; in between, events move it exactly. So where a stream of events is cut into
+batches, and where a customer is dropped from memory and loaded again, cannot be seen in what comes out.
+
+An event is taken in three steps: read and check everything (a rejection changes nothing), add it to all windows and gauges,
+then look at the gauges that left their headroom. All metrics of an event are in before any alert is looked at.
+
+Exact arithmetic (engine.numbers.activate) must be current in the caller's thread or task.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from engine.alerts.stored import decode_meta
-from engine.catalog import Catalog, CustomerConfig
-from engine.effects import Delta, Rejection, StoredCustomer, UsageEvent
+from engine.alerts.states import Input
+from engine.alerts.stored import CARRY_PREFIX, META, decode_meta, encode_meta, sub_key_values
+from engine.alerts.tracker import Finding, Occasion, Tracker
+from engine.alerts.watch import Watch
+from engine.catalog import Aggregation, Alert, Catalog, CustomerConfig
+from engine.compiled import CompiledCatalog, compile_catalog
+from engine.effects import Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
+from engine.evaluation import crossings, end_states, reconcile, tell
+from engine.folding import fold_due_us, fold_windows
+from engine.live import NEVER_US, LiveGauges, Usage
+from engine.metering.codec import Reading, decode_quantity
+from engine.metering.matching import MetricMatcher, Value
+from engine.metering.series import GroupValues, SeriesKey, series_field
+from engine.metering.windows import Series, WindowStore
+from engine.numbers import ZERO
+from engine.settings import EngineSettings
+
+__all__ = ["CustomerAggregate", "EngineSettings", "stored_days"]
+
+HOURS_A_DAY = 24
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """``grace_hours``: how long a period stays open after its end. ``windows_hourly_days``: how long hours are kept before
-    they are folded into days; ``windows_daily_months``: how long folded months are kept."""
+class _Metered(NamedTuple):
+    """One metric of this customer: where its quantities go."""
 
-    grace_hours: int = 24
-    windows_hourly_days: int = 35
-    windows_daily_months: int = 13
-    resolved_notifications: bool = True
+    metric_id: str
+    aggregation: Aggregation
+    total: Series
+    groups: tuple[dict[GroupValues, Series], ...]
+
+
+_Hit = tuple[_Metered, Value, list[GroupValues]]
 
 
 def stored_days(state: Mapping[str, str]) -> tuple[int, ...]:
@@ -32,34 +60,298 @@ def stored_days(state: Mapping[str, str]) -> tuple[int, ...]:
 
 
 class CustomerAggregate:
-    """One customer. Feed it, then ``collect`` what is to be written; after a failed write, drop it and load again."""
+    """One customer. Feed it, then ``collect`` what is to be written; after a failed write, drop it and load again.
 
-    customer_version: int
-    catalog_revision: int
+    ``now_us`` is the caller's time, microseconds since the epoch; it never goes back: an earlier one counts as the latest seen.
+    """
 
     def __init__(
         self, customer: CustomerConfig, catalog: Catalog, stored: StoredCustomer, settings: EngineSettings, now_us: int
     ) -> None:
         """Rebuilds the customer from what is stored. If that was evaluated under another configuration, it is brought up to
         date here, alerts that are new to the customer included; and time is moved on to ``now_us``."""
-        raise NotImplementedError
+        self._settings = settings
+        self._meta = decode_meta(stored.state)
+        self._meta_changed = False
+        self._tracker = Tracker(customer.id, settings.resolved_notifications, stored.state)
+        self._usage = Usage(WindowStore(), _stored_carry(stored.state))
+        self._delta = Delta()
+        self._serial = 0
+        self._take(customer, catalog)
+        self._usage.windows.load(stored.windows, self._compiled.aggregations)
+        self._now_us = self._meta.now_us or now_us
+        if (self.customer_version, self.catalog_revision) == (customer.version, catalog.revision):
+            self._rebuild()
+            self._reconcile(TriggeredBy.TIME)
+            self.advance(now_us)
+        else:
+            self._bring_up_to_date(max(now_us, self._now_us), None)
+
+    @property
+    def customer_version(self) -> int:
+        """The version of the customer's configuration under which it was last evaluated."""
+        return self._meta.customer_version
+
+    @property
+    def catalog_revision(self) -> int:
+        """The revision of the catalog under which it was last evaluated."""
+        return self._meta.catalog_revision
+
+    # --- what happens to a customer -------------------------------------------------------------------------------------
 
     def apply(self, event: UsageEvent, now_us: int) -> Rejection | None:
         """Counts one event and evaluates what it can change. A rejection means that nothing was changed."""
-        raise NotImplementedError
+        if now_us >= self._wake_us:
+            self.advance(now_us)
+        elif now_us > self._now_us:
+            self._now_us = now_us
+        hits = self._hits(event)
+        if hits.__class__ is Rejection:
+            return hits
+        day, hour_of_day = divmod(event.hour, HOURS_A_DAY)
+        if day < self._meta.folded_before:
+            return Rejection("timestamp_too_old", "the hours of its day were folded into a day (windows_hourly_days)")
+        if not hits:
+            return None
+        if event.hour < self._live.live_from_hour and self._meta.frozen_at_us is None:
+            self._delta.after_finalization += 1
+        if not self._live.knows(event.hour):
+            self._rebuild(hour_ahead=event.hour)
+            self._reconcile(TriggeredBy.TIME)
+        if day not in self._usage.windows.days:
+            self._add_day(day)
+        self._add(hits, event, day, hour_of_day)  # type: ignore[arg-type]
+        if self._live.due:
+            self._settle_due(event)
+        return None
 
     def reconfigure(self, customer: CustomerConfig, catalog: Catalog, now_us: int) -> None:
         """Takes a new configuration and evaluates everything under it."""
-        raise NotImplementedError
+        self.advance(now_us)
+        was = self._live
+        self._take(customer, catalog)
+        self._bring_up_to_date(self._now_us, was)
 
     def reset(self, alert_id: str, now_us: int) -> None:
-        """Drops the alert's states and evaluates it at once: a breach that still holds is notified again."""
-        raise NotImplementedError
+        """Drops the alert's states and evaluates it at once: a breach that still holds is notified again.
+
+        States that lapsed with their period stay so. An archived customer's states stay as they are."""
+        self.advance(now_us)
+        alert = self._watch.alerts.get(alert_id)
+        if alert is None or self._meta.frozen_at_us is not None:
+            return
+        occasion = Occasion(TriggeredBy.RESET, self._now_us)
+        for key, _ in self._tracker:
+            if key.alert_id == alert_id:
+                group = sub_key_values(key.sub_key)
+                self._tracker.find(Finding(alert, key.period, group, Input.DROP, ZERO, ZERO), occasion)
+        self._reconcile(TriggeredBy.RESET)
 
     def advance(self, now_us: int) -> None:
         """Lets time pass: period ends, ends of grace, folding of windows. Time never goes back."""
-        raise NotImplementedError
+        while now_us >= self._boundary_us:
+            self._cross_boundary()
+        self._now_us = max(self._now_us, now_us)
+        if now_us >= self._fold_us:
+            fold_windows(self._usage, self._meta, self._settings, now_us, self._kept_from_hour, self._delta)
+            self._meta_changed = True
+            self._schedule()
 
     def collect(self) -> Delta:
         """What has changed since the last ``collect``."""
-        raise NotImplementedError
+        delta, self._delta = self._delta, Delta()
+        delta.windows_set = self._usage.windows.collect()
+        self._tracker.collect(delta)
+        if self._meta_changed:
+            delta.state_set[META] = encode_meta(self._meta)
+            self._meta_changed = False
+        delta.timer_us = self._timer_us()
+        return delta
+
+    # --- events ---------------------------------------------------------------------------------------------------------
+
+    def _hits(self, event: UsageEvent) -> list[_Hit] | Rejection:
+        """The metrics that the event counts for, with its value and group values for each. Changes nothing."""
+        hits: list[_Hit] = []
+        properties = event.properties
+        for matcher in self._compiled.matchers_for(event.event_type):
+            value = matcher.value(properties)
+            if value is None:
+                continue
+            if value.__class__ is Rejection:
+                return value
+            metered = self._metered.get(matcher) or self._meter(matcher)
+            hits.append((metered, value, matcher.groups(properties) if metered.groups else _NO_GROUPS))  # type: ignore[arg-type]
+        return hits
+
+    def _add(self, hits: list[_Hit], event: UsageEvent, day: int, hour_of_day: int) -> None:
+        """Adds the event to all windows and gauges."""
+        live, hour = self._live, event.hour
+        plan = live.plans.get(hour)
+        if plan is None:
+            plan = live.plan(hour)
+        self._serial = serial = self._serial + 1
+        for metered, value, groups in hits:
+            quantity = Reading(event.timestamp_us, value) if metered.aggregation is _LATEST else value  # type: ignore[arg-type]
+            metered.total.add(day, hour_of_day, quantity)  # type: ignore[arg-type]
+            sinks = plan.get(metered.metric_id) or live.sinks(plan, metered.metric_id, hour)
+            for sink in sinks.plain:
+                sink(quantity, serial)
+            if groups:
+                for dimension, values in enumerate(groups):
+                    series = metered.groups[dimension].get(values) or self._group_series(metered, dimension, values)
+                    series.add(day, hour_of_day, quantity)  # type: ignore[arg-type]
+                for grouped in sinks.grouped:
+                    found = grouped.sink(groups[grouped.dimension])
+                    if found is not None:
+                        found(quantity, serial)
+
+    def _settle_due(self, event: UsageEvent) -> None:
+        """Looks at the gauges that an event took out of their headroom."""
+        due = self._live.due
+        self._delta.evaluations += len(due)
+        evidence = Evidence(
+            transaction_id=event.transaction_id,
+            topic=event.topic,
+            partition=event.partition,
+            offset=event.offset,
+            event_timestamp_us=event.timestamp_us,
+            appended_at_ms=event.appended_at_ms,
+            evaluated_at_us=self._now_us,
+        )
+        tell(self._tracker, crossings(due), Occasion(TriggeredBy.USAGE, self._now_us, evidence))
+        due.clear()
+
+    def _add_day(self, day: int) -> None:
+        self._usage.windows.days.add(day)
+        self._meta.days.add(day)
+        self._meta_changed = True
+        self._schedule()
+
+    def _meter(self, matcher: MetricMatcher) -> _Metered:
+        total = self._usage.windows.get(matcher.metric.id, matcher.aggregation)
+        groups: tuple[dict[GroupValues, Series], ...] = tuple({} for _ in matcher.dimensions)
+        metered = self._metered[matcher] = _Metered(matcher.metric.id, matcher.aggregation, total, groups)
+        return metered
+
+    def _group_series(self, metered: _Metered, dimension: int, values: GroupValues) -> Series:
+        field = series_field(SeriesKey(metered.metric_id, dimension, values))
+        series = metered.groups[dimension][values] = self._usage.windows.get(field, metered.aggregation)
+        return series
+
+    # --- configuration --------------------------------------------------------------------------------------------------
+
+    def _take(self, customer: CustomerConfig, catalog: Catalog) -> None:
+        self._customer = customer
+        self._compiled: CompiledCatalog = compile_catalog(catalog)
+        self._watch = Watch((*catalog.alerts, *customer.alerts)) if customer.alerts else self._compiled.watch
+        self._metered: dict[MetricMatcher, _Metered] = {}
+
+    def _bring_up_to_date(self, now_us: int, was: LiveGauges | None) -> None:
+        """Evaluates under a configuration that is new to what is stored.
+
+        Time that has passed unseen is first lived through with the alerts that were there, so that an alert which is
+        new is met now, and not in a period that was over before it existed."""
+        meta, watch = self._meta, self._watch
+        if not self._customer.archived:
+            meta.frozen_at_us = None
+        new = frozenset(alert.id for alert in watch.alerts.values() if alert.created_version > self._version_seen(alert))
+        if self._tracker and now_us > self._now_us and meta.frozen_at_us is None:
+            self._watch = Watch(alert for alert in watch.alerts.values() if alert.id not in new)
+            self._evaluate_change(was, frozenset())
+            self.advance(now_us)
+            self._watch, was = watch, self._live
+        self._now_us = now_us
+        self._evaluate_change(was, new)
+        meta.customer_version, meta.catalog_revision = self._customer.version, self._compiled.catalog.revision
+        if self._customer.archived and meta.frozen_at_us is None:
+            meta.frozen_at_us = now_us
+            self._rebuild()
+        meta.now_us = now_us
+        self._meta_changed = True
+        self.advance(now_us)
+
+    def _version_seen(self, alert: Alert) -> int:
+        return self.catalog_revision if alert.customer_id is None else self.customer_version
+
+    def _evaluate_change(self, was: LiveGauges | None, new: frozenset[str]) -> None:
+        for key, _ in self._tracker:
+            if key.alert_id not in self._watch.alerts:
+                self._tracker.forget(key)
+        self._rebuild()
+        if self._meta.frozen_at_us is not None:
+            return
+        old_span, span = self._meta.span, self._live.current.span
+        if old_span is not None and old_span != span:
+            self._tracker.move(old_span, span)
+        self._meta.span = span
+        self._finish_periods(was)
+        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, new)
+
+    # --- time -----------------------------------------------------------------------------------------------------------
+
+    def _cross_boundary(self) -> None:
+        """A frame ends, or a grace period does, at ``_boundary_us``."""
+        self._now_us = self._meta.now_us = self._boundary_us
+        self._meta_changed = True
+        was, old_span = self._live, self._live.current.span
+        self._rebuild()
+        span = self._meta.span = self._live.current.span
+        if span != old_span:
+            ended = [key for key, _ in self._tracker if key.period == old_span]
+            end_states(self._tracker, ended, Input.PERIOD_END, self._watch, was, self._live, self._now_us)
+        self._finish_periods(was)
+        self._reconcile(TriggeredBy.TIME, was)
+
+    def _finish_periods(self, was: LiveGauges | None) -> None:
+        """Forgets the states of periods that are final, and resolves what is still in alarm there."""
+        final = [key for key, _ in self._tracker if key.period not in self._live.boards]
+        end_states(self._tracker, final, Input.FINAL, self._watch, was, self._live, self._now_us)
+
+    def _reconcile(self, triggered_by: TriggeredBy, was: LiveGauges | None = None, new: frozenset[str] = frozenset()) -> None:
+        occasion = Occasion(triggered_by, self._now_us)
+        if self._meta.frozen_at_us is None:
+            self._delta.evaluations += reconcile(self._tracker, self._watch, self._live, occasion, was=was, new=new)
+
+    def _rebuild(self, hour_ahead: int | None = None) -> None:
+        """Computes the live frames and their gauges from the windows; an archived customer has none that matter."""
+        frozen = self._meta.frozen_at_us is not None
+        self._live = LiveGauges(
+            self._customer.contracts,
+            _NOTHING if frozen else self._watch,
+            self._compiled,
+            self._usage,
+            now_us=self._now_us,
+            grace_hours=self._settings.grace_hours,
+            hour_ahead=hour_ahead,
+        )
+        self._boundary_us = NEVER_US if frozen else self._live.boundary_us
+        self._kept_from_hour = NEVER_US if frozen else self._live.kept_from_hour
+        self._schedule()
+
+    def _schedule(self) -> None:
+        self._fold_us = fold_due_us(self._usage.windows.days, self._settings, self._kept_from_hour, self._boundary_us)
+        self._wake_us = min(self._boundary_us, self._fold_us)
+
+    def _timer_us(self) -> int | None:
+        """When something happens without usage. A boundary matters if there is a state to end, or if a value can be past
+        a threshold without any new usage: at 0, or with several contracts."""
+        lowest = self._watch.lowest
+        wanted = lowest is not None and (bool(self._tracker) or lowest <= 0 or len(self._customer.contracts) > 1)
+        due = min(self._boundary_us if wanted else NEVER_US, self._fold_us)
+        return None if due == NEVER_US else due
+
+
+_LATEST = Aggregation.LATEST
+_NOTHING = Watch(())
+_NO_GROUPS: list[GroupValues] = []
+
+
+def _stored_carry(state: Mapping[str, str]) -> dict[str, Reading]:
+    carry: dict[str, Reading] = {}
+    for name, text in state.items():
+        if name.startswith(CARRY_PREFIX):
+            reading = decode_quantity(text)
+            assert isinstance(reading, Reading)
+            carry[name.removeprefix(CARRY_PREFIX)] = reading
+    return carry

@@ -104,6 +104,7 @@ class Delta:
     """What has changed since the last time it was asked: to be written in one atomic step, or dropped as a whole.
 
     ``windows_deleted``: days folded away into ``folded_set`` (month "YYYY-MM" -> fields), to be deleted in that same step.
+    ``folded_deleted``: months whose map has outlived its time.
     ``timer_us``: when this customer next needs ``advance`` without usage; None = never.
     """
 
@@ -112,6 +113,7 @@ class Delta:
     windows_set: dict[int, dict[str, str]] = field(default_factory=dict)
     windows_deleted: list[int] = field(default_factory=list)
     folded_set: dict[str, dict[str, str]] = field(default_factory=dict)
+    folded_deleted: list[str] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
     timer_us: int | None = None
     evaluations: int = 0
@@ -124,5 +126,6 @@ class Delta:
             or self.windows_set
             or self.windows_deleted
             or self.folded_set
+            or self.folded_deleted
             or self.notifications
         )

@@ -41,13 +41,14 @@ class StoredState(NamedTuple):
 @dataclass(slots=True)
 class StateMeta:
     """``now_us``: up to when time was looked at. ``frozen_at_us``: when the customer was archived (None: it is not).
-    ``days``: UTC days that have a window map. ``months``: months ("YYYY-MM") that have a folded map.
-    ``folded_before``: days before this one are folded or never existed."""
+    ``span``: the period that was current at ``now_us``. ``days``: UTC days that have a window map. ``months``: months
+    ("YYYY-MM") that have a folded map. ``folded_before``: days before this one are folded or never existed."""
 
     customer_version: int = 0
     catalog_revision: int = 0
     now_us: int = 0
     frozen_at_us: int | None = None
+    span: Period | None = None
     days: set[int] = field(default_factory=set)
     months: set[str] = field(default_factory=set)
     folded_before: int = 0
@@ -88,6 +89,8 @@ def encode_meta(meta: StateMeta) -> str:
     document: dict[str, object] = {"cv": meta.customer_version, "cr": meta.catalog_revision, "now": meta.now_us}
     if meta.frozen_at_us is not None:
         document["frozen"] = meta.frozen_at_us
+    if meta.span is not None:
+        document["span"] = meta.span
     if meta.days:
         document["days"] = sorted(meta.days)
     if meta.months:
@@ -108,6 +111,7 @@ def decode_meta(state: Mapping[str, str]) -> StateMeta:
         catalog_revision=document["cr"],
         now_us=document["now"],
         frozen_at_us=document.get("frozen"),
+        span=Period(*document["span"]) if "span" in document else None,
         days=set(document.get("days", ())),
         months=set(document.get("months", ())),
         folded_before=document.get("folded", 0),

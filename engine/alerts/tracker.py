@@ -1,0 +1,163 @@
+"""The states of a customer's alerts: takes inputs to the table, keeps what is not ok, writes notifications.
+
+Finding (alert, period, group, input, values) ──► TABLE ──► state record, sequence number, Notification
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID, uuid5
+
+from engine.alerts.states import TABLE, Input, Message, State
+from engine.alerts.stored import (
+    SEQUENCE_PREFIX,
+    STATE_PREFIX,
+    StateKey,
+    StoredState,
+    decode_state,
+    encode_state,
+    sequence_field,
+    state_field,
+    state_key,
+    sub_key_text,
+    sub_key_values,
+)
+from engine.catalog import Alert, AlertType
+from engine.effects import Delta, Evidence, Notification, TriggeredBy
+from engine.periods import HOUR_US, Period
+
+NAMESPACE = UUID("6a1f8d0e-4c0b-5d6a-9a52-0f3c1e7b2d94")
+"""The name space of notification ids. Fixed for ever: a replay must give the ids that were given before."""
+
+ALARMED = frozenset({State.IN_ALARM, State.HELD})
+
+
+class Finding(NamedTuple):
+    """What was found out about one alert. ``group``: values in the order of the alert's ``group_values``."""
+
+    alert: Alert
+    period: Period
+    group: tuple[str, ...]
+    cause: Input
+    previous_value: Decimal
+    value: Decimal
+
+
+class Occasion(NamedTuple):
+    """Why and when something was found out."""
+
+    triggered_by: TriggeredBy
+    timestamp_us: int
+    evidence: Evidence | None = None
+
+
+class Tracker:
+    """All states of one customer. About 300 bytes for each state that is not ok."""
+
+    __slots__ = ("_changed", "_customer_id", "_resolves", "_sequences", "_states", "notifications")
+
+    def __init__(self, customer_id: str, resolved_notifications: bool, stored: Mapping[str, str]) -> None:
+        self._customer_id = customer_id
+        self._resolves = resolved_notifications
+        self._states: dict[StateKey, StoredState] = {}
+        self._sequences: dict[str, int] = {}
+        self._changed: dict[str, str | None] = {}
+        self.notifications: list[Notification] = []
+        for name, text in stored.items():
+            if name.startswith(STATE_PREFIX):
+                self._states[state_key(name)] = decode_state(text)
+            elif name.startswith(SEQUENCE_PREFIX):
+                self._sequences[name] = int(text)
+
+    def __bool__(self) -> bool:
+        return bool(self._states)
+
+    def __iter__(self) -> Iterator[tuple[StateKey, State]]:
+        """All states but ok, in the order of their keys."""
+        return iter([(key, State(self._states[key].state)) for key in sorted(self._states)])
+
+    def state(self, alert_id: str, period: Period, group: tuple[str, ...]) -> State:
+        stored = self._states.get(StateKey(alert_id, period, sub_key_text(group)))
+        return State.OK if stored is None else State(stored.state)
+
+    def find(self, finding: Finding, occasion: Occasion, *, first: bool = False) -> None:
+        """Takes one finding through the table. ``first``: the alert is new to the customer."""
+        key = StateKey(finding.alert.id, finding.period, sub_key_text(finding.group))
+        state = self.state(finding.alert.id, finding.period, finding.group)
+        if first and state is State.OK:
+            state = State.EVALUATING
+        outcome = TABLE[state, finding.cause]
+        if outcome.state != state:
+            self._put(key, outcome.state, occasion)
+        if outcome.message is not None and (self._resolves or outcome.message is Message.REACHED):
+            self._notify(key, outcome.message, finding, occasion)
+
+    def forget(self, key: StateKey) -> None:
+        """Drops a state without a word."""
+        del self._states[key]
+        self._changed[state_field(key)] = None
+
+    def move(self, old: Period, new: Period) -> None:
+        """The period that states belong to has got another span (a contract was added or changed): they go with it."""
+        for key in [key for key in self._states if key.period == old]:
+            moved = key._replace(period=new)
+            state = self._states[key]
+            self.forget(key)
+            self._states[moved] = state
+            self._changed[state_field(moved)] = encode_state(state)
+
+    def collect(self, delta: Delta) -> None:
+        for name, text in self._changed.items():
+            if text is None:
+                delta.state_deleted.append(name)
+            else:
+                delta.state_set[name] = text
+        self._changed.clear()
+        delta.notifications = self.notifications
+        self.notifications = []
+
+    def _put(self, key: StateKey, state: State, occasion: Occasion) -> None:
+        if state in (State.OK, State.EVALUATING):
+            if key in self._states:
+                self.forget(key)
+            return
+        stored = StoredState(state.value, occasion.triggered_by.value, occasion.timestamp_us)
+        self._states[key] = stored
+        self._changed[state_field(key)] = encode_state(stored)
+
+    def _notify(self, key: StateKey, message: Message, finding: Finding, occasion: Occasion) -> None:
+        alert, value = finding.alert, finding.value
+        counter = sequence_field(key.alert_id, key.sub_key)
+        sequence = self._sequences[counter] = self._sequences.get(counter, 0) + 1
+        self._changed[counter] = str(sequence)
+        start, end = key.period
+        name = f"{self._customer_id}|{alert.id}|{key.sub_key}|{start}-{end}|{sequence}"
+        spend = alert.type is AlertType.SPEND_THRESHOLD
+        names = [name for name, _ in alert.group_values]
+        self.notifications.append(
+            Notification(
+                id=str(uuid5(NAMESPACE, name)),
+                type=f"alerts.{alert.type.value.removesuffix('_reached')}_{message}",
+                customer_id=self._customer_id,
+                alert_id=alert.id,
+                alert_name=alert.name,
+                alert_version=alert.version,
+                threshold=alert.threshold,
+                previous_value=finding.previous_value,
+                value=value,
+                period_starting_us=start * HOUR_US,
+                period_ending_us=end * HOUR_US,
+                sequence=sequence,
+                triggered_by=occasion.triggered_by,
+                timestamp_us=occasion.timestamp_us,
+                measure=(
+                    {"current_spend": value, "credit_type_id": alert.credit_type_id}
+                    if spend
+                    else {"billable_metric_id": alert.metric_id, "current_usage": value}
+                ),
+                group_values=tuple(zip(names, sub_key_values(key.sub_key), strict=True)),
+                evidence=occasion.evidence,
+            )
+        )

@@ -1,0 +1,222 @@
+"""The gauges of one frame, and the way from an event's hour and values to the sinks that feed them.
+
+    Board ──┬── usage gauges, by metric
+            └── spend gauges, by (credit type, group keys) and group values
+                    ▲
+                 Family (contract's period, product, group keys) ── lines, made as their group values are first seen
+
+Grouped spend is rated as though the alert's keys were presentation keys of each product. The smallest declared compound group key
+of the product's metric that holds pricing, presentation and alert keys is used; where there is none, the product does not
+count for that alert. An absent value of an alert's key belongs to no group.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from engine.alerts.ladder import Gauge
+from engine.alerts.watch import NamesOf, Watch, group_names
+from engine.catalog import Aggregation, Alert, AlertType, Product
+from engine.cells import Line, Sink, usage_sink
+from engine.compiled import CompiledCatalog
+from engine.frames import Frame
+from engine.metering.queries import dimension_for
+from engine.metering.series import TOTAL, GroupValues
+from engine.periods import Period
+from engine.rating.book import RateBook
+
+
+class GroupSinks:
+    """The sinks of one family in the hours of one segment, by the values of its dimension. None: not billed, not watched."""
+
+    __slots__ = ("_family", "_hour", "_sinks", "dimension")
+
+    def __init__(self, family: Family, hour: int) -> None:
+        self._family = family
+        self._hour = hour
+        self._sinks: dict[GroupValues, Sink | None] = {}
+        self.dimension = family.dimension
+
+    def sink(self, values: GroupValues) -> Sink | None:
+        try:
+            return self._sinks[values]
+        except KeyError:
+            sink = self._sinks[values] = self._family.sink(values, self._hour)
+            return sink
+
+
+class Family:
+    """The lines of one product in one contract's billing period, split by its own keys and those of one kind of alert.
+
+    ``segments``: the hours at which any of its prices changes; between them, a group's sink stays the same."""
+
+    __slots__ = (
+        "_aggregation",
+        "_board",
+        "_book",
+        "_by_segment",
+        "_lines",
+        "_names",
+        "_places",
+        "_product",
+        "dimension",
+        "period",
+        "segments",
+    )
+
+    def __init__(self, board: Board, book: RateBook, product: Product, period: Period, names: NamesOf, dimension: int) -> None:
+        self._board = board
+        self._book = book
+        self._product = product
+        self._names = names
+        self._aggregation = board.compiled.aggregations[product.metric_id]
+        self._lines: dict[GroupValues, Line | None] = {}
+        self._by_segment: dict[int, GroupSinks] = {}
+        self.period = period
+        self.dimension = dimension
+        declared = () if dimension == TOTAL else board.compiled.matchers[product.metric_id].dimensions[dimension]
+        self._places = [
+            [declared.index(name) for name in part] for part in (product.pricing_group_key, product.presentation_group_key, names)
+        ]
+        cuts = {
+            hour
+            for values in book.priced_values(product.id)
+            for part in book.slices(product.id, values, period)
+            for hour in (part.starting_hour, part.ending_hour)
+        }
+        self.segments = sorted(cuts)
+
+    def group_sinks(self, hour: int) -> GroupSinks:
+        segment = -1 if self._aggregation is Aggregation.LATEST else bisect_right(self.segments, hour)
+        found = self._by_segment.get(segment)
+        if found is None:
+            found = self._by_segment[segment] = GroupSinks(self, hour)
+        return found
+
+    def sink(self, values: GroupValues, hour: int) -> Sink | None:
+        """What takes the usage of an hour with these values of the dimension."""
+        pricing, presentation, group = (tuple([values[place] for place in places]) for places in self._places)
+        key = (*pricing, *presentation, *group)
+        if key not in self._lines:
+            self._lines[key] = self._line(pricing, group)
+        line = self._lines[key]
+        if line is None:
+            return None
+        return line.read if self._aggregation is Aggregation.LATEST else line.sink_at(hour)
+
+    def _line(self, pricing: GroupValues, group: GroupValues) -> Line | None:
+        pricing_values = tuple(value for value in pricing if value is not None)
+        group_values = tuple(value for value in group if value is not None)
+        if len(pricing_values) < len(pricing) or len(group_values) < len(group):
+            return None
+        slices = self._book.slices(self._product.id, pricing_values, self.period)
+        gauges: dict[str, Gauge] = {}
+        for part in slices:
+            credit_type = part.ladder.credit_type_id
+            gauge = self._board.spend_gauge(credit_type, self._names, group_values)
+            if gauge is not None:
+                gauges[credit_type] = gauge
+        return Line(self._product, slices, gauges, self._aggregation) if gauges else None
+
+
+class Sinks(NamedTuple):
+    """What an event's value goes to: for one metric in one hour."""
+
+    plain: tuple[Sink, ...]
+    grouped: tuple[GroupSinks, ...]
+
+
+class Board:
+    """``due``: where gauges that leave their headroom put themselves."""
+
+    __slots__ = ("_families", "_spend", "_usage", "_usage_sinks", "compiled", "due", "frame", "watch")
+
+    def __init__(self, frame: Frame, watch: Watch, compiled: CompiledCatalog, due: list[Gauge]) -> None:
+        self.frame = frame
+        self.watch = watch
+        self.compiled = compiled
+        self.due = due
+        self._usage = {metric_id: Gauge(ladder, frame.span, due) for metric_id, ladder in watch.usage.items()}
+        self._usage_sinks = {
+            metric_id: usage_sink(compiled.aggregations[metric_id], gauge)
+            for metric_id, gauge in self._usage.items()
+            if metric_id in compiled.aggregations
+        }
+        self._spend: dict[tuple[str, NamesOf], dict[tuple[str, ...], Gauge]] = {}
+        for (credit_type, names), ladders in watch.spend.items():
+            self._spend[credit_type, names] = {}
+            for group in ladders.fixed_groups() if names else [()]:
+                self.spend_gauge(credit_type, names, group)
+        self._families: dict[str, list[Family]] = {}
+        for contract, period in frame.running:
+            book = compiled.book(contract.rate_card_id)
+            if book is not None:
+                self._add_families(book, period)
+
+    def sinks(self, metric_id: str, hour: int) -> Sinks:
+        plain: list[Sink] = []
+        grouped: list[GroupSinks] = []
+        usage = self._usage_sinks.get(metric_id)
+        span = self.frame.span
+        if usage is not None and span.starting_hour <= hour < span.ending_hour:
+            plain.append(usage)
+        latest = self.compiled.aggregations[metric_id] is Aggregation.LATEST
+        for family in self._families.get(metric_id, ()):
+            if hour >= family.period.ending_hour or (hour < family.period.starting_hour and not latest):
+                continue
+            if family.dimension == TOTAL:
+                sink = family.sink((), hour)
+                if sink is not None:
+                    plain.append(sink)
+            else:
+                grouped.append(family.group_sinks(hour))
+        return Sinks(tuple(plain), tuple(grouped))
+
+    def spend_gauge(self, credit_type: str, names: NamesOf, group: tuple[str, ...]) -> Gauge | None:
+        """The gauge of one group, made if it is new; None if no alert watches it."""
+        gauges = self._spend.get((credit_type, names))
+        if gauges is None:
+            return None
+        gauge = gauges.get(group)
+        if gauge is None:
+            ladder = self.watch.spend[credit_type, names].ladder(group)
+            if ladder is None:
+                return None
+            gauge = gauges[group] = Gauge(ladder, self.frame.span, self.due, group)
+        return gauge
+
+    def cuts(self) -> set[int]:
+        """The hours at which the sinks can change; between two neighbours of them, ``sinks`` answers the same."""
+        hours = {*self.frame.span}
+        for families in self._families.values():
+            for family in families:
+                hours.update(family.period, family.segments)
+        return hours
+
+    def gauges(self) -> Iterator[Gauge]:
+        yield from self._usage.values()
+        for gauges in self._spend.values():
+            yield from gauges.values()
+
+    def gauge_of(self, alert: Alert, group: tuple[str, ...]) -> Gauge | None:
+        """The gauge that an alert watches; ``group`` in the order of the alert's own keys. None: nothing was measured for it."""
+        if alert.type is AlertType.USAGE_THRESHOLD:
+            return self._usage.get(alert.metric_id or "")
+        names = group_names(alert)
+        by_name = {name: value for (name, _), value in zip(alert.group_values, group, strict=True)}
+        return self._spend.get((alert.credit_type_id, names), {}).get(tuple(by_name[name] for name in names))
+
+    def _add_families(self, book: RateBook, period: Period) -> None:
+        for metric_id in book.metric_ids():
+            matcher = self.compiled.matchers.get(metric_id)
+            if matcher is None:
+                continue
+            for product in book.products_of(metric_id):
+                for names in {names for _, names in self._spend}:
+                    needed = frozenset((*product.pricing_group_key, *product.presentation_group_key, *names))
+                    dimension = dimension_for(matcher.metric, needed)
+                    if dimension is not None:
+                        family = Family(self, book, product, period, names, dimension)
+                        self._families.setdefault(metric_id, []).append(family)

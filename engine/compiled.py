@@ -1,0 +1,58 @@
+"""A catalog made ready for the hot path. Shared by all customers: compiled once for each catalog object."""
+
+from __future__ import annotations
+
+from engine.alerts.watch import Watch
+from engine.catalog import Catalog
+from engine.metering.matching import MetricMatcher
+from engine.rating.book import RateBook
+
+EVENT_TYPES_MAX = 4_096
+"""So many event types are remembered; they come from outside, so there must be a bound."""
+
+
+class CompiledCatalog:
+    """``watch``: the alerts for all customers. Rate books are compiled when a contract first needs them."""
+
+    __slots__ = ("_books", "_by_type", "_matchers", "aggregations", "catalog", "matchers", "watch")
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.matchers = {metric.id: MetricMatcher(metric) for metric in catalog.metrics.values()}
+        self._matchers = tuple(self.matchers[metric_id] for metric_id in sorted(self.matchers))
+        self.aggregations = {metric.id: metric.aggregation for metric in catalog.metrics.values()}
+        self.watch = Watch(catalog.alerts)
+        self._by_type: dict[str, tuple[MetricMatcher, ...]] = {}
+        self._books: dict[str, RateBook | None] = {}
+
+    def matchers_for(self, event_type: str) -> tuple[MetricMatcher, ...]:
+        """The metrics that take events of a type."""
+        found = self._by_type.get(event_type)
+        if found is None:
+            if len(self._by_type) >= EVENT_TYPES_MAX:
+                self._by_type.clear()
+            found = self._by_type[event_type] = tuple(m for m in self._matchers if m.takes_type(event_type))
+        return found
+
+    def book(self, rate_card_id: str | None) -> RateBook | None:
+        """The compiled rate card; None if there is no such card. Raises RateError for one that cannot be priced."""
+        if rate_card_id is None:
+            return None
+        if rate_card_id not in self._books:
+            card = self.catalog.rate_cards.get(rate_card_id)
+            self._books[rate_card_id] = None if card is None else RateBook.compile(card, self.catalog.products)
+        return self._books[rate_card_id]
+
+
+_recent: list[CompiledCatalog] = []
+
+
+def compile_catalog(catalog: Catalog) -> CompiledCatalog:
+    """The compiled form of this very object; the two latest are kept (a change of the catalog is under way between them)."""
+    for compiled in _recent:
+        if compiled.catalog is catalog:
+            return compiled
+    compiled = CompiledCatalog(catalog)
+    _recent.insert(0, compiled)
+    del _recent[2:]
+    return compiled

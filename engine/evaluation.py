@@ -1,0 +1,106 @@
+"""From gauges to findings: what a change of value, of configuration or of time means for the states of alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from engine.alerts.ladder import Gauge
+from engine.alerts.states import Input, State
+from engine.alerts.stored import StateKey, sub_key_values
+from engine.alerts.tracker import ALARMED, Finding, Occasion, Tracker
+from engine.alerts.watch import Watch, alert_group, group_names
+from engine.catalog import Alert
+from engine.effects import TriggeredBy
+from engine.live import LiveGauges
+from engine.numbers import ZERO
+from engine.periods import HOUR_US, Period
+
+
+def tell(tracker: Tracker, findings: Iterable[Finding], occasion: Occasion) -> None:
+    """Takes findings of one occasion to the tracker: lowest threshold first, then by alert, older periods first."""
+    for finding in sorted(findings, key=_order):
+        tracker.find(finding, occasion)
+
+
+def crossings(due: Sequence[Gauge]) -> list[Finding]:
+    """Which rungs the gauges that left their headroom have crossed; gives each its new headroom."""
+    findings: list[Finding] = []
+    for gauge in due:
+        former = gauge.settle()
+        low, high = sorted((former, gauge.rung))
+        cause = Input.ABOVE if gauge.rung > former else Input.BELOW
+        for alert in gauge.ladder.alerts[low:high]:
+            group = alert_group(alert, group_names(alert), gauge.group)
+            findings.append(Finding(alert, gauge.period, group, cause, gauge.before, gauge.value))
+    return findings
+
+
+def end_states(
+    tracker: Tracker, keys: Iterable[StateKey], cause: Input, watch: Watch, was: LiveGauges | None, live: LiveGauges, now_us: int
+) -> None:
+    """Ends a period's states: PERIOD_END or FINAL. The value told is that of the current period, at this moment."""
+    findings: list[Finding] = []
+    for key in keys:
+        alert, group = watch.alerts[key.alert_id], sub_key_values(key.sub_key)
+        value = live.value(alert, live.current.span, group) or ZERO
+        findings.append(Finding(alert, key.period, group, cause, _before(was, alert, key.period, group, value), value))
+    tell(tracker, findings, Occasion(TriggeredBy.PERIOD_RESET, now_us))
+
+
+def reconcile(
+    tracker: Tracker,
+    watch: Watch,
+    live: LiveGauges,
+    occasion: Occasion,
+    *,
+    was: LiveGauges | None = None,
+    new: frozenset[str] = frozenset(),
+) -> int:
+    """Holds every state against its gauge; returns how many gauges there were.
+
+    ``was``: the gauges before the change, for the value before it. ``new``: alerts that the customer meets for the first time:
+    those are told as "creation", or held silently, and do not look back at periods that are over.
+    """
+    findings, first, looked_at = [], [], 0
+    hour = occasion.timestamp_us // HOUR_US
+    for board, gauge in live.gauges():
+        looked_at += 1
+        for alert in gauge.ladder.alerts[: gauge.rung]:
+            group = alert_group(alert, group_names(alert), gauge.group)
+            if tracker.state(alert.id, gauge.period, group) is not State.OK:
+                continue
+            before = _before(was, alert, gauge.period, group, gauge.value)
+            if alert.id in new:
+                cause = _first_cause(alert, over=board.frame.ending_hour <= hour)
+                first.append(Finding(alert, gauge.period, group, cause, before, gauge.value))
+            else:
+                findings.append(Finding(alert, gauge.period, group, Input.ABOVE, before, gauge.value))
+    for key, state in tracker:
+        alert, group = watch.alerts[key.alert_id], sub_key_values(key.sub_key)
+        value = live.value(alert, key.period, group) or ZERO
+        if state in ALARMED and value < alert.threshold and key.period in live.boards:
+            before = _before(was, alert, key.period, group, value)
+            findings.append(Finding(alert, key.period, group, Input.BELOW, before, value))
+    tell(tracker, findings, occasion)
+    met = Occasion(TriggeredBy.CREATION, occasion.timestamp_us)
+    for finding in sorted(first, key=_order):
+        tracker.find(finding, met, first=True)
+    return looked_at
+
+
+def _order(finding: Finding) -> tuple[Decimal, str, Period, tuple[str, ...]]:
+    return (finding.alert.threshold, finding.alert.id, finding.period, finding.group)
+
+
+def _first_cause(alert: Alert, *, over: bool) -> Input:
+    """What it means that an alert which the customer meets for the first time is past its line."""
+    if over:
+        return Input.ABOVE_TOO_LATE
+    return Input.ABOVE if alert.evaluate_on_create else Input.ABOVE_QUIETLY
+
+
+def _before(was: LiveGauges | None, alert: Alert, period: Period, group: tuple[str, ...], value: Decimal) -> Decimal:
+    """The value before a change; the value itself where nothing was measured before."""
+    before = None if was is None else was.value(alert, period, group)
+    return value if before is None else before

@@ -1,0 +1,151 @@
+"""All gauges of a customer's live frames at one time, computed from the windows; and the plan of what feeds them.
+
+A ``LiveGauges`` holds until a frame begins or ends or the configuration changes; then another one is made. In between,
+events move its gauges exactly, so the one made next would show the same values.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import NamedTuple
+
+from engine.alerts.ladder import Gauge
+from engine.alerts.watch import Watch
+from engine.board import Board, Sinks
+from engine.catalog import Alert, Contract
+from engine.cells import Sink
+from engine.compiled import CompiledCatalog
+from engine.frames import frame_at, frames_ahead, one_for_each_span, past_frames
+from engine.metering.codec import Quantity, Reading
+from engine.metering.series import SeriesKey, series_key
+from engine.metering.windows import WindowStore
+from engine.periods import HOUR_US, Period
+
+NEVER_US = 2**62
+
+HOURS_PLANNED_MAX = 1_024
+"""So many hours remember their plan: events can come for any hour of 34 days."""
+
+Plan = dict[str, Sinks]
+"""In a stretch of hours: metric id -> what its values go to."""
+
+
+class Usage(NamedTuple):
+    """What gauges are computed from: the windows, and the last LATEST readings of the days folded away (by series)."""
+
+    windows: WindowStore
+    carry: dict[str, Reading]
+
+
+class LiveGauges:
+    """``boards``: by span, the current frame's first; empty without alerts. ``due``: gauges that have left their headroom.
+    ``boundary_us``: when the next frame or grace period ends. ``kept_from_hour``: live billing periods begin here.
+    ``live_from_hour``: usage before it belongs to invoices that are final."""
+
+    __slots__ = (
+        "_cuts",
+        "_plans_by_cut",
+        "_starts_ahead",
+        "boards",
+        "boundary_us",
+        "current",
+        "due",
+        "kept_from_hour",
+        "live_from_hour",
+        "plans",
+    )
+
+    def __init__(
+        self,
+        contracts: tuple[Contract, ...],
+        watch: Watch,
+        compiled: CompiledCatalog,
+        usage: Usage,
+        *,
+        now_us: int,
+        grace_hours: int,
+        hour_ahead: int | None = None,
+    ) -> None:
+        """``hour_ahead``: an hour in a frame ahead that usage is about to fall in."""
+        hour = now_us // HOUR_US
+        self.current = current = frame_at(contracts, hour)
+        past = past_frames(contracts, current, hour, grace_hours)
+        frames = [current, *past]
+        self.boundary_us = min(current.ending_hour, *(frame.ending_hour + grace_hours for frame in frames)) * HOUR_US
+        self.kept_from_hour = min(frame.span.starting_hour for frame in frames)
+        self.live_from_hour = frames[-1].starting_hour
+        self.due: list[Gauge] = []
+        self.plans: dict[int, Plan] = {}
+        self._plans_by_cut: dict[int, Plan] = {}
+        self._starts_ahead: list[tuple[int, int]] = []
+        self.boards: dict[Period, Board] = {}
+        self._cuts: list[int] = []
+        if watch.alerts:
+            hours = usage.windows.hours_from(current.ending_hour)
+            ahead = frames_ahead(contracts, current, [*hours, hour_ahead] if hour_ahead is not None else [*hours])
+            self._starts_ahead = [(frame.starting_hour, frame.ending_hour) for frame in ahead]
+            for frame in one_for_each_span(current, past, ahead):
+                self.boards[frame.span] = Board(frame, watch, compiled, self.due)
+            self._cuts = sorted({hour for board in self.boards.values() for hour in board.cuts()})
+            self._fill(usage)
+
+    def knows(self, hour: int) -> bool:
+        """Whether the hour's frame is among those evaluated; false for one ahead that has had no usage yet."""
+        if hour < self.current.ending_hour or not self.boards:
+            return True
+        return any(start <= hour < end for start, end in self._starts_ahead)
+
+    def plan(self, hour: int) -> Plan:
+        """What feeds the gauges in an hour; filled in metric by metric (see ``sinks``)."""
+        if len(self.plans) >= HOURS_PLANNED_MAX:
+            self.plans.clear()
+        plan = self.plans[hour] = self._plan_of_cut(hour)
+        return plan
+
+    def sinks(self, plan: Plan, metric_id: str, hour: int) -> Sinks:
+        """What a metric's values go to in an hour, noted in the plan."""
+        parts = [board.sinks(metric_id, hour) for board in self.boards.values()]
+        sinks = plan[metric_id] = Sinks(
+            tuple(sink for part in parts for sink in part.plain), tuple(group for part in parts for group in part.grouped)
+        )
+        return sinks
+
+    def gauges(self) -> Iterator[tuple[Board, Gauge]]:
+        for board in self.boards.values():
+            for gauge in board.gauges():
+                yield board, gauge
+
+    def value(self, alert: Alert, period: Period, group: tuple[str, ...]) -> Decimal | None:
+        """What an alert's gauge shows; ``group`` in the order of the alert's own keys. None: it has no gauge here."""
+        board = self.boards.get(period)
+        gauge = None if board is None else board.gauge_of(alert, group)
+        return None if gauge is None else gauge.value
+
+    def _fill(self, usage: Usage) -> None:
+        for field, series in usage.windows.series.items():
+            key = series_key(field)
+            for hour, quantity in series.hours():
+                self._feed(key, hour, quantity)
+        for field, reading in usage.carry.items():
+            self._feed(series_key(field), reading.timestamp_us // HOUR_US, reading)
+        self.due.clear()
+        for _, gauge in self.gauges():
+            gauge.settle()
+
+    def _feed(self, key: SeriesKey, hour: int, quantity: Quantity) -> None:
+        """Gives an hour's quantity to the gauges, as if it were an event."""
+        plan = self._plan_of_cut(hour)
+        sinks = plan.get(key.metric_id) or self.sinks(plan, key.metric_id, hour)
+        found: list[Sink] = list(sinks.plain)
+        if key.values:
+            grouped = [group.sink(key.values) for group in sinks.grouped if group.dimension == key.dimension]
+            found = [sink for sink in grouped if sink is not None]
+        values = quantity if isinstance(quantity, frozenset) else (quantity,)
+        for sink in found:
+            for value in values:
+                sink(value, 0)
+
+    def _plan_of_cut(self, hour: int) -> Plan:
+        return self._plans_by_cut.setdefault(bisect_right(self._cuts, hour), {})

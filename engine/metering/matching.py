@@ -1,0 +1,95 @@
+"""Which metrics an event counts for, and with what value.
+
+Property values as text: strings as they are, numbers by their canonical decimal text, booleans "true" and "false"; null is as
+good as absent; a list or an object is opaque: it is there, but it matches no value and is no number.
+
+An event whose aggregation property is absent does not count for that metric (as NULL in SQL's aggregates); one whose
+aggregation property is there but is not a number within bounds is rejected as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from engine.catalog import Aggregation, BillableMetric, PropertyFilter
+from engine.effects import Rejection
+from engine.metering.series import GroupValues
+from engine.numbers import NumberError, decimal_text, parse_decimal
+
+ONE = Decimal(1)
+
+Value = Decimal | str | None
+"""What an event adds to a metric: a number (COUNT: 1), a text (UNIQUE), or None: it does not count."""
+
+
+def property_text(value: object) -> str | None:
+    """The text of a property for filters, groups and UNIQUE; None if it has none (absent, null, opaque).
+
+    Every JSON number has one, bounds or not: a group value is not an amount."""
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[return-value]
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is int:
+        return str(value)
+    if kind is Decimal:
+        return decimal_text(value)  # type: ignore[arg-type]
+    return None
+
+
+class MetricMatcher:
+    """One metric, compiled. Shared by all customers."""
+
+    __slots__ = ("_filters", "aggregation", "dimensions", "key", "metric")
+
+    def __init__(self, metric: BillableMetric) -> None:
+        self.metric = metric
+        self.aggregation = metric.aggregation
+        self.key = metric.aggregation_key
+        self.dimensions = metric.group_keys
+        self._filters = metric.property_filters
+
+    def takes_type(self, event_type: str) -> bool:
+        metric = self.metric
+        if metric.event_types_in is not None and event_type not in metric.event_types_in:
+            return False
+        return metric.event_types_not_in is None or event_type not in metric.event_types_not_in
+
+    def value(self, properties: Mapping[str, object]) -> Value | Rejection:
+        """What an event of a type that the metric takes adds to it."""
+        for condition in self._filters:
+            if not _holds(condition, properties.get(condition.name)):
+                return None
+        if self.aggregation is Aggregation.COUNT:
+            return ONE
+        raw = properties.get(self.key)  # type: ignore[arg-type]
+        if raw is None:
+            return None
+        if self.aggregation is Aggregation.UNIQUE:
+            text = property_text(raw)
+            return self._rejection("property_not_a_text", "must not be a list or an object") if text is None else text
+        try:
+            return parse_decimal(raw)
+        except NumberError as error:
+            reason = "property_out_of_bounds" if error.reason.startswith("number_too") else "property_not_a_number"
+            return self._rejection(reason, error.detail)
+
+    def groups(self, properties: Mapping[str, object]) -> list[GroupValues]:
+        """The event's values for each declared group key."""
+        return [tuple([property_text(properties.get(name)) for name in names]) for names in self.dimensions]
+
+    def _rejection(self, reason: str, rule: str) -> Rejection:
+        return Rejection(reason, f'property "{self.key}" {rule} (metric {self.metric.id})')
+
+
+def _holds(condition: PropertyFilter, value: object) -> bool:
+    if condition.exists is not None and condition.exists != (value is not None):
+        return False
+    if condition.in_values is None and condition.not_in_values is None:
+        return True
+    text = property_text(value)
+    if condition.in_values is not None and text not in condition.in_values:
+        return False
+    return condition.not_in_values is None or text not in condition.not_in_values
