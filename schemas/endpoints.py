@@ -7,7 +7,6 @@ it, the Metronome signature uses the whole text.
 from __future__ import annotations
 
 import base64
-import ipaddress
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -39,23 +38,6 @@ def _webhook_url(url: str) -> str:
     return url
 
 
-def private_target(url: str) -> str | None:
-    """The host of ``url`` if it plainly is a private one (a literal address or localhost), else None.
-
-    Names are resolved only when a request is sent, and it is the dispatcher that checks the address it connects to: this is
-    merely an early word to the person who registers the endpoint.
-    """
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return host
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return None if (mapped or address).is_global else host
-
-
 Url = Annotated[str, AfterValidator(_webhook_url)]
 
 
@@ -80,6 +62,7 @@ class Endpoint(Answer):
     url: str
     name: str | None
     enabled: bool
+    disabled_reason: str | None = Field(default=None, description="Why the endpoint was switched off, if nobody did it by hand.")
     created_at: OutInstant
     updated_at: OutInstant
 
@@ -113,4 +96,13 @@ def updated_endpoint(document: Document, body: EndpointUpdate, now: str) -> Docu
     for name in ("url", "enabled"):
         if changes.get(name, ...) is None:
             del changes[name]
-    return {**document, **changes, "updated_at": now}
+    kept = {name: value for name, value in document.items() if name != "disabled_reason" or "enabled" not in changes}
+    return {**kept, **changes, "updated_at": now}
+
+
+def endpoint_answer(document: Document) -> Endpoint:
+    return Endpoint.model_validate(document)
+
+
+def endpoint_with_secret(document: Document) -> EndpointWithSecret:
+    return EndpointWithSecret.model_validate(document)

@@ -118,6 +118,11 @@ def _rule(error: Any) -> str:
     return message[:1].lower() + message[1:]
 
 
+def field_rules(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    """(where, rule) of everything that is wrong, in the order of the fields."""
+    return [(each["loc"], _rule(each)) for each in error.errors(include_url=False, include_input=False)]
+
+
 def refusal(error: ValidationError) -> ApiError:
     """A failed validation as an error that names every field and the rule it breaks (the first few of them).
 

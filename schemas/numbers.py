@@ -10,6 +10,9 @@ import orjson
 
 from engine.numbers import decimal_text
 
+_INTEGER_DIGITS_MAX = 18
+"""An integer's text of so many characters fits 64 bits, so that orjson can write it again."""
+
 
 def json_number(value: Decimal | int) -> orjson.Fragment:
     """A JSON number with every digit of ``value``, to be put into what ``orjson.dumps`` writes."""
@@ -31,29 +34,20 @@ def document_default(value: object) -> object:
 
 
 def exact_json(value: object) -> bytes:
-    """``value`` (made of what parse_json gives) as JSON with every number exact, integers over 64 bits included."""
-    try:
-        return orjson.dumps(value, default=json_default)
-    except TypeError:  # orjson refuses integers over 64 bits
-        return orjson.dumps(_wide_integers_as_decimals(value), default=json_default)
-
-
-def _wide_integers_as_decimals(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _wide_integers_as_decimals(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_wide_integers_as_decimals(item) for item in value]
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return Decimal(value)
-    return value
+    """``value`` as JSON, Decimals in it with every digit."""
+    return orjson.dumps(value, default=json_default)
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _exact_int(text: str) -> int | Decimal:
+    return int(text) if len(text) <= _INTEGER_DIGITS_MAX else Decimal(text)
+
+
 def parse_json(body: bytes) -> object:
-    """Parses a request body; numbers with a fraction or an exponent become Decimals.
+    """Parses a request body; numbers with a fraction or an exponent become Decimals, and so do integers of many digits.
 
     orjson goes first: it is strict about UTF-8, lone surrogates and depth, which the standard library lets pass.
     The standard library's result is the one used, because orjson makes floats of fractions and of integers over 64 bits.
@@ -61,7 +55,7 @@ def parse_json(body: bytes) -> object:
     """
     try:
         orjson.loads(body)
-        parsed: object = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+        parsed: object = json.loads(body, parse_float=Decimal, parse_int=_exact_int, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deep") from None
     except ArithmeticError:  # an exponent beyond what a Decimal can hold

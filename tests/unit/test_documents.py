@@ -134,13 +134,13 @@ def test_a_rate_off_the_hour_does_not_load() -> None:
 def test_numbers_keep_every_digit_both_ways() -> None:
     digits = "12345678901234567890.123456789012345678"
     parsed = parse_json(f'{{"a": {digits}, "b": 123456789012345678901234567890, "c": 0.1}}'.encode())
-    assert parsed == {"a": Decimal(digits), "b": 123456789012345678901234567890, "c": Decimal("0.1")}
+    assert parsed == {"a": Decimal(digits), "b": Decimal("123456789012345678901234567890"), "c": Decimal("0.1")}
     assert orjson.dumps({"v": json_number(Decimal(digits))}) == f'{{"v":{digits}}}'.encode()
     assert exact_json(parsed) == f'{{"a":{digits},"b":123456789012345678901234567890,"c":0.1}}'.encode()
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"NaN", b'{"a": Infinity}', b"\xff", b'"\\ud800"', b"[" * 100_000, b"1" * 5000, b"1e99999999999999999999"]
+    "body", [b"", b"{", b"NaN", b'{"a": Infinity}', b"\xff", b'"\\ud800"', b"[" * 100_000, b"1e99999999999999999999"]
 )
 def test_unreadable_bodies_raise_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):

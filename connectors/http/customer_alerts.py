@@ -1,0 +1,127 @@
+"""/v1/customer-alerts: how alerts stand for a customer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from connectors.http.alerts import alert_for
+from connectors.http.editing import get_customer
+from connectors.http.pages import page
+from connectors.http.routing import Call, Route, route
+from connectors.http.services import Services
+from engine.alerts.status import read_status
+from engine.effects import StoredCustomer
+from schemas.alerts import (
+    CustomerAlert,
+    CustomerAlertGet,
+    CustomerAlertList,
+    CustomerAlertQuery,
+    CustomerAlertReset,
+    alert_answer,
+)
+from schemas.common import Data, NoQuery, Page
+from schemas.documents import Document, alert_of, instant_text
+from schemas.errors import BadRequest
+from schemas.pricing_units import credit_type
+
+PAGE_ALERTS = 100
+
+PartitionState = tuple[StoredCustomer, int, int, int]
+"""As CustomerStore.state gives it: state, and the partition's applied revision, revision and catalog revision."""
+
+
+def _is_evaluating(alert: Document, evaluated_version: int, partition: PartitionState) -> bool:
+    """Whether the change that brought the alert has not reached this customer yet.
+
+    It has if the customer was evaluated under it. A customer that was never evaluated is reached when its partition's walk
+    through all customers (an alert for all), or its reading of the change stream (an own alert), is past the change.
+    """
+    if evaluated_version >= alert["created_version"]:
+        return False
+    _, applied_revision, revision, catalog_revision = partition
+    if alert["customer_id"] is None:
+        return catalog_revision < int(alert["created_version"])
+    return applied_revision < revision
+
+
+def _customer_alert(
+    document: Document,
+    partition: PartitionState,
+    units: dict[str, Document],
+    now_us: int,
+    group_values: tuple[tuple[str, str], ...] | None = None,
+) -> CustomerAlert:
+    unit = None if document["credit_type_id"] is None else credit_type(units, document["credit_type_id"])
+    if document["archived_at"] is not None:
+        return CustomerAlert(customer_status=None, triggered_by=None, alert=alert_answer(document, unit, None))
+    status = read_status(partition[0].state, alert_of(document), now_us, group_values)
+    changed = None if status.changed_at_us is None else instant_text(status.changed_at_us)
+    return CustomerAlert(
+        customer_status="evaluating" if _is_evaluating(document, status.evaluated_version, partition) else status.status,
+        triggered_by=status.triggered_by,
+        alert=alert_answer(document, unit, changed),
+    )
+
+
+async def _units(services: Services) -> dict[str, Any]:
+    return {unit_id: orjson.loads(raw) for unit_id, raw in (await services.catalog.list("pricing_units")).items()}
+
+
+def _chosen(body: CustomerAlertGet, alert: Document) -> tuple[tuple[str, str], ...] | None:
+    """The group that the request picks, checked against what the alert is split by."""
+    if body.seat_filter is not None:
+        raise BadRequest(f"seat_filter: does not apply to {alert['type']}")
+    if body.alert_specifiers:
+        raise BadRequest(f"alert_specifiers: does not apply to {alert['type']}")
+    if not body.group_values:
+        return None
+    configured = {group["key"]: group.get("value") for group in alert["group_values"]}
+    for group in body.group_values:
+        if group.key not in configured:
+            raise BadRequest(f"group_values: the alert is not split by {group.key!r}")
+        if configured[group.key] not in (None, group.value):
+            raise BadRequest(f"group_values: the alert watches only {configured[group.key]!r} of {group.key!r}")
+    return tuple((group.key, group.value) for group in body.group_values)
+
+
+async def get(call: Call[CustomerAlertGet, NoQuery]) -> Data[CustomerAlert]:
+    services, body = call.services, call.body
+    if body.plans_or_contracts == "PLANS":
+        raise BadRequest("plans_or_contracts: there are no plans, only contracts")
+    customer = await get_customer(services, body.customer_id)
+    alert = await alert_for(services, customer, body.alert_id)
+    chosen = _chosen(body, alert)
+    partition = await services.customers.state(body.customer_id)
+    return Data(data=_customer_alert(alert, partition, await _units(services), call.now_us, chosen))
+
+
+async def list_all(call: Call[CustomerAlertList, CustomerAlertQuery]) -> Page[CustomerAlert]:
+    services, body = call.services, call.body
+    customer = await get_customer(services, body.customer_id)
+    shared = [orjson.loads(raw) for raw in (await services.catalog.list("alerts")).values()]
+    listed = [
+        each
+        for each in (*shared, *customer["alerts"])
+        if ("ENABLED" if each["archived_at"] is None else "ARCHIVED") in body.alert_statuses
+    ]
+    shown, cursor = page(listed, lambda each: (each["created_at"], each["id"]), PAGE_ALERTS, call.query.next_page)
+    partition = await services.customers.state(body.customer_id)
+    units = await _units(services)
+    return Page(data=[_customer_alert(each, partition, units, call.now_us) for each in shown], next_page=cursor)
+
+
+async def reset(call: Call[CustomerAlertReset, NoQuery]) -> None:
+    """Drops the alert's state for the customer and evaluates at once; a breach that still holds is notified again."""
+    customer = await get_customer(call.services, call.body.customer_id)
+    alert = await alert_for(call.services, customer, call.body.alert_id)
+    if alert["archived_at"] is None:
+        await call.services.customers.request_reset(call.body.customer_id, call.body.alert_id)
+
+
+ROUTES: list[Route] = [
+    route("POST", "/v1/customer-alerts/get", get, "Get an alert's status for a customer"),
+    route("POST", "/v1/customer-alerts/list", list_all, "List a customer's alerts and their status"),
+    route("POST", "/v1/customer-alerts/reset", reset, "Reset an alert for a customer"),
+]

@@ -1,0 +1,150 @@
+"""Changes of configuration as compare-and-set: read, apply a pure change, write if nobody was faster, else again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import orjson
+
+from connectors.http.services import Services
+from connectors.redis.types import KeyClaim, Stale, Taken
+from schemas.documents import Document, encode
+from schemas.errors import BadRequest, Conflict, NotFound, Unavailable
+
+T = TypeVar("T")
+
+ATTEMPTS_MAX = 50
+KEY_USED = "This uniqueness key has already been used."
+
+
+@dataclass(slots=True)
+class CatalogEdit:
+    """The catalog as read, and the changes that are to be written to it."""
+
+    revision: int
+    parts: Mapping[str, Mapping[str, bytes]]
+    sets: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    claims: list[KeyClaim] = field(default_factory=list)
+    releases: list[KeyClaim] = field(default_factory=list)
+
+    @property
+    def next_revision(self) -> int:
+        """The revision that writing this edit makes."""
+        return self.revision + 1
+
+    def get(self, kind: str, document_id: str) -> Document | None:
+        raw = self.parts[kind].get(document_id)
+        return None if raw is None else orjson.loads(raw)
+
+    def need(self, kind: str, document_id: str) -> Document:
+        document = self.get(kind, document_id)
+        if document is None:
+            raise unknown(kind, document_id)
+        return document
+
+    def all(self, kind: str) -> dict[str, Document]:
+        return {document_id: orjson.loads(raw) for document_id, raw in self.parts[kind].items()}
+
+    def put(self, kind: str, document: Document) -> None:
+        self.sets.setdefault(kind, {})[document["id"]] = encode(document)
+
+
+_NAMES = {
+    "metrics": "billable metric",
+    "products": "product",
+    "rate_cards": "rate card",
+    "alerts": "alert",
+    "pricing_units": "pricing unit",
+    "customers": "customer",
+    "contracts": "contract",
+    "endpoints": "webhook endpoint",
+}
+
+
+def name_of(kind: str) -> str:
+    return _NAMES[kind]
+
+
+def unknown(kind: str, document_id: str) -> NotFound:
+    return NotFound(f"there is no {name_of(kind)} {document_id}")
+
+
+def no_longer(kind: str, document: Document) -> None:
+    """Raises BadRequest for an archived document, which is kept only to be read."""
+    if document["archived_at"] is not None:
+        raise BadRequest(f"the {name_of(kind)} {document['id']} is archived")
+
+
+async def edit_catalog(services: Services, change: Callable[[CatalogEdit], T]) -> T:
+    """``change`` may be called several times, each time with a fresh edit; what it raises refuses the request as a whole."""
+    async with services.editing:
+        for _ in range(ATTEMPTS_MAX):
+            revision, parts = await services.catalog.load()
+            edit = CatalogEdit(revision, parts)
+            answer = change(edit)
+            if not edit.sets:
+                return answer
+            result = await services.catalog.write(revision, edit.sets, claims=edit.claims, releases=edit.releases)
+            if isinstance(result, Taken):
+                raise Conflict(KEY_USED, result.id)
+            if not isinstance(result, Stale):
+                return answer
+    raise Unavailable("the catalog is being changed by too many requests at once")
+
+
+async def read_catalog(services: Services) -> CatalogEdit:
+    revision, parts = await services.catalog.load()
+    return CatalogEdit(revision, parts)
+
+
+async def get_document(services: Services, kind: str, document_id: str) -> Document:
+    raw = await services.catalog.get(kind, document_id)
+    if raw is None:
+        raise unknown(kind, document_id)
+    document: Document = orjson.loads(raw)
+    return document
+
+
+async def get_customer(services: Services, customer_id: str) -> Document:
+    found = await services.customers.get(customer_id)
+    if found is None:
+        raise unknown("customers", customer_id)
+    document: Document = orjson.loads(found[1])
+    return document
+
+
+async def edit_customer(services: Services, customer_id: str, change: Callable[[Document], Document | None]) -> Document:
+    """``change`` gives the new document, or None if there is nothing to change. Its version is counted up here.
+
+    Returns the document as it now is.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        found = await services.customers.get(customer_id)
+        if found is None:
+            raise unknown("customers", customer_id)
+        version, raw = found
+        document: Document = orjson.loads(raw)
+        changed = change(document)
+        if changed is None:
+            return document
+        changed = {**changed, "version": version + 1}
+        result = await services.customers.update(customer_id, version, encode(changed))
+        if not isinstance(result, Stale):
+            return changed
+    raise Unavailable(f"customer {customer_id} is being changed by too many requests at once")
+
+
+async def claim_for_customer(services: Services, claim: KeyClaim, now_ms: int) -> None:
+    """Takes a uniqueness key for an object of a customer's document. Raises Conflict if another object has it."""
+
+    async def exists(holder: KeyClaim) -> bool:
+        if holder.owner is None:
+            return await services.catalog.get(holder.kind, holder.id) is not None
+        found = await services.customers.get(holder.owner)
+        return found is not None and any(each["id"] == holder.id for each in orjson.loads(found[1])[holder.kind])
+
+    taken = await services.customers.claim_key(claim, exists, now_ms)
+    if taken is not None:
+        raise Conflict(KEY_USED, taken.id)

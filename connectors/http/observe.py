@@ -1,0 +1,59 @@
+"""The outermost layer of every request: one log line, two metrics, and errors in the API's own form."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from connectors.http.dispatch import error_reply, response, unavailable
+from connectors.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from schemas.errors import ApiError, NotFound, TooLarge
+
+log = structlog.get_logger("http")
+
+_UNMATCHED = "unmatched"
+
+
+class _MethodNotAllowed(ApiError):
+    status = 405
+
+
+def _route(request: web.Request) -> str:
+    """The route's pattern: a path itself would make a metric series of each id."""
+    resource = request.match_info.route.resource
+    return _UNMATCHED if resource is None else resource.canonical
+
+
+async def _answered(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return response(error_reply(error))
+    except web.HTTPNotFound:
+        return response(error_reply(NotFound(f"there is no path {request.path}")))
+    except web.HTTPMethodNotAllowed as error:
+        refused = response(error_reply(_MethodNotAllowed(f"{request.method} is not allowed here")))
+        refused.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return refused
+    except web.HTTPRequestEntityTooLarge:
+        return response(error_reply(TooLarge(f"the body is larger than {request.client_max_size} bytes")))
+    except (RedisError, KafkaError, OSError, TimeoutError) as error:
+        return response(unavailable(error))
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    started = time.perf_counter()
+    answered = await _answered(request, handler)
+    route = _route(request)
+    elapsed_s = time.perf_counter() - started
+    method = request.method if route != _UNMATCHED else "any"  # clients may invent methods
+    HTTP_REQUESTS.labels(route, method, str(answered.status)).inc()
+    HTTP_SECONDS.labels(route).observe(elapsed_s)
+    log.info("request", method=request.method, route=route, status=answered.status, duration_ms=round(elapsed_s * 1000, 2))
+    return answered

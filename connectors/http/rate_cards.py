@@ -1,0 +1,139 @@
+"""/v1/contract-pricing/rate-cards"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from connectors.http.editing import CatalogEdit, edit_catalog, no_longer, read_catalog
+from connectors.http.pages import page
+from connectors.http.routing import Call, Route, route
+from engine.catalog import USD_CENTS
+from schemas.common import Data, IdAnswer, NoBody, NoQuery, Page
+from schemas.documents import Document
+from schemas.errors import BadRequest
+from schemas.rate_cards import (
+    RATES_MAX,
+    AddRate,
+    AddRates,
+    Rate,
+    RateAnswer,
+    RateCard,
+    RateCardArchive,
+    RateCardCreate,
+    RateCardGet,
+    RateCardListQuery,
+    RateCardUpdate,
+    rate_answer,
+    rate_card_answer,
+    rate_card_document,
+    rate_document,
+    updated_rate_card,
+)
+from schemas.rate_rules import check_aliases, check_rate
+
+_BASE = "/v1/contract-pricing/rate-cards"
+
+
+def _check_units(edit: CatalogEdit, card: Document) -> None:
+    """The card's money is US dollars, and its conversions name pricing units that are not archived."""
+    if card["fiat_credit_type_id"] != USD_CENTS:
+        raise BadRequest(f"fiat_credit_type_id: only US dollars in cents ({USD_CENTS}) are supported")
+    for each in card["credit_type_conversions"]:
+        unit = edit.get("pricing_units", each["custom_credit_type_id"])
+        if unit is None or unit["archived_at"] is not None:
+            raise BadRequest(f"credit_type_conversions: there is no pricing unit {each['custom_credit_type_id']}")
+
+
+def _check_card(edit: CatalogEdit, card: Document) -> None:
+    _check_units(edit, card)
+    others = [each for each in edit.all("rate_cards").values() if each["id"] != card["id"] and each["archived_at"] is None]
+    check_aliases(card, others)
+
+
+async def create(call: Call[RateCardCreate, NoQuery]) -> Data[IdAnswer]:
+    document = rate_card_document(call.body, call.services.new_id(), call.now)
+
+    def change(edit: CatalogEdit) -> None:
+        _check_card(edit, document)
+        edit.put("rate_cards", document)
+
+    await edit_catalog(call.services, change)
+    return Data(data=IdAnswer(id=document["id"]))
+
+
+async def get(call: Call[RateCardGet, NoQuery]) -> Data[RateCard]:
+    catalog = await read_catalog(call.services)
+    return Data(data=rate_card_answer(catalog.need("rate_cards", call.body.id), catalog.all("pricing_units")))
+
+
+async def list_all(call: Call[NoBody, RateCardListQuery]) -> Page[RateCard]:
+    catalog = await read_catalog(call.services)
+    cards = [each for each in catalog.all("rate_cards").values() if each["archived_at"] is None]
+    shown, cursor = page(cards, lambda each: (each["created_at"], each["id"]), call.query.limit, call.query.next_page)
+    units = catalog.all("pricing_units")
+    return Page(data=[rate_card_answer(each, units) for each in shown], next_page=cursor)
+
+
+async def update(call: Call[RateCardUpdate, NoQuery]) -> Data[IdAnswer]:
+    def change(edit: CatalogEdit) -> None:
+        document = edit.need("rate_cards", call.body.rate_card_id)
+        no_longer("rate_cards", document)
+        changed = updated_rate_card(document, call.body)
+        _check_card(edit, changed)
+        edit.put("rate_cards", changed)
+
+    await edit_catalog(call.services, change)
+    return Data(data=IdAnswer(id=call.body.rate_card_id))
+
+
+async def archive(call: Call[RateCardArchive, NoQuery]) -> Data[IdAnswer]:
+    """Contracts that use the card go on; new ones may not."""
+
+    def change(edit: CatalogEdit) -> None:
+        document = edit.need("rate_cards", call.body.id)
+        if document["archived_at"] is None:
+            edit.put("rate_cards", {**document, "archived_at": call.now})
+
+    await edit_catalog(call.services, change)
+    return Data(data=IdAnswer(id=call.body.id))
+
+
+def _add(edit: CatalogEdit, card_id: str, rates: Iterable[tuple[str, Rate]]) -> None:
+    """``rates``: with the place in the body that a refusal names. All of them are added, or none."""
+    card = edit.need("rate_cards", card_id)
+    no_longer("rate_cards", card)
+    added = []
+    for place, rate in rates:
+        product = edit.need("products", rate.product_id)
+        no_longer("products", product)
+        unit = edit.get("pricing_units", rate.credit_type_id)
+        check_rate(place, rate, product, card, unit)
+        added.append(rate_document(rate))
+    if len(card["rates"]) + len(added) > RATES_MAX:
+        raise BadRequest(f"rates: a rate card holds at most {RATES_MAX} rates")
+    edit.put("rate_cards", {**card, "rates": [*card["rates"], *added]})
+
+
+async def add_rate(call: Call[AddRate, NoQuery]) -> Data[RateAnswer]:
+    def change(edit: CatalogEdit) -> RateAnswer:
+        _add(edit, call.body.rate_card_id, [("", call.body)])
+        return rate_answer(rate_document(call.body), edit.all("pricing_units"))
+
+    return Data(data=await edit_catalog(call.services, change))
+
+
+async def add_rates(call: Call[AddRates, NoQuery]) -> Data[IdAnswer]:
+    places = [(f"rates[{index}].", rate) for index, rate in enumerate(call.body.rates)]
+    await edit_catalog(call.services, lambda edit: _add(edit, call.body.rate_card_id, places))
+    return Data(data=IdAnswer(id=call.body.rate_card_id))
+
+
+ROUTES: list[Route] = [
+    route("POST", f"{_BASE}/create", create, "Create a rate card"),
+    route("POST", f"{_BASE}/get", get, "Get a rate card"),
+    route("POST", f"{_BASE}/list", list_all, "List rate cards"),
+    route("POST", f"{_BASE}/update", update, "Update a rate card"),
+    route("POST", f"{_BASE}/archive", archive, "Archive a rate card"),
+    route("POST", f"{_BASE}/addRate", add_rate, "Add a rate"),
+    route("POST", f"{_BASE}/addRates", add_rates, "Add rates"),
+]

@@ -1,0 +1,39 @@
+"""What handlers work with: the stores, the event log, a clock and a source of ids; made once by the server."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from asyncio import Lock
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from connectors.http.event_log import EventLog
+from connectors.redis.catalog import CatalogStore
+from connectors.redis.customers import CustomerStore
+from connectors.settings import Settings
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """``editing``: this process changes the catalog one request at a time, so that they do not make each other stale."""
+
+    settings: Settings
+    redis: Redis
+    catalog: CatalogStore
+    customers: CustomerStore
+    events: EventLog
+    partitions: int
+    now_us: Callable[[], int] = _now_us
+    new_id: Callable[[], str] = _new_id
+    editing: Lock = field(default_factory=Lock)

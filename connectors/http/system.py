@@ -1,0 +1,120 @@
+"""Paths that need no token: whether the process lives, whether it can serve, its metrics, the OpenAPI document."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+
+import orjson
+from aiohttp import web
+from aiokafka.errors import KafkaError
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+
+from connectors.http.routing import Route
+from connectors.http.services import Services
+from schemas.openapi import Operation, document
+
+CHECK_TIMEOUT_S = 5.0
+NOWHERE_TO_GO = "no webhook endpoint is enabled: notifications stay in the outbox until one exists"
+
+_Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class Health(BaseModel):
+    status: str
+
+
+class Readiness(BaseModel):
+    """``checks``: "ok", or the kind of error, by service."""
+
+    ready: bool
+    checks: dict[str, str]
+    warnings: list[str]
+
+
+def _json(status: int, body: object) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json")
+
+
+async def healthz(_: web.Request) -> web.Response:
+    return _json(200, {"status": "ok"})
+
+
+async def _check(work: Awaitable[object]) -> str:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await work
+    except (RedisError, KafkaError, OSError, TimeoutError) as error:
+        return type(error).__name__
+    return "ok"
+
+
+async def _endpoints_enabled(services: Services) -> bool:
+    return any(orjson.loads(raw)["enabled"] for raw in (await services.catalog.endpoints()).values())
+
+
+def readiness(services: Services) -> _Handler:
+    async def readyz(_: web.Request) -> web.Response:
+        names = ("kafka", "redis", "catalog")
+        work = (services.events.reachable(), services.redis.ping(), services.catalog.revision())
+        checks = dict(zip(names, await asyncio.gather(*map(_check, work)), strict=True))
+        ready = all(result == "ok" for result in checks.values())
+        warnings = [NOWHERE_TO_GO] if ready and not await _endpoints_enabled(services) else []
+        return _json(200 if ready else 503, {"ready": ready, "checks": checks, "warnings": warnings})
+
+    return readyz
+
+
+def _exposition() -> bytes:
+    """Of this process, or in multi-process mode the sum over all of them."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+async def metrics(_: web.Request) -> web.Response:
+    body = await asyncio.to_thread(_exposition)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def openapi(routes: list[Route]) -> bytes:
+    """The document of the given routes and of this module's own."""
+    operations = [
+        Operation(
+            method=route.method,
+            path=route.path,
+            summary=route.summary,
+            tag=route.tag,
+            description=route.handler.__doc__ or "",
+            body=route.body if route.method in {"POST", "PUT", "PATCH"} else None,
+            query=route.query,
+            answer=route.answer,
+        )
+        for route in routes
+    ]
+    system = [
+        Operation("GET", "/healthz", "Whether the process lives", "system", answer=Health, open=True),
+        Operation("GET", "/readyz", "Whether requests can be served", "system", answer=Readiness, open=True),
+        Operation("GET", "/metrics", "Metrics for Prometheus", "system", answer=str, open=True, media_type="text/plain"),
+        Operation("GET", "/openapi.json", "This document", "system", answer=dict[str, object], open=True),
+    ]
+    return orjson.dumps(document([*operations, *system], version("tidemark")))
+
+
+def add_system_routes(app: web.Application, services: Services, routes: list[Route]) -> None:
+    described = openapi(routes)
+
+    async def openapi_json(_: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/json")
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readiness(services))
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/openapi.json", openapi_json)

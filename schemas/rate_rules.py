@@ -1,0 +1,63 @@
+"""Rules on rate cards that need more than the request's body to check. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.catalog import USD_CENTS
+from schemas.documents import Document, instant_us
+from schemas.errors import BadRequest, Conflict
+from schemas.rate_cards import Rate
+
+_FOREVER = 1 << 62
+
+
+def check_rate(place: str, rate: Rate, product: Document, card: Document, unit: Document | None) -> None:
+    """``place``: prefix for the names of fields; ``unit``: the pricing unit of the rate's credit type, if there is one.
+
+    The rate's pricing group values must name exactly the product's pricing group key: a row with other keys prices nothing.
+    """
+    if product["type"] != "USAGE":
+        raise BadRequest(f"{place}product_id: rates for {product['type']} products are not supported, only for USAGE products")
+    expected = product["current"].get("pricing_group_key") or []
+    if set(rate.pricing_group_values) != set(expected):
+        wanted = ", ".join(expected) if expected else "nothing"
+        raise BadRequest(f"{place}pricing_group_values: must name the product's pricing_group_key ({wanted})")
+    if rate.credit_type_id == USD_CENTS:
+        return
+    if unit is None or unit["archived_at"] is not None:
+        raise BadRequest(f"{place}credit_type_id: there is no credit type {rate.credit_type_id}")
+    if all(each["custom_credit_type_id"] != rate.credit_type_id for each in card["credit_type_conversions"]):
+        raise BadRequest(f"{place}credit_type_id: the rate card has no credit_type_conversions entry for {rate.credit_type_id}")
+
+
+def _bounds(alias: Document) -> tuple[int, int]:
+    start, end = alias.get("starting_at"), alias.get("ending_before")
+    return 0 if start is None else instant_us(start), _FOREVER if end is None else instant_us(end)
+
+
+def check_aliases(card: Document, others: Iterable[Document]) -> None:
+    """No alias may stand for two rate cards (or twice for one) at the same time. Raises BadRequest or Conflict."""
+    mine = card["aliases"]
+    for index, alias in enumerate(mine):
+        if any(_clash(alias, earlier) for earlier in mine[:index]):
+            raise BadRequest(f"aliases: {alias['name']!r} is given twice for the same time")
+    for other in others:
+        for alias in other["aliases"]:
+            if any(_clash(alias, each) for each in mine):
+                raise Conflict(f"The alias {alias['name']!r} belongs to another rate card at that time.", other["id"])
+
+
+def _clash(one: Document, other: Document) -> bool:
+    (start, end), (other_start, other_end) = _bounds(one), _bounds(other)
+    return one["name"] == other["name"] and start < other_end and other_start < end
+
+
+def card_of_alias(name: str, at_us: int, cards: Iterable[Document]) -> Document | None:
+    """The rate card that the alias stands for at a moment (of a contract: its start)."""
+    for card in cards:
+        for alias in card["aliases"]:
+            start, end = _bounds(alias)
+            if alias["name"] == name and start <= at_us < end:
+                return card
+    return None
