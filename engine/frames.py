@@ -7,7 +7,7 @@
 At any instant there is a set of running contracts, each in one billing period; that set is the frame. It is constant between two
 neighbouring boundaries of any contract. A frame's *span* is from the earliest start to the latest end of its billing periods; it
 is the period that alert states belong to. With one contract the span is simply its billing period.
-Where no contract runs, the frame's span is the UTC calendar month: usage alerts need no contract.
+Where no contract runs, the frame's span is the part of the UTC calendar month between contracts: usage alerts need no contract.
 
 Live frames are those whose invoices are not final: the current one, those that ended within the grace period, and those ahead
 that usage has already fallen in. Of live frames with the same span only one is evaluated: the current one, or else the newest of
@@ -50,9 +50,10 @@ def frame_at(contracts: Sequence[Contract], hour: int) -> Frame:
     if running:
         span = Period(min(period.starting_hour for _, period in running), max(period.ending_hour for _, period in running))
     else:
-        span = calendar_month(hour)
-        starts.append(span.starting_hour)
-        ends.append(span.ending_hour)
+        month = calendar_month(hour)
+        starts.append(month.starting_hour)
+        ends.append(month.ending_hour)
+        span = Period(max(starts), min(ends))  # a contract's usage counts in its own periods, never in the month as well
     return Frame(max(starts), min(ends), span, tuple(running))
 
 
