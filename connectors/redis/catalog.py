@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
@@ -22,7 +23,7 @@ class CatalogStore:
     """Documents are JSON as bytes, by kind (``KINDS``) and id."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self._redis: Any = redis  # its own types name every shape a reply has under any setting
 
     # --- documents ------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ or undone by ``recover`` (or by whoever is in conflict with it) once the note is
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgpack
 import orjson
@@ -36,7 +37,7 @@ class CustomerStore:
     """``partitions``: P, fixed when the system first starts (CatalogStore.partitions)."""
 
     def __init__(self, redis: Redis, partitions: int) -> None:
-        self._redis = redis
+        self._redis: Any = redis  # its own types name every shape a reply has under any setting
         self._partitions = partitions
 
     # --- creation and references ----------------------------------------------------------------------------------------
@@ -166,8 +167,12 @@ class CustomerStore:
         for month in months:
             pipeline.hgetall(keys.folded(customer_id, month))
         maps = [_text(fields) for fields in await pipeline.execute()]
-        hourly = {day: fields for day, fields in zip(days, maps[: len(days)], strict=True) if fields}
-        folded = {month: fields for month, fields in zip(months, maps[len(days) :], strict=True) if fields}
+        hourly: dict[int, Mapping[str, str]] = {
+            day: fields for day, fields in zip(days, maps[: len(days)], strict=True) if fields
+        }
+        folded: dict[str, Mapping[str, str]] = {
+            month: fields for month, fields in zip(months, maps[len(days) :], strict=True) if fields
+        }
         return hourly, folded
 
     # --- uniqueness keys of objects in customers' documents -------------------------------------------------------------

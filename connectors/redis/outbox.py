@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgpack
 from redis.asyncio import Redis
@@ -36,7 +37,7 @@ class Outbox:
     def __init__(self, redis: Redis, partition: int) -> None:
         self.partition = partition
         self.keys = PartitionKeys(partition)
-        self._redis = redis
+        self._redis: Any = redis  # its own types name every shape a reply has under any setting
 
     # --- first attempts -------------------------------------------------------------------------------------------------
 
@@ -136,7 +137,8 @@ async def read_new(
     by_stream = {outbox.keys.outbox: outbox for outbox in outboxes}
     block = None if block_ms is None else min(max(block_ms, 1), BLOCK_MS_MAX)
     streams: Mapping[str, str] = dict.fromkeys(by_stream, ">")
-    reply = await redis.xreadgroup(GROUP, consumer, dict(streams), count=count, block=block)
+    client: Any = redis
+    reply = await client.xreadgroup(GROUP, consumer, dict(streams), count=count, block=block)
     return [(by_stream[stream.decode()], _entry(entry_id, fields)) for stream, rows in reply or () for entry_id, fields in rows]
 
 

@@ -40,7 +40,7 @@ class PartitionStore:
         dedup_days: float,
         stored_days: Callable[[Mapping[str, str]], Iterable[int]],
     ) -> None:
-        self._redis = redis
+        self._redis: Any = redis  # its own types name every shape a reply has under any setting
         self._keys = PartitionKeys(partition)
         self._dedup_days = dedup_days
         self._stored_days = stored_days

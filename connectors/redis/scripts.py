@@ -28,7 +28,8 @@ class Script:
 
     async def run(self, redis: Redis, keys: Sequence[str], *args: Argument) -> Any:
         """The script's reply. Raises redis.exceptions.RedisError; after a lost connection it may have been executed."""
+        client: Any = redis
         try:
-            return await redis.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+            return await client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
         except NoScriptError:
-            return await redis.execute_command("EVAL", self.text, len(keys), *keys, *args)
+            return await client.execute_command("EVAL", self.text, len(keys), *keys, *args)

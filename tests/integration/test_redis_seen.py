@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.partition import PartitionStore
 from connectors.redis.seen import ID_BYTES, IDS_PER_BUCKET, PREFIX_BYTES, seen_id, seen_prefix
 from connectors.redis.types import Committed, Prepared
-from tests.support.redis_stores import NOW_MS, batch_at, partition_store
+from tests.support.redis_stores import NOW_MS, batch_at, delta_of, partition_store, snapshot
 
 BYTES_PER_ID_MAX = 24  # the budget
 DAY_MS = 86_400_000
@@ -144,3 +146,14 @@ async def test_partitions_do_not_share_ids(redis: Redis) -> None:
     await other.claim("w")
     await remember(one, [(seen_id("c", "tx"), 1)])
     assert await duplicates(other, [seen_id("c", "tx")]) == [False]
+
+
+async def test_a_filter_that_makes_no_sense_stops_a_commit_before_its_first_write(redis: Redis) -> None:
+    store = partition_store(redis)
+    await store.claim("w")
+    await remember(store, [(seen_id("c", "tx"), 1)])
+    await redis.hset(PartitionKeys(3).seen_meta, "1", "one two three")
+    before = await snapshot(redis)
+    with pytest.raises(ResponseError):
+        await store.commit(batch_at(await store.position(), 9, deltas={"acme": delta_of(x="1")}, seen=[(seen_id("c", "b"), 2)]))
+    assert await snapshot(redis) == before

@@ -26,6 +26,7 @@ end
 for _, drop in ipairs(unparked) do
   if not KEYS[drop[1]] then return redis.error_reply('ERR malformed drop in a commit') end
 end
+generations(KEYS[2], filter[1])  -- raises an error where the filter's meta hash makes no sense
 if #filter[5] ~= 12 * #filter[6] then return redis.error_reply('ERR ids and offsets differ in number') end
 
 for _, write in ipairs(writes) do redis.call(unpack(write)) end
