@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -37,6 +38,7 @@ _STOP_TIMEOUT_S = 60.0
 _QUIET_S = 15.0  # no webhook for so long: the missing ones will not come
 _SETTLE_S = 0.5  # for webhooks that nobody expects
 _LOG_LINES_SHOWN = 15
+_FILE_COLUMNS = 100  # of a table that goes to a file or a pipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class DemoOptions:
 
 def run_demo(options: DemoOptions) -> int:
     """0 if exactly the expected webhooks arrived with valid signatures and everything shut down cleanly, else 1."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
     until = datetime.now(UTC)
     if options.trace is not None:
         calls = read_trace(options.trace, options.customers, until)
