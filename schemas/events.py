@@ -8,7 +8,7 @@ A record's value is one event, a JSON array of events, or a CloudEvent (see sche
 |---|---|
 | ``transaction_id``, ``customer_id``, ``event_type`` | text of 1 to 128 characters |
 | ``timestamp`` | RFC 3339 with a zone (schemas.timestamps) |
-| ``properties`` | optional object (null = none); numbers within engine.numbers' bounds; nested values are opaque |
+| ``properties`` | optional object (null = none); numbers within engine.numbers' bounds; what is nested is opaque |
 | anything else | ignored on Kafka, where producers may add their own; refused by the API |
 
 U+0000 is refused in every text, and so are lone surrogates: neither survives all the stores and receivers behind us.
@@ -214,12 +214,14 @@ def check_properties(properties: Mapping[str, object]) -> Rejection | None:
     return None
 
 
-def _check_value(value: object, name: str, depth: int) -> Rejection | None:  # noqa: PLR0911 - a return for each rule
+def _check_value(value: object, name: str, depth: int) -> Rejection | None:  # noqa: PLR0911 - one for each rule
     if isinstance(value, str):
         if "\0" in value:
             return Rejection(Reason.INVALID_TEXT, f"property {_shown(name)} must not hold U+0000")
         return None
     if isinstance(value, Decimal | int) and not isinstance(value, bool):
+        if depth > 1 and (isinstance(value, int) or value.is_finite()):
+            return None  # opaque: it only has to be written again as it was
         try:
             parse_decimal(value)
         except NumberError as error:
