@@ -68,7 +68,7 @@ class Deliveries:
 
     async def take_entry(self, outbox: Outbox, entry: OutboxEntry) -> None:
         """Offer a notification to every enabled endpoint. Without one it stays in the stream, to be claimed again later."""
-        key = (id(outbox), entry.entry_id)
+        key = (outbox.partition, entry.entry_id)
         if key in self._open or not self._lanes.of:
             return  # claimed from ourselves, being slow is not being dead; or the last endpoint has just gone
         opened = self._open[key] = _Open(outbox, entry, left=len(self._lanes.of))
@@ -84,7 +84,7 @@ class Deliveries:
         opened.left -= 1
         if opened.left == 0:
             await _persist(lambda: opened.outbox.finish(opened.entry.entry_id, opened.retries))
-            del self._open[id(opened.outbox), opened.entry.entry_id]
+            del self._open[opened.outbox.partition, opened.entry.entry_id]
 
     # --- further attempts -------------------------------------------------------------------------------------------
 

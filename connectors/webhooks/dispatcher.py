@@ -16,6 +16,7 @@ import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from redis.asyncio import Redis
@@ -33,10 +34,11 @@ from connectors.webhooks.outcomes import RetryRules
 
 _log = structlog.get_logger("webhooks.dispatcher")
 
+_RESOLVER_THREADS = 32
 _READ_BLOCK_MS = 500  # also the longest that the reader takes to notice the order to stop
 _FULL_PAUSE_S = 0.005  # until the lanes are looked at again, while all of them are full
 _ENDPOINTS_PAUSE_S = 0.5
-_DUE_PAUSE_S = 0.25
+_DUE_PAUSE_S = 0.25  # like the next ones for up to 32 partitions, longer for more: they ask each partition in turn
 _CLAIM_PAUSE_MAX_S = 5.0
 _DEPTH_PAUSE_S = 2.0
 _EXPIRE_PAUSE_S = 60.0
@@ -50,6 +52,9 @@ async def run_dispatcher(settings: Settings, stop: asyncio.Event, ready: Callabl
 
     Waits for Redis, and for the first start of the system, which fixes the number of partitions.
     """
+    # Names are resolved in threads. The default of a few more than there are cores would let a handful of endpoints whose name
+    # servers do not answer hold up all others.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RESOLVER_THREADS, "resolver"))
     redis = connect(settings)
     try:
         partitions = await _partitions(CatalogStore(redis), stop)
@@ -97,12 +102,13 @@ class _Dispatcher:
         task.add_done_callback(self._sending.discard)
 
     async def run(self, ready: Callable[[], None]) -> None:
+        many = max(1.0, len(self._outboxes) / 32)
         loops: list[tuple[Callable[[], Awaitable[None]], float]] = [
             (self._look_for_endpoints, _ENDPOINTS_PAUSE_S),
             (self._read, 0.0),
-            (self._retry, _DUE_PAUSE_S),
-            (self._claim, min(_CLAIM_PAUSE_MAX_S, self._idle_s / 4)),
-            (self._measure, _DEPTH_PAUSE_S),
+            (self._retry, _DUE_PAUSE_S * many),
+            (self._claim, min(_CLAIM_PAUSE_MAX_S, self._idle_s / 4) * many),
+            (self._measure, _DEPTH_PAUSE_S * many),
             (self._expire, _EXPIRE_PAUSE_S),
         ]
         try:

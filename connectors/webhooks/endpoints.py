@@ -43,7 +43,7 @@ class EndpointDirectory:
         """``changed`` is called with the enabled endpoints whenever a look finds something new."""
         self._catalog = catalog
         self._changed = changed
-        self._documents: Mapping[str, bytes] = {}
+        self._documents: Mapping[str, bytes] | None = None  # not looked yet
         self.known: Mapping[str, Endpoint] = {}
         self.enabled: Mapping[str, Endpoint] = {}
 
@@ -63,6 +63,8 @@ class EndpointDirectory:
         self.enabled = {endpoint.id: endpoint for endpoint in known.values() if endpoint.enabled}
         WEBHOOK_ENDPOINTS.set(len(self.enabled))
         _log.info("endpoints.changed", known=len(self.known), enabled=len(self.enabled))
+        if not self.enabled:
+            _log.warning("endpoints.none", effect="notifications stay in the outbox until an endpoint is enabled")
         self._changed(self.enabled)
 
     async def disable(self, endpoint_id: str, reason: str) -> None:

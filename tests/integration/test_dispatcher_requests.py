@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from yarl import URL
@@ -33,9 +36,9 @@ def receiver() -> Iterator[Receiver]:
 async def open_client() -> AsyncIterator[Open]:
     opened: list[EndpointClient] = []
 
-    def make(url: str, policy: TargetPolicy = LOOPBACK, timeout_s: float = 5.0) -> EndpointClient:
-        endpoint = Endpoint("e-1", URL(url), SECRET)
-        opened.append(EndpointClient(endpoint, policy, ssl.create_default_context(), timeout_s=timeout_s, connections=2))
+    def make(url: str, policy: TargetPolicy = LOOPBACK, timeout_s: float = 5.0, trusted: Path | None = None) -> EndpointClient:
+        tls = ssl.create_default_context(cafile=trusted)
+        opened.append(EndpointClient(Endpoint("e-1", URL(url), SECRET), policy, tls, timeout_s=timeout_s, connections=2))
         return opened[-1]
 
     yield make
@@ -96,6 +99,33 @@ async def test_plain_text_where_tls_was_promised(receiver: Receiver, open_client
     attempt = await open_client(receiver.url.replace("http:", "https:")).attempt("n-1", BODY, None)
     assert attempt.outcome == "tls"
     assert receiver.received == []
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes the certificate, is not installed")
+async def test_certificate_must_be_trusted_and_for_this_host(open_client: Open, tmp_path: Path) -> None:
+    """One certificate for localhost, which nobody has signed."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate), *subject]
+    subprocess.run(made, check=True, capture_output=True)  # noqa: ASYNC221
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(BODY))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert (await open_client(f"https://localhost:{port}/").attempt("n-1", BODY, None)).outcome == "tls"
+        other_name = open_client(f"https://127.0.0.1:{port}/", trusted=certificate)
+        assert (await other_name.attempt("n-1", BODY, None)).outcome == "tls"
+        assert heard == []
+        trusting = open_client(f"https://localhost:{port}/", trusted=certificate)
+        assert (await trusting.attempt("n-1", BODY, None)).outcome == "success"
+        await trusting.close()
+    assert len(heard) == 1
 
 
 async def test_unknown_name(open_client: Open) -> None:
