@@ -61,4 +61,4 @@ class Events:
                 "region": "eu-central",
             },
         }
-        return customer, orjson.dumps(fields)
+        return customer, orjson.dumps(fields, option=orjson.OPT_UTC_Z)

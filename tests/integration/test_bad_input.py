@@ -19,7 +19,7 @@ NOW = datetime.now(UTC)
 CUSTOMER = "<customer>"  # replaced by the id that the API gives
 
 
-def event(transaction_id: str, **changes: Any) -> dict[str, Any]:
+def event(transaction_id: str, /, **changes: Any) -> dict[str, Any]:
     fields = {
         "transaction_id": transaction_id,
         "customer_id": CUSTOMER,

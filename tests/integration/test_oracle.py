@@ -6,14 +6,18 @@ with workers killed on the way, and with workers that come and go. Nothing extra
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from random import Random
 from typing import NamedTuple
 
+import httpx
 import pytest
 
 from tests.support import scenario
@@ -24,6 +28,8 @@ from tests.support.trace import HOLD_BACK, Row, shift_into_one_month
 
 SEED = 20231116
 KILLS = 10
+FLOW_PARTS = 600
+FLOW_PAUSE_S = 0.05  # at most 30 s in all: longer than three workers need to start and to join
 
 
 class Run(NamedTuple):
@@ -70,7 +76,10 @@ def assert_agrees(run: Run) -> None:
 
 
 def owns_partitions(worker: Role) -> bool:
-    return worker.metrics()["tidemark_partitions_assigned"] > 0
+    try:
+        return worker.metrics()["tidemark_partitions_assigned"] > 0
+    except httpx.TransportError:  # it does not answer yet
+        return False
 
 
 def chunks(records: list[tuple[str, bytes]], count: int) -> list[list[tuple[str, bytes]]]:
@@ -170,15 +179,30 @@ def test_a_worker_killed_ten_times_loses_and_repeats_nothing(kafka: str, trace_r
 @pytest.mark.kafka
 @pytest.mark.trace
 def test_workers_that_come_and_go_agree_with_the_oracle(kafka: str, trace_rows: list[Row]) -> None:
-    """A second worker joins amid the flow, the first leaves (drains), a third joins: each time partitions move."""
+    """While events flow, a second worker joins, the first leaves (drains), a third joins: each time partitions move."""
     with running(kafka, trace_rows, TIDEMARK_BATCH_RECORDS_MAX="40") as run:
-        first, second, third, rest = chunks(run.records, 4)
-        run.system.produce(first)
-        run.system.add_worker()
-        run.system.produce(second)
-        run.system.wait_for("both workers to own partitions", lambda: all(map(owns_partitions, run.system.workers)))
-        run.system.produce(third)
-        run.system.workers.pop(0).stop()
-        run.system.add_worker()
-        run.system.produce(rest)
+        system = run.system
+        flowing = threading.Event()
+        flowing.set()
+
+        def flow() -> None:
+            for part in chunks(run.records, FLOW_PARTS):
+                system.produce(part)
+                if flowing.is_set():
+                    time.sleep(FLOW_PAUSE_S)
+
+        def all_own_partitions() -> bool:
+            return all(map(owns_partitions, system.workers))
+
+        with ThreadPoolExecutor(1) as pool:
+            produced = pool.submit(flow)
+            system.wait_for("the flow to begin", lambda: system.progress() > 0)
+            system.add_worker()
+            system.wait_for("both workers to own partitions", all_own_partitions)
+            system.workers.pop(0).stop()
+            system.add_worker()
+            system.wait_for("the second and the third to own partitions", all_own_partitions)
+            assert not produced.done(), "the flow was over before the workers had come and gone"
+            flowing.clear()
+            produced.result()
         assert_agrees(run)
