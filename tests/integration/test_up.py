@@ -27,9 +27,8 @@ def configure(up: Up, inbox: Inbox) -> str:
     """One customer whose units cost a cent each; returns its id."""
     up.post("/v1/webhook-endpoints", {"url": inbox.url})
     since = (datetime.now(UTC) - timedelta(hours=2)).strftime("%Y-%m-%dT%H:00:00Z")
-    metric = up.post("/v1/billable-metrics/create", {"name": "units", "aggregation_type": "SUM", "aggregation_key": "units"})[
-        "id"
-    ]
+    counted = {"aggregation_type": "SUM", "aggregation_key": "units", "property_filters": [{"name": "units", "exists": True}]}
+    metric = up.post("/v1/billable-metrics/create", {"name": "units", **counted})["id"]
     product = up.post("/v1/contract-pricing/products/create", {"name": "units", "type": "USAGE", "billable_metric_id": metric})
     card = up.post("/v1/contract-pricing/rate-cards/create", {"name": "prices"})["id"]
     rate = {"product_id": product["id"], "entitled": True, "rate_type": "FLAT", "price": 1, "starting_at": since}
