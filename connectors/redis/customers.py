@@ -48,7 +48,8 @@ class CustomerStore:
         refs = await self._take_refs(customer_id, aliases, now_ms, create=True)
         if isinstance(refs, Taken):
             return refs
-        await self.update(customer_id, 0, document)
+        written = await self.update(customer_id, 0, document)
+        assert isinstance(written, Written), f"customer {customer_id} has a document, but no reference led to it"
         await self._announce_refs(customer_id, refs)
         return None
 
@@ -166,14 +167,12 @@ class CustomerStore:
             pipeline.hgetall(keys.windows(customer_id, day))
         for month in months:
             pipeline.hgetall(keys.folded(customer_id, month))
-        maps = [_text(fields) for fields in await pipeline.execute()]
-        hourly: dict[int, Mapping[str, str]] = {
-            day: fields for day, fields in zip(days, maps[: len(days)], strict=True) if fields
-        }
-        folded: dict[str, Mapping[str, str]] = {
-            month: fields for month, fields in zip(months, maps[len(days) :], strict=True) if fields
-        }
-        return hourly, folded
+        maps: list[Mapping[str, str]] = [_text(fields) for fields in await pipeline.execute()]
+        hourly, folded = maps[: len(days)], maps[len(days) :]
+        return (
+            {day: fields for day, fields in zip(days, hourly, strict=True) if fields},
+            {month: fields for month, fields in zip(months, folded, strict=True) if fields},
+        )
 
     # --- uniqueness keys of objects in customers' documents -------------------------------------------------------------
 
