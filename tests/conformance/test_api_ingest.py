@@ -1,0 +1,150 @@
+"""POST /v1/ingest: all events of a request reach Kafka, exactly as they were sent, or none does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from connectors.kafka import client
+from connectors.redis.keys import partition_of
+from tests.conformance.conftest import PARTITIONS, Api
+from tests.support.mock_kafka import MockKafka
+
+
+def event(transaction_id: str, **more: Any) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat()
+    return {"transaction_id": transaction_id, "customer_id": "nobody", "event_type": "call", "timestamp": now, **more}
+
+
+class Tail:
+    """What is appended to the events topic from now on."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
+        self._consumer = consumer
+        self._ends = ends
+
+    @classmethod
+    async def start(cls, api: Api) -> Tail:
+        consumer = client.consumer(api.settings)
+        await consumer.start()
+        places = [TopicPartition(api.settings.topic_events, partition) for partition in range(PARTITIONS)]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        for place in places:
+            consumer.seek(place, ends[place])
+        return cls(consumer, ends)
+
+    async def appended(self) -> int:
+        now = await self._consumer.end_offsets(list(self._ends))
+        return sum(now[place] - self._ends[place] for place in self._ends)
+
+    async def records(self, count: int) -> list[Any]:
+        found: list[Any] = []
+        while len(found) < count:
+            fetched = await self._consumer.getmany(timeout_ms=1000)
+            found += [record for records in fetched.values() for record in records]
+        return found
+
+    async def stop(self) -> None:
+        await self._consumer.stop()
+
+
+@pytest.fixture
+async def tail(api: Api) -> Any:
+    started = await Tail.start(api)
+    yield started
+    await started.stop()
+
+
+async def test_events_are_keyed_by_the_customers_id(http: httpx.AsyncClient, tail: Tail) -> None:
+    created = (await http.post("/v1/customers", json={"name": "a", "ingest_aliases": ["alias"]})).json()["data"]["id"]
+    refs = ["alias", created, "nobody"]
+    answer = await http.post("/v1/ingest", json=[event(f"k-{place}", customer_id=ref) for place, ref in enumerate(refs)])
+    assert (answer.status_code, answer.content) == (200, b"")
+    records = {orjson.loads(record.value)["transaction_id"]: record for record in await tail.records(3)}
+    for place, key in enumerate([created, created, "nobody"]):
+        record = records[f"k-{place}"]
+        assert record.key == key.encode()
+        assert record.partition == partition_of(key, PARTITIONS)
+        assert orjson.loads(record.value)["customer_id"] == refs[place]
+
+
+async def test_numbers_arrive_with_every_digit(http: httpx.AsyncClient, tail: Tail) -> None:
+    body = orjson.dumps([event("n", properties={"text": "0.10", "nested": {"a": [1]}})])
+    digits = b'"exact":0.12345678901234567,"wide":12345678901234567890,'
+    assert (await http.post("/v1/ingest", content=body.replace(b'"properties":{', b'"properties":{' + digits))).status_code == 200
+    (record,) = await tail.records(1)
+    assert digits in record.value
+
+
+@pytest.mark.parametrize("body", [b"", b"[]"])
+async def test_nothing_to_take(http: httpx.AsyncClient, tail: Tail, body: bytes) -> None:
+    answer = await http.post("/v1/ingest", content=body)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert await tail.appended() == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field", "rule"),
+    [
+        ({"transaction_id": ""}, "transaction_id", "at least 1"),
+        ({"transaction_id": "x" * 129}, "transaction_id", "at most 128"),
+        ({"customer_id": 7}, "customer_id", "must be a string"),
+        ({"event_type": None}, "event_type", "must be a string"),
+        ({"timestamp": "yesterday"}, "timestamp", "RFC 3339"),
+        ({"timestamp": 1700000000}, "timestamp", "must be a string"),
+        ({"properties": []}, "properties", "must be an object"),
+        ({"properties": {"n": 10**25}}, "properties", "out of range"),
+        ({"properties": {"n": "x" * 70_000}}, "properties", "larger than"),
+        ({"colour": 1}, "colour", "not a known field"),
+    ],
+)
+async def test_one_bad_event_refuses_all(http: httpx.AsyncClient, tail: Tail, wrong: Any, field: str, rule: str) -> None:
+    answer = await http.post("/v1/ingest", json=[event("good"), event("bad", **wrong), event("good too")])
+    assert answer.status_code == 400
+    (fault,) = answer.json()["errors"]
+    assert (fault["index"], fault["field"]) == (1, field)
+    assert rule in fault["rule"]
+    assert answer.json()["message"].startswith(f"event 1: {field} ")
+    assert await tail.appended() == 0
+
+
+async def test_every_bad_event_is_named(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/ingest", json=[event("a", timestamp="x"), event("b"), event("c", customer_id=1), "text"])
+    assert [(fault["index"], fault["field"]) for fault in answer.json()["errors"]] == [
+        (0, "timestamp"),
+        (2, "customer_id"),
+        (3, "event"),
+    ]
+
+
+@pytest.mark.parametrize("body", [{"events": []}, "text", 7, None])
+async def test_other_json_is_400(http: httpx.AsyncClient, body: Any) -> None:
+    answer = await http.post("/v1/ingest", content=orjson.dumps(body))
+    assert answer.status_code == 400
+    assert answer.json() == {"message": "the body must be a JSON array of events"}
+
+
+async def test_too_many_events(http: httpx.AsyncClient, tail: Tail) -> None:
+    answer = await http.post("/v1/ingest", json=[event(str(number)) for number in range(101)])
+    assert answer.status_code == 400
+    assert "at most 100" in answer.json()["message"]
+    assert await tail.appended() == 0
+
+
+async def test_no_acknowledgement_without_kafka(http: httpx.AsyncClient, mock_kafka: MockKafka) -> None:
+    mock_kafka.set_down()
+    try:
+        answer = await http.post("/v1/ingest", json=[event("lost")])
+        ready = await http.get("/readyz")
+    finally:
+        mock_kafka.set_up()
+    assert answer.status_code == 503
+    assert answer.headers["x-should-retry"] == "true"
+    assert (ready.status_code, ready.json()["ready"]) == (503, False)
+    assert ready.json()["checks"]["kafka"] != "ok"

@@ -1,0 +1,286 @@
+"""What the API refuses, with which status and words; and that a refused request leaves nothing behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conformance.conftest import Api
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+RATE: dict[str, Any] = {"entitled": True, "rate_type": "FLAT", "price": 1, "starting_at": "2026-01-01T00:00:00Z"}
+METRIC: dict[str, Any] = {
+    "name": "m",
+    "aggregation_type": "SUM",
+    "aggregation_key": "n",
+    "property_filters": [{"name": "n", "exists": True}],
+    "group_keys": [["region"]],
+}
+SPEND: dict[str, Any] = {"alert_type": "spend_threshold_reached", "name": "a", "threshold": 1}
+USAGE: dict[str, Any] = {"alert_type": "usage_threshold_reached", "name": "a", "threshold": 1}
+
+
+async def post(http: httpx.AsyncClient, path: str, body: Any, status: int = 200) -> Any:
+    answer = await http.post(path, json=body)
+    assert answer.status_code == status, answer.text
+    return answer.json() if answer.content else None
+
+
+async def made(http: httpx.AsyncClient, path: str, body: Any) -> str:
+    return str((await post(http, path, body))["data"]["id"])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/v1/customers", {}, "name: is required"),
+        ("/v1/customers", {"name": "a", "colour": 1}, "colour: is not a known field"),
+        ("/v1/customers", {"name": 1}, "name: must be a string"),
+        ("/v1/customers", [], "body: must be an object"),
+        ("/v1/customers", {"name": "a", "ingest_aliases": ["x", "x"]}, "ingest_aliases: must not hold a value twice"),
+        ("/v1/customers", {"name": "a", "ingest_aliases": ["x" * 129]}, "ingest_aliases[0]"),
+        ("/v1/customers/archive", {"id": "nonsense"}, "id: must be a UUID"),
+        ("/v1/billable-metrics/create", {"name": "m", "sql": "select 1"}, "sql metrics are not supported"),
+        ("/v1/billable-metrics/create", {"name": "m"}, "aggregation_type is required"),
+        ("/v1/billable-metrics/create", {**METRIC, "aggregation_type": "AVG"}, "aggregation_type: must be one of"),
+        ("/v1/billable-metrics/create", {**METRIC, "aggregation_key": "other"}, "aggregation_key must be one of the names"),
+        ("/v1/billable-metrics/create", {**METRIC, "aggregation_type": "count"}, "aggregation_key does not apply to COUNT"),
+        ("/v1/billable-metrics/create", {**METRIC, "group_keys": [[]]}, "group_keys[0]"),
+        ("/v1/contract-pricing/products/create", {"name": "p", "type": "USAGE"}, "billable_metric_id is required"),
+        (
+            "/v1/contract-pricing/products/create",
+            {"name": "p", "type": "USAGE", "billable_metric_id": UNKNOWN},
+            "there is no billable metric",
+        ),
+        (
+            "/v1/contract-pricing/products/create",
+            {"name": "p", "type": "FIXED", "pricing_group_key": ["region"]},
+            "pricing_group_key does not apply to a FIXED product",
+        ),
+        (
+            "/v1/contract-pricing/rate-cards/create",
+            {"name": "c", "fiat_credit_type_id": UNKNOWN},
+            "only US dollars in cents",
+        ),
+        ("/v1/alerts/create", {**SPEND, "threshold": -1}, "threshold: must not be negative"),
+        ("/v1/alerts/create", {**SPEND, "threshold": "1"}, "threshold: must be a JSON number"),
+        ("/v1/alerts/create", {**SPEND, "threshold": 10**21}, "threshold: must have at most 20 digits"),
+        ("/v1/alerts/create", {**SPEND, "billable_metric_id": UNKNOWN}, "billable_metric_id: does not apply"),
+        ("/v1/alerts/create", {**SPEND, "seat_filter": {"seat_group_key": "s"}}, "seat_filter: does not apply"),
+        ("/v1/alerts/create", {**SPEND, "credit_type_id": UNKNOWN}, "credit_type_id: there is no credit type"),
+        ("/v1/alerts/create", {**SPEND, "group_values": [{"key": "a"}, {"key": "a"}]}, "must not name a key twice"),
+        ("/v1/alerts/create", {**SPEND, "uniqueness_key": ""}, "uniqueness_key"),
+        ("/v1/alerts/create", USAGE, "billable_metric_id: is required"),
+        ("/v1/alerts/create", {**USAGE, "billable_metric_id": UNKNOWN}, "there is no billable metric"),
+        ("/v1/alerts/create", {**USAGE, "group_values": [{"key": "a"}]}, "group_values: does not apply"),
+        ("/v1/alerts/create", {**SPEND, "alert_type": "unheard_of"}, "alert_type: must be one of"),
+        (
+            "/v1/alerts/create",
+            {**SPEND, "alert_type": "low_credit_balance_reached"},
+            "use low_remaining_contract_credit_balance_reached",
+        ),
+        (
+            "/v1/alerts/create",
+            {**SPEND, "alert_type": "low_remaining_commit_percentage_reached", "threshold": 100.5},
+            "percentage from 0 to 100",
+        ),
+        (
+            "/v1/usage",
+            {"starting_on": "2026-01-01T01:00:00Z", "ending_before": "2026-01-03T00:00:00Z", "window_size": "DAY"},
+            "starting_on: must be midnight UTC",
+        ),
+        ("/v1/webhook-endpoints", {"url": "ftp://example.com"}, "http or https"),
+        ("/v1/webhook-endpoints", {"url": "https://user:pw@example.com/"}, "user name or password"),
+        ("/v1/webhook-endpoints", {"url": "http://127.0.0.1:9000/"}, "not a public address"),
+        ("/v1/webhook-endpoints", {"url": "http://[::1]/"}, "not a public address"),
+        ("/v1/webhook-endpoints", {"url": "http://localhost/"}, "not a public address"),
+    ],
+)
+async def test_bad_bodies_are_400(http: httpx.AsyncClient, path: str, body: Any, words: str) -> None:
+    refused = await post(http, path, body, 400)
+    assert words in refused["message"]
+    assert list(refused) == ["message"]
+
+
+@pytest.mark.parametrize("raw", [b"{", b"\xff", b'{"name": NaN}', b'{"name": "\\ud800"}', b"[" * 2000])
+async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: bytes) -> None:
+    answer = await http.post("/v1/customers", content=raw)
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith("the body is not JSON")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/alerts/create", {**SPEND, "alert_type": "low_remaining_commit_balance_reached"}, "alert_type"),
+        ("/v1/customers", {"name": "a", "billing_config": {"billing_provider_type": "stripe"}}, "billing_config"),
+        (
+            "/v1/contracts/create",
+            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "commits": [{"type": "PREPAID"}]},
+            "commits",
+        ),
+        (
+            "/v1/contracts/create",
+            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "overrides": [{}]},
+            "overrides",
+        ),
+    ],
+)
+async def test_what_is_not_there_yet_is_501(http: httpx.AsyncClient, path: str, body: Any, field: str) -> None:
+    answer = await http.post(path, json=body)
+    assert answer.status_code == 501
+    assert answer.headers["x-should-retry"] == "false"
+    assert field in answer.json()["message"]
+    assert "not supported yet" in answer.json()["message"]
+
+
+async def test_empty_unsupported_blocks_are_fine(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": None}
+    await made(http, "/v1/contracts/create", body)
+
+
+async def test_rates(http: httpx.AsyncClient) -> None:
+    metric = await made(http, "/v1/billable-metrics/create", METRIC)
+    base = {"name": "p", "type": "USAGE", "billable_metric_id": metric}
+    product = await made(http, "/v1/contract-pricing/products/create", base)
+    split = await made(http, "/v1/contract-pricing/products/create", {**base, "pricing_group_key": ["region"]})
+    fee = await made(http, "/v1/contract-pricing/products/create", {"name": "fee", "type": "FIXED"})
+    unit = await made(http, "/v1/credit-types/create", {"name": "credits"})
+    card = await made(http, "/v1/contract-pricing/rate-cards/create", {"name": "c"})
+    wrong = [
+        ({"product_id": product, "starting_at": "2026-01-01T00:30:00Z"}, "starting_at: must be on the hour"),
+        ({"product_id": product, "ending_before": "2025-01-01T00:00:00Z"}, "ending_before must be after"),
+        ({"product_id": product, "rate_type": "PERCENTAGE"}, "only FLAT and TIERED"),
+        ({"product_id": product, "price": -1}, "price: must not be negative"),
+        ({"product_id": product, "price": None}, "price is required"),
+        ({"product_id": product, "rate_type": "TIERED"}, "price does not apply"),
+        ({"product_id": product, "rate_type": "TIERED", "price": None, "tiers": [{"size": 1, "price": 1}]}, "the last must not"),
+        ({"product_id": product, "pricing_group_values": {"region": "eu"}}, "pricing_group_key (nothing)"),
+        ({"product_id": split}, "pricing_group_key (region)"),
+        ({"product_id": fee}, "FIXED products"),
+        ({"product_id": product, "credit_type_id": UNKNOWN}, "there is no credit type"),
+        ({"product_id": product, "credit_type_id": unit}, "no credit_type_conversions entry"),
+    ]
+    for change, words in wrong:
+        refused = await post(http, "/v1/contract-pricing/rate-cards/addRate", {"rate_card_id": card, **RATE, **change}, 400)
+        assert words in refused["message"], refused
+    rates = [{**RATE, "product_id": product}, {**RATE, "product_id": split}]
+    refused = await post(http, "/v1/contract-pricing/rate-cards/addRates", {"rate_card_id": card, "rates": rates}, 400)
+    assert refused["message"].startswith("rates[1].")
+    read = {"rate_card_id": card, "at": "2026-06-01T00:00:00Z"}
+    assert (await post(http, "/v1/contract-pricing/rate-cards/getRates", read))["data"] == []  # nothing of the request was done
+
+
+async def test_contracts(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z"}
+    wrong = [
+        ({"ending_before": "2026-01-01T00:00:00Z"}, "ending_before must be after"),
+        ({"rate_card_alias": "none"}, "no rate card has the alias"),
+        ({"starting_at": "2026-01-01T00:00:01Z"}, "on the hour"),
+        ({"starting_at": "2026-01-01"}, "RFC 3339"),
+        ({"usage_statement_schedule": {"frequency": "DAILY"}}, "usage_statement_schedule.frequency"),
+        ({"usage_statement_schedule": {"frequency": "MONTHLY", "day": "CUSTOM_DATE"}}, "billing_anchor_date is required"),
+    ]
+    for change, words in wrong:
+        assert words in (await post(http, "/v1/contracts/create", {**body, **change}, 400))["message"]
+
+
+async def test_one_alias_is_one_rate_card_at_a_time(http: httpx.AsyncClient) -> None:
+    path = "/v1/contract-pricing/rate-cards/create"
+    year = {"starting_at": "2026-01-01T00:00:00Z", "ending_before": "2027-01-01T00:00:00Z"}
+    first = await made(http, path, {"name": "a", "aliases": [{"name": "list", **year}]})
+    refused = await post(http, path, {"name": "b", "aliases": [{"name": "list"}]}, 409)
+    assert refused["conflicting_id"] == first
+    second = await made(http, path, {"name": "b", "aliases": [{"name": "list", "starting_at": "2027-01-01T00:00:00Z"}]})
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    for start, card in (("2026-12-31T23:00:00Z", first), ("2027-01-01T00:00:00Z", second)):
+        body = {"customer_id": customer, "starting_at": start, "rate_card_alias": "list"}
+        contract = await made(http, "/v1/contracts/create", body)
+        read = await post(http, "/v2/contracts/get", {"customer_id": customer, "contract_id": contract})
+        assert read["data"]["rate_card_id"] == card
+
+
+async def test_limits_of_alerts(http: httpx.AsyncClient, api: Api) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    keys = [{**SPEND, "customer_id": customer, "group_values": [{"key": key}]} for key in ("a", "b", "c", "d")]
+    for body in keys[:3]:
+        last = await made(http, "/v1/alerts/create", body)
+    assert "at most 3 different keys" in (await post(http, "/v1/alerts/create", keys[3], 400))["message"]
+    for _ in range(3):
+        await made(http, "/v1/alerts/create", {**SPEND, "customer_id": customer})
+    assert "at most 6" in (await post(http, "/v1/alerts/create", {**SPEND, "customer_id": customer}, 400))["message"]
+    await post(http, "/v1/alerts/archive", {"id": last})
+    await made(http, "/v1/alerts/create", {**SPEND, "customer_id": customer})
+    for _ in range(api.settings.alerts_for_all_max):
+        await made(http, "/v1/alerts/create", SPEND)
+    assert "at most 5" in (await post(http, "/v1/alerts/create", SPEND, 400))["message"]
+
+
+async def test_a_refused_alert_gives_its_key_back(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    body = {**SPEND, "customer_id": customer, "uniqueness_key": "k"}
+    crowd = [{"key": key} for key in ("a", "b", "c", "d")]
+    await post(http, "/v1/alerts/create", {**body, "group_values": crowd}, 400)
+    await made(http, "/v1/alerts/create", body)
+
+
+async def test_archived_things_take_nothing_new(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    metric = await made(http, "/v1/billable-metrics/create", METRIC)
+    await post(http, "/v1/customers/archive", {"id": customer})
+    await post(http, "/v1/billable-metrics/archive", {"id": metric})
+    for path, body in (
+        ("/v1/contracts/create", {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z"}),
+        ("/v1/alerts/create", {**SPEND, "customer_id": customer}),
+        ("/v1/alerts/create", {**USAGE, "billable_metric_id": metric}),
+        ("/v1/contract-pricing/products/create", {"name": "p", "type": "USAGE", "billable_metric_id": metric}),
+    ):
+        assert "is archived" in (await post(http, path, body, 400))["message"]
+
+
+async def test_groups_that_an_alert_does_not_have(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    alert = await made(http, "/v1/alerts/create", {**SPEND, "group_values": [{"key": "region", "value": "eu"}]})
+    for group, words in (({"key": "model", "value": "m"}, "not split by"), ({"key": "region", "value": "us"}, "watches only")):
+        body = {"customer_id": customer, "alert_id": alert, "group_values": [group]}
+        assert words in (await post(http, "/v1/customer-alerts/get", body, 400))["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/nowhere", 404), ("POST", "/healthz", 405), ("DELETE", "/v1/customers", 405), ("GET", "/v1/customers?x=1", 400)],
+)
+async def test_paths_methods_and_parameters(http: httpx.AsyncClient, method: str, path: str, status: int) -> None:
+    answer = await http.request(method, path)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["message"]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", "next_page=nonsense", "only_archived=maybe", "limit=1&limit=2"]
+)
+async def test_wrong_query_parameters(http: httpx.AsyncClient, query: str) -> None:
+    answer = await http.get(f"/v1/customers?{query}")
+    assert answer.status_code == 400
+    assert query.split("=", maxsplit=1)[0] in answer.json()["message"]
+
+
+async def test_tokens(api: Api) -> None:
+    async with httpx.AsyncClient(base_url=api.url) as nobody:
+        for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Basic x"}, {"Authorization": "Bearer x"}):
+            answer = await nobody.get("/v1/customers", headers=headers)
+            assert answer.status_code == 401
+            assert list(answer.json()) == ["message"]
+        for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+            assert (await nobody.get(path)).status_code == 200
+        assert (await nobody.get("/v1/customers", headers={"Authorization": "Bearer another"})).status_code == 200
+
+
+async def test_a_body_too_large_is_413(http: httpx.AsyncClient, api: Api) -> None:
+    answer = await http.post("/v1/ingest", content=b" " * (api.settings.ingest_body_bytes_max + 1))
+    assert answer.status_code == 413
+    assert "larger than" in answer.json()["message"]

@@ -1,0 +1,79 @@
+"""The open paths, webhook endpoints, and the OpenAPI document."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import httpx
+
+from connectors.http.server import ROUTES
+
+
+async def test_the_document_has_every_route_and_every_schema_resolves(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    open_paths = {("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/openapi.json")}
+    assert described == {(route.method, route.path) for route in ROUTES} | open_paths
+    assert len({operation["operationId"] for path in document["paths"].values() for operation in path.values()}) == len(described)
+    for reference in references(document):
+        assert reference.startswith("#/components/schemas/")
+        assert reference.rsplit("/", 1)[-1] in document["components"]["schemas"]
+    create = document["paths"]["/v1/alerts/create"]["post"]
+    schema = document["components"]["schemas"][
+        create["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/")[-1]
+    ]
+    assert set(schema["required"]) == {"alert_type", "name", "threshold"}
+    assert schema["properties"]["threshold"]["type"] == "number"
+    parameters = document["paths"]["/v1/customers/{customer_id}/billable-metrics"]["get"]["parameters"]
+    assert {(each["in"], each["name"]) for each in parameters} >= {("path", "customer_id"), ("query", "limit")}
+
+
+def references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [each for value in node.values() for each in references(value)]
+    return [each for value in node for each in references(value)] if isinstance(node, list) else []
+
+
+async def test_readiness_says_when_notifications_have_nowhere_to_go(http: httpx.AsyncClient) -> None:
+    ready = (await http.get("/readyz")).json()
+    assert (ready["ready"], ready["checks"]) == (True, {"kafka": "ok", "redis": "ok", "catalog": "ok"})
+    assert "no webhook endpoint" in ready["warnings"][0]
+    endpoint = (await http.post("/v1/webhook-endpoints", json={"url": "https://example.com/hook"})).json()["data"]["id"]
+    assert (await http.get("/readyz")).json()["warnings"] == []
+    await http.patch(f"/v1/webhook-endpoints/{endpoint}", json={"enabled": False})
+    assert len((await http.get("/readyz")).json()["warnings"]) == 1
+
+
+async def test_webhook_endpoints(http: httpx.AsyncClient) -> None:
+    base = "/v1/webhook-endpoints"
+    created = (await http.post(base, json={"url": "https://example.com/hook", "name": "main"})).json()["data"]
+    secret = created.pop("secret")
+    assert secret.startswith("whsec_")
+    assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
+    one = f"{base}/{created['id']}"
+    assert (await http.get(one)).json()["data"] == created
+    assert (await http.get(base)).json() == {"data": [created], "next_page": None}
+    rotated = (await http.post(f"{one}/rotate-secret")).json()["data"]
+    assert rotated["secret"] not in (secret, None)
+    patched = (await http.patch(one, json={"url": "https://example.org/", "enabled": False})).json()["data"]
+    assert (patched["url"], patched["enabled"], patched["name"], "secret" in patched) == (
+        "https://example.org/",
+        False,
+        "main",
+        False,
+    )
+    refused = await http.patch(one, json={"url": "http://10.0.0.1/"})
+    assert refused.status_code == 400
+    assert (await http.delete(one)).json() == {"data": {"id": created["id"]}}
+    for answer in (await http.get(one), await http.patch(one, json={}), await http.delete(one)):
+        assert answer.status_code == 404
+
+
+async def test_metrics_count_requests_by_pattern(http: httpx.AsyncClient) -> None:
+    await http.get("/v1/customers/some-id")
+    exposition = (await http.get("/metrics")).text
+    assert 'tidemark_http_requests_total{method="GET",route="/v1/customers/{customer_id}",status="404"}' in exposition
+    assert "some-id" not in exposition
