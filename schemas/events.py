@@ -44,6 +44,9 @@ NESTING_MAX = 32
 
 _TEXT_FIELDS = ("transaction_id", "customer_id", "event_type")
 _PLAIN = frozenset((str, int, bool, NoneType))
+is_plain = _PLAIN.issuperset
+new = tuple.__new__  # of a NamedTuple: half the cost of calling it
+loads = orjson.loads
 _INTEGER_DIGITS_MAX = 18  # an integer text of so many digits fits 64 bits
 _NOT_FINITE = Decimal("Infinity")
 _NUL_ESCAPED = b"\\u0000"
@@ -101,10 +104,11 @@ class _NotExact(Exception):
 class EventDecoder:
     """Decodes records' values under fixed limits. Has no state beside them."""
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_limits", "_quick_bytes_max")
 
     def __init__(self, limits: EventLimits) -> None:
         self._limits = limits
+        self._quick_bytes_max = min(limits.record_bytes_max, limits.properties_bytes_max)
 
     def decode(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> list[Decoded | Rejection]:
         """The events of one record, in order; never empty. A value that cannot be read at all is one rejection."""
@@ -112,6 +116,10 @@ class EventDecoder:
             return self._decode(value or b"{}", headers)
         if value is None:
             return [Rejection(Reason.TOMBSTONE, "the record has no value")]
+        if len(value) <= self._quick_bytes_max and _NUL_ESCAPED not in value:
+            event = _quick(value)
+            if event is not None:
+                return [event]
         return self._decode(value, None)
 
     def _decode(self, value: bytes, binary: Sequence[tuple[str, bytes]] | None) -> list[Decoded | Rejection]:
@@ -179,12 +187,40 @@ class EventDecoder:
             rejection = check_properties(properties)
             if rejection is not None:
                 return rejection
-        elif not _PLAIN.issuperset(map(type, properties.values())):
+        elif not is_plain(map(type, properties.values())):
             raise _NotExact
         limit = self._limits.properties_bytes_max
         if size > limit and _size(properties) > limit:
             return Rejection(Reason.PROPERTIES_TOO_LARGE, f"properties are larger than {limit} bytes of JSON")
         return Decoded(transaction_id, customer_ref, event_type, timestamp_us, properties)
+
+
+def _quick(value: bytes) -> Decoded | None:
+    """Nearly every record: one plain event of good form, small enough for all limits, without anything inexact. Else None.
+
+    It accepts a part of what ``EventDecoder._event`` accepts, at a third of the cost.
+    """
+    try:
+        fields = loads(value)
+        transaction_id = fields["transaction_id"]
+        customer_ref = fields["customer_id"]
+        event_type = fields["event_type"]
+        timestamp = fields["timestamp"]
+        properties = fields["properties"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):  # TypeError: not an object
+        return None
+    if (
+        type(transaction_id) is type(customer_ref) is type(event_type) is type(timestamp) is str
+        and type(properties) is dict
+        and 0 < len(transaction_id) <= TEXT_CHARACTERS_MAX
+        and 0 < len(customer_ref) <= TEXT_CHARACTERS_MAX
+        and 0 < len(event_type) <= TEXT_CHARACTERS_MAX
+        and is_plain(map(type, properties.values()))
+    ):
+        timestamp_us = parse_timestamp(timestamp)
+        if timestamp_us is not None:
+            return new(Decoded, (transaction_id, customer_ref, event_type, timestamp_us, properties))
+    return None
 
 
 _TIMESTAMP_REJECTION = Rejection(Reason.INVALID_TIMESTAMP, "timestamp must be RFC 3339 with a zone, as 2026-01-31T23:59:59Z")

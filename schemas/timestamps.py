@@ -24,23 +24,25 @@ _FORM = re.compile(
     r"(?:[Zz]|(?P<sign>[+-])(?P<zone_hour>[0-9]{2}):(?P<zone_minute>[0-9]{2}))"
 )
 
-_SECONDS_US = {f":{second:02}": second * 1_000_000 for second in range(60)}
-_MINUTES_REMEMBERED_MAX = 65_536
-_minutes_us: dict[str, int] = {}
-"""``YYYY-MM-DDTHH:MM`` -> microseconds, for minutes met before: events come in runs of the same minutes."""
+_REMEMBERED_MAX = 65_536
+_seconds_us: dict[str, int] = {}
+"""``YYYY-MM-DDTHH:MM:SS`` -> microseconds, for seconds in UTC met before: events come in runs of the same seconds."""
+
+_FRACTIONS_US = {"Z": 0} | {f".{milliseconds:03}Z": milliseconds * 1_000 for milliseconds in range(1_000)}
+"""What most clocks write after the seconds."""
 
 
 def parse_timestamp(text: str) -> int | None:
     """Microseconds since the epoch, or None if ``text`` is not an RFC 3339 timestamp."""
-    minute_us = _minutes_us.get(text[:16])
-    if minute_us is not None and text[-1] == "Z":
-        second_us = _SECONDS_US.get(text[16:19])
-        if second_us is not None:
-            if len(text) == 20:
-                return minute_us + second_us
-            fraction = text[20:-1]
-            if text[19] == "." and fraction.isascii() and fraction.isdigit():
-                return minute_us + second_us + int(fraction[:6].ljust(6, "0"))
+    second_us = _seconds_us.get(text[:19])
+    if second_us is not None:
+        rest = text[19:]
+        fraction_us = _FRACTIONS_US.get(rest)
+        if fraction_us is not None:
+            return second_us + fraction_us
+        digits = rest[1:-1]
+        if rest[:1] == "." and rest[-1] == "Z" and digits.isascii() and digits.isdigit():
+            return second_us + int(digits[:6].ljust(6, "0"))
     return _parse_any(text)
 
 
@@ -56,10 +58,7 @@ def _parse_any(text: str) -> int | None:
     if hour > 23 or minute > 59 or second > 60:
         return None
     minute_us = days * _DAY_US + (hour * 60 + minute) * _MINUTE_US
-    if match["sign"] is None:
-        if text[10] == "T" and text[-1] == "Z":
-            _remember(text[:16], minute_us)
-    else:
+    if match["sign"] is not None:
         zone_hour, zone_minute = int(match["zone_hour"]), int(match["zone_minute"])
         if zone_hour > 23 or zone_minute > 59:
             return None
@@ -68,13 +67,16 @@ def _parse_any(text: str) -> int | None:
     if second == 60:
         is_last_minute_of_day = minute_us % _DAY_US == _DAY_US - _MINUTE_US
         return minute_us + _MINUTE_US - 1 if is_last_minute_of_day else None
-    return minute_us + second * 1_000_000 + int((match["fraction"] or "")[:6].ljust(6, "0"))
+    second_us = minute_us + second * 1_000_000
+    if match["sign"] is None and text[10] == "T":
+        _remember(text[:19], second_us)
+    return second_us + int((match["fraction"] or "")[:6].ljust(6, "0"))
 
 
-def _remember(minute: str, minute_us: int) -> None:
-    if len(_minutes_us) >= _MINUTES_REMEMBERED_MAX:
-        _minutes_us.clear()
-    _minutes_us[minute] = minute_us
+def _remember(second: str, second_us: int) -> None:
+    if len(_seconds_us) >= _REMEMBERED_MAX:
+        _seconds_us.clear()
+    _seconds_us[second] = second_us
 
 
 def format_timestamp(timestamp_us: int) -> str:

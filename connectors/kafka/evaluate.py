@@ -32,7 +32,7 @@ def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, Cu
     seen_here: set[bytes] = set()
     seen_add = seen_here.add
     apply = {customer_id: aggregate.apply for customer_id, aggregate in aggregates.items()}
-    make = UsageEvent._make
+    new = tuple.__new__  # half the cost of calling the NamedTuple
     for item, customer_id, seen_id, duplicate in zip(plan.here, plan.customers, plan.seen_ids, duplicates, strict=True):
         if duplicate or seen_id in seen_here:
             result.duplicates += 1
@@ -45,7 +45,8 @@ def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, Cu
         transaction_id, _, event_type, timestamp_us, properties = event
         offset = record.offset
         rejection = apply_event(
-            make(
+            new(
+                UsageEvent,
                 (
                     transaction_id,
                     event_type,
@@ -56,7 +57,7 @@ def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, Cu
                     record.partition,
                     offset,
                     appended_at_ms,
-                )
+                ),
             ),
             now_us,
         )

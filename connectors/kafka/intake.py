@@ -96,17 +96,18 @@ class Intake:
         rejected: list[Rejected] = []
         decode = self._decode
         append = arrived.append
+        new = tuple.__new__  # half the cost of calling the NamedTuple
         for record in records:
             appended_at_ms = record.timestamp if record.timestamp_type == _LOG_APPEND_TIME else now_ms
             hops = 0
             headers = record.headers
             if headers:
                 appended_at_ms, hops = read_route(headers, appended_at_ms)
-            for index, event in enumerate(decode(record.value, headers)):
+            for place, event in enumerate(decode(record.value, headers)):
                 if type(event) is Decoded:
-                    append(Arrived(event, record, index, appended_at_ms, hops))
+                    append(new(Arrived, (event, record, place, appended_at_ms, hops)))
                 else:
-                    rejected.append(Rejected(event, record, index, appended_at_ms))  # type: ignore[arg-type]
+                    rejected.append(Rejected(event, record, place, appended_at_ms))  # type: ignore[arg-type]
         return arrived, rejected
 
     def unknown(self, arrived: Iterable[Arrived]) -> list[str]:
