@@ -125,6 +125,20 @@ async def test_a_hanging_endpoint_does_not_hold_up_another(redis_url: str, box: 
     assert {request.id for request in receiver.at("/fast")} == {f"n-{number}" for number in range(count)}
 
 
+async def test_what_overflows_a_slower_lane_is_delivered_later_and_once(redis_url: str, box: Box, receiver: Receiver) -> None:
+    count = QUEUE_MAX + 200
+    receiver.default["/slower"] = Answer(204, delay_s=0.02)
+    for name in ("slower", "fast"):
+        await box.add_endpoint(name, receiver.url_of(f"/{name}"))
+    await box.write([notification(number) for number in range(count)])
+    async with dispatching(settings_for(redis_url)):
+        await until(lambda: len(receiver.at("/fast")) == count)
+        assert len(receiver.at("/slower")) < count
+        await box.until_empty()
+    for path in ("/slower", "/fast"):
+        assert Counter(request.id for request in receiver.at(path)) == Counter(f"n-{number}" for number in range(count))
+
+
 async def test_private_targets_are_refused_by_default(redis_url: str, box: Box, receiver: Receiver) -> None:
     await box.add_endpoint("a", receiver.url)
     await box.write([notification(1)])

@@ -137,6 +137,19 @@ async def test_waits_for_redis_and_for_the_first_start_of_the_system(server: Red
         await until(lambda: len(receiver.received) == 1)
 
 
+async def test_stop_while_redis_is_down(server: RedisServer, box: Box, receiver: Receiver) -> None:
+    """What was delivered cannot be recorded: it is sent again later, and the stop does not wait for ever."""
+    await box.add_endpoint("a", receiver.url)
+    await box.write([notification(number) for number in range(COUNT)])
+    async with dispatching(settings_for(server.url, drain_timeout_s=1.0, webhook_timeout_s=1.0, webhook_claim_idle_s=1.5)):
+        await until(lambda: len(receiver.received) >= 50)
+        server.kill()
+    server.start()
+    async with dispatching(settings_for(server.url, webhook_timeout_s=1.0, webhook_claim_idle_s=1.5)):
+        await box.until_empty()
+    assert {request.id for request in receiver.received} == EVERY_ID
+
+
 async def test_stop_while_waiting_for_redis(server: RedisServer) -> None:
     server.stop()
     stop = asyncio.Event()
