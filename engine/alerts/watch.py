@@ -36,7 +36,8 @@ class SpendLadders:
         return self._shared if self._every else None
 
     def fixed_groups(self) -> list[tuple[str, ...]]:
-        """The combinations that alerts name in full: they are measured from the start, at 0."""
+        """The combinations that alerts name in full: they are measured from the start, at 0, by all alerts
+        that watch them."""
         groups = []
         for alert in self._named:
             values = dict(alert.group_values)

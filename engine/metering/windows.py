@@ -38,7 +38,7 @@ class OpenDay:
         for hour in self.changed:
             self.texts[hour] = f"{hour}:{encode_quantity(self.hours[hour])}"
         self.changed.clear()
-        return " ".join(self.texts.values())
+        return " ".join([self.texts[hour] for hour in sorted(self.texts)])
 
 
 class NumberSeries:

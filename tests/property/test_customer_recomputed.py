@@ -1,0 +1,91 @@
+"""The aggregate against a recomputation from the raw events that shares no code with it, and against itself cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.catalog import Catalog
+from engine.customer import EngineSettings
+from engine.effects import Notification
+from engine.numbers import exact
+from tests.strategies import FIRST_HOUR, HOUR_US, NOW_US, Step, catalogs, customer, streams
+from tests.support.recomputed import Oracle, Told
+from tests.support.stored_customer import Driver
+
+BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _exact() -> Iterator[None]:
+    with exact():
+        yield
+
+
+def told(notification: Notification) -> Told:
+    return Told(
+        kind=notification.type.rsplit("_", 1)[1],
+        alert_id=notification.alert_id,
+        period=(notification.period_starting_us // HOUR_US, notification.period_ending_us // HOUR_US),
+        group=tuple(value for _, value in notification.group_values),
+        previous=Fraction(notification.previous_value),
+        value=Fraction(notification.value),
+        triggered_by=str(notification.triggered_by),
+        transaction_id=notification.evidence.transaction_id if notification.evidence else None,
+    )
+
+
+@BOUNDED
+@given(catalog=catalogs(), steps=streams(), grace_hours=st.sampled_from([24, 0, 48]))
+def test_every_event_gives_what_recomputing_everything_gives(catalog: Catalog, steps: list[Step], grace_hours: int) -> None:
+    oracle = Oracle(catalog, FIRST_HOUR, grace_hours, NOW_US)
+    driver = Driver(customer(), catalog, NOW_US, EngineSettings(grace_hours=grace_hours))
+    for event, now_us in steps:
+        oracle.step(event, now_us)
+        assert driver.event(event, now_us) is None
+        driver.collect()
+        assert [told(notification) for notification in driver.notifications] == oracle.told
+    oracle.pass_time(steps[-1].now_us + 16 * 24 * HOUR_US)
+    driver.advance(steps[-1].now_us + 16 * 24 * HOUR_US)
+    assert [told(notification) for notification in driver.notifications] == oracle.told
+
+
+@BOUNDED
+@given(catalog=catalogs(), steps=streams(), cuts=st.data())
+def test_batches_and_reloads_cannot_be_seen(catalog: Catalog, steps: list[Step], cuts: st.DataObject) -> None:
+    whole, cut = Driver(customer(), catalog, NOW_US), Driver(customer(), catalog, NOW_US)
+    for event, now_us in steps:
+        whole.event(event, now_us)
+        cut.event(event, now_us)
+        action = cuts.draw(st.sampled_from(["nothing", "collect", "reload"]))
+        if action == "collect":
+            cut.collect()
+        elif action == "reload":
+            cut.reload()
+    whole.collect()
+    cut.collect()
+    assert cut.notifications == whole.notifications
+    assert len({notification.id for notification in whole.notifications}) == len(whole.notifications)
+    assert cut.store == whole.store
+
+
+@BOUNDED
+@given(catalog=catalogs(), steps=streams())
+def test_timers_alone_bring_what_time_brings(catalog: Catalog, steps: list[Step]) -> None:
+    """Waking a customer only when its timer says so gives the same as looking at it every hour."""
+    timed, watched = Driver(customer(), catalog, NOW_US), Driver(customer(), catalog, NOW_US)
+    end_us = steps[-1].now_us + 20 * 24 * HOUR_US
+    for event, now_us in [*steps, (None, end_us)]:
+        while timed.timer_us is not None and timed.timer_us <= now_us:
+            timed.advance(timed.timer_us)
+        for hour in range(watched.now_us // HOUR_US + 1, now_us // HOUR_US + 1):
+            watched.advance(hour * HOUR_US)
+        if event is not None:
+            for driver in (timed, watched):
+                driver.event(event, now_us)
+                driver.collect()
+    assert timed.notifications == watched.notifications
