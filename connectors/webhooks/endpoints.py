@@ -37,14 +37,15 @@ def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
 
 
 class EndpointDirectory:
-    """The endpoints at the last look. ``known`` also holds the disabled ones, whose retries wait instead of being dropped."""
+    """The endpoints at the last look. ``known``: the ids of all, also of disabled and unusable ones, whose retries wait instead
+    of being dropped."""
 
     def __init__(self, catalog: CatalogStore, changed: Callable[[Mapping[str, Endpoint]], None]) -> None:
         """``changed`` is called with the enabled endpoints whenever a look finds something new."""
         self._catalog = catalog
         self._changed = changed
         self._documents: Mapping[str, bytes] | None = None  # not looked yet
-        self.known: Mapping[str, Endpoint] = {}
+        self.known: frozenset[str] = frozenset()
         self.enabled: Mapping[str, Endpoint] = {}
 
     async def refresh(self) -> None:
@@ -52,15 +53,15 @@ class EndpointDirectory:
         documents = await self._catalog.endpoints()
         if documents == self._documents:
             return
-        known: dict[str, Endpoint] = {}
+        usable: list[Endpoint] = []
         for endpoint_id, document in documents.items():
             try:
-                known[endpoint_id] = parse_endpoint(endpoint_id, document)
+                usable.append(parse_endpoint(endpoint_id, document))
             except (ValueError, KeyError, TypeError) as error:
                 _log.error("endpoint.unusable", endpoint_id=endpoint_id, error=type(error).__name__)
         self._documents = documents
-        self.known = known
-        self.enabled = {endpoint.id: endpoint for endpoint in known.values() if endpoint.enabled}
+        self.known = frozenset(documents)
+        self.enabled = {endpoint.id: endpoint for endpoint in usable if endpoint.enabled}
         WEBHOOK_ENDPOINTS.set(len(self.enabled))
         _log.info("endpoints.changed", known=len(self.known), enabled=len(self.enabled))
         if not self.enabled:

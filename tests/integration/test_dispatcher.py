@@ -191,6 +191,21 @@ async def test_retries_of_a_removed_endpoint_end(redis_url: str, box: Box, recei
         await box.until_empty()
 
 
+async def test_retries_of_a_disabled_endpoint_wait_for_it(redis_url: str, box: Box, receiver: Receiver) -> None:
+    receiver.default["/hook"] = Answer(500)
+    await box.add_endpoint("a", receiver.url)
+    await box.write([notification(1)])
+    async with dispatching(settings_for(redis_url)):
+        await until(lambda: len(receiver.received) >= 1)
+        await box.add_endpoint("a", receiver.url, enabled=False)
+        await asyncio.sleep(1.0)
+        assert (await box.depth()).retries == 1
+        receiver.default["/hook"] = Answer(204)
+        await box.add_endpoint("a", receiver.url)
+        await box.until_empty()
+    assert {request.id for request in receiver.received} == {"n-1"}
+
+
 async def test_a_changed_url_is_used_for_what_waits(redis_url: str, box: Box, receiver: Receiver) -> None:
     receiver.default["/old"] = Answer(500)
     await box.add_endpoint("a", receiver.url_of("/old"))
