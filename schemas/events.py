@@ -69,11 +69,16 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     INVALID_TEXT = "invalid_text"
     INVALID_TIMESTAMP = "invalid_timestamp"
+    NUMBER_OUT_OF_RANGE = "number_out_of_range"
+    PROPERTIES_TOO_LARGE = "properties_too_large"
+    # by the engine, under the customer's metrics
+    PROPERTY_NOT_A_NUMBER = "property_not_a_number"
+    PROPERTY_NOT_A_TEXT = "property_not_a_text"
+    PROPERTY_OUT_OF_BOUNDS = "property_out_of_bounds"
+    TIMESTAMP_TOO_OLD = "timestamp_too_old"
+    # by the worker
     TOO_OLD = "too_old"
     TOO_FAR_AHEAD = "too_far_ahead"
-    PROPERTIES_TOO_LARGE = "properties_too_large"
-    PROPERTY_NOT_A_NUMBER = "property_not_a_number"
-    NUMBER_OUT_OF_RANGE = "number_out_of_range"
     ROUTING_LOOP = "routing_loop"
     UNKNOWN_CUSTOMER = "unknown_customer"
 
