@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
 
 from connectors.kafka import client
 from connectors.redis.keys import partition_of
 from connectors.settings import Settings
 
 READ_TIMEOUT_S = 5.0
+APPEND_TIMEOUT_S = 10.0
+"""Well below the producer's own limit (40 s), after which most clients have long given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,12 @@ class LogRecord:
     timestamp_ms: int
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+
+
+def _seen(acknowledged: asyncio.Future[Any]) -> None:
+    """An event whose request has given up may still fail later, and nobody asks it how it went any more."""
+    if not acknowledged.cancelled():
+        acknowledged.exception()
 
 
 class EventLog:
@@ -44,20 +53,29 @@ class EventLog:
             await self._consumer.stop()
 
     async def reachable(self) -> None:
-        """Raises an error of aiokafka when no broker answers."""
-        await self._producer.client.force_metadata_update()
+        """Raises KafkaConnectionError when no broker answers."""
+        if not await self._producer.client.force_metadata_update():
+            raise KafkaConnectionError
 
     async def append(self, events: Sequence[tuple[str, bytes]]) -> None:
         """(customer reference, value) of each event; returns when Kafka has all of them.
 
+        Raises KafkaError or TimeoutError; then some or all of them may be there, or come later. Sent again they are duplicates.
         The key is the reference and the partition its owner's, so that an event with a customer's own id needs no forwarding.
         """
         topic = self._settings.topic_events
-        sent = [
-            await self._producer.send(topic, value, key=ref.encode(), partition=partition_of(ref, self._partitions))
-            for ref, value in events
-        ]
-        await asyncio.gather(*sent)
+        async with asyncio.timeout(APPEND_TIMEOUT_S):
+            sent = [
+                await self._producer.send(topic, value, key=ref.encode(), partition=partition_of(ref, self._partitions))
+                for ref, value in events
+            ]
+        for acknowledged in sent:
+            acknowledged.add_done_callback(_seen)
+        done, pending = await asyncio.wait(sent, timeout=APPEND_TIMEOUT_S)
+        if pending:
+            raise TimeoutError
+        for acknowledged in done:
+            acknowledged.result()
 
     async def read(self, partition: int, offset: int) -> LogRecord | None:
         """The record at an offset, or None if the log no longer has it."""

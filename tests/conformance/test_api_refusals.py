@@ -271,7 +271,7 @@ async def test_wrong_query_parameters(http: httpx.AsyncClient, query: str) -> No
 
 async def test_tokens(api: Api) -> None:
     async with httpx.AsyncClient(base_url=api.url) as nobody:
-        for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Basic x"}, {"Authorization": "Bearer x"}):
+        for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Basic x"}, {"Authorization": "Bearer x"}):
             answer = await nobody.get("/v1/customers", headers=headers)
             assert answer.status_code == 401
             assert list(answer.json()) == ["message"]

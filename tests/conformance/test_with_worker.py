@@ -1,0 +1,123 @@
+"""With a worker behind the API: usage, statuses and events read back through the official SDK."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from metronome import AsyncMetronome
+
+from tests.conformance.conftest import Api
+from tests.conformance.test_sdk import make_card, make_metric, make_product
+from tests.support.worker_harness import RunningWorker
+
+WAIT_S = 30.0
+
+
+@pytest.fixture
+async def worker(api: Api) -> AsyncIterator[RunningWorker]:
+    settings = api.settings.model_copy(update={"tick_ms": 20, "consumer_group": f"group-{api.url[-5:]}"})
+    running = await RunningWorker(settings).start()
+    yield running
+    await running.stop()
+
+
+async def until(read: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Waits for an answer; on the way others are fine, at the end they are not."""
+    last: Any = None
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while (last := await read()) != wanted:
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"{last!r} instead of {wanted!r}")
+
+
+def midnight(days: int = 0) -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=days)
+
+
+async def test_usage_statuses_and_events(sdk: AsyncMetronome, worker: RunningWorker) -> None:
+    metric = await make_metric(sdk)
+    product = await make_product(sdk, metric)
+    card = await make_card(sdk, product)  # 0.1 cents a token
+    customer = (await sdk.v1.customers.create(name="Acme", ingest_aliases=["alias"])).data.id
+    await sdk.v1.contracts.create(customer_id=customer, starting_at=midnight(-10), rate_card_id=card)
+    alerts = sdk.v1.customers.alerts
+    ids = {
+        name: (await sdk.v1.alerts.create(name=name, **fields)).data.id
+        for name, fields in {
+            "spend": {"alert_type": "spend_threshold_reached", "threshold": 3.5, "customer_id": customer},
+            "never": {"alert_type": "spend_threshold_reached", "threshold": 1000},
+            "regions": {"alert_type": "spend_threshold_reached", "threshold": 2, "group_values": [{"key": "region"}]},
+            "usage": {"alert_type": "usage_threshold_reached", "threshold": 35, "billable_metric_id": metric},
+        }.items()
+    }
+
+    async def statuses() -> dict[str, str | None]:
+        return {each.alert.name: each.customer_status async for each in alerts.list(customer_id=customer)}
+
+    await until(statuses, dict.fromkeys(ids, "ok"))  # evaluating ends by itself, without usage
+
+    now = datetime.now(UTC)
+    events: Any = [
+        {
+            "transaction_id": f"t-{number}",
+            "customer_id": ref,
+            "event_type": "call",
+            "timestamp": now.isoformat(),
+            "properties": {"tokens": tokens, "region": region},
+        }
+        for number, (ref, tokens, region) in enumerate(
+            [("alias", "10.5", "eu"), (customer, 20, "us"), (customer, 4.5, "eu"), (customer, 99, "test")]
+        )
+    ]
+    await sdk.v1.usage.ingest(usage=events)
+    await sdk.v1.usage.ingest(usage=events)  # duplicates
+    await until(statuses, {"spend": "in_alarm", "never": "ok", "regions": "in_alarm", "usage": "in_alarm"})
+
+    async def region(value: str) -> str | None:
+        chosen: Any = [{"key": "region", "value": value}]
+        return (await alerts.retrieve(customer_id=customer, alert_id=ids["regions"], group_values=chosen)).data.customer_status
+
+    assert (await region("us"), await region("eu")) == ("in_alarm", "ok")
+    spend = (await alerts.retrieve(customer_id=customer, alert_id=ids["spend"])).data
+    assert spend.triggered_by == "usage"
+    assert spend.alert.updated_at >= now
+
+    query: dict[str, Any] = {"starting_on": midnight(), "ending_before": midnight(1), "window_size": "NONE"}
+    rows = [row async for row in sdk.v1.usage.list(**query, billable_metrics=[{"id": metric, "group_by": {"key": "region"}}])]
+    assert [(row.value, row.groups) for row in rows] == [(35, {"eu": 15, "us": 20})]
+    hours = [row async for row in sdk.v1.usage.list(**{**query, "window_size": "HOUR"}, customer_ids=[customer])]
+    assert len(hours) == 24
+    assert [(row.start_timestamp.hour, row.value) for row in hours if row.value is not None] == [(now.hour, 35)]
+    groups = sdk.v1.usage.list_with_groups(
+        customer_id=customer,
+        billable_metric_id=metric,
+        window_size="none",
+        current_period=True,
+        group_key=["region", "model"],
+        limit=1,
+    )
+    assert [(row.group, row.value) async for row in groups] == [({"region": "eu"}, 15), ({"region": "us"}, 20)]
+
+    found = await sdk.v1.usage.search(transaction_ids=["t-0", "t-3", "t-unknown"])
+    assert {each.transaction_id for each in found} == {"t-0", "t-3"}
+    by_id = {each.transaction_id: each for each in found}
+    assert by_id["t-0"].customer_id == "alias"
+    assert by_id["t-0"].properties == {"tokens": "10.5", "region": "eu"}
+    assert by_id["t-0"].matched_customer is not None
+    assert by_id["t-0"].matched_customer.id == customer
+    assert [each.id for each in by_id["t-0"].matched_billable_metrics or []] == [metric]
+    assert by_id["t-3"].matched_billable_metrics == []  # its region is filtered out
+
+    await alerts.reset(customer_id=customer, alert_id=ids["spend"])
+    await until(statuses, {"spend": "in_alarm", "never": "ok", "regions": "in_alarm", "usage": "in_alarm"})
+    await until(lambda: triggered_by(sdk, customer, ids["spend"]), "reset")
+
+
+async def triggered_by(sdk: AsyncMetronome, customer: str, alert: str) -> str | None:
+    return (await sdk.v1.customers.alerts.retrieve(customer_id=customer, alert_id=alert)).data.triggered_by
