@@ -22,6 +22,8 @@ from benchmarks.load import Plan
 from tests.support.kafka_server import KafkaServer, KafkaUnavailable
 from tests.support.system import TOKEN, System, running_redis
 
+QUIET = {"TIDEMARK_LOG_LEVEL": "WARNING"}  # no line for each request of the set-up
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -76,7 +78,7 @@ def run(options: Options, console: Console) -> dict[str, object]:
         KafkaServer(heap_mb=1024) as kafka,
         running_redis() as redis,
         latency.ReceiverProcess() as receiver,
-        System(kafka.bootstrap, redis.url, partitions=options.partitions) as system,
+        System(kafka.bootstrap, redis.url, partitions=options.partitions, environment=QUIET) as system,
     ):
         system.start(workers=0, dispatcher=False)
         with bar(console, "customers, contracts, alerts", options.customers) as progress:

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import orjson
 import uvloop
@@ -26,8 +27,7 @@ class Endpoint(asyncio.Protocol):
     """HTTP/1.1 with Content-Length, keep-alive, as much as the dispatcher needs."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's are not subclasses of it
         self._buffer = b""
         self._first_byte_at = 0.0
 
