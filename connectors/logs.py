@@ -38,6 +38,26 @@ def redact_url(url: str) -> str:
     return url.replace(f":{password}@", f":{REDACTED}@", 1) if password else url
 
 
+class Seldom(logging.Filter):
+    """Lets the same text of a library through at most every ``EVERY_S``: aiokafka tells each failed attempt to connect."""
+
+    EVERY_S = 30.0
+    _TEXTS_MAX = 1_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at_s: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = (record.name, record.getMessage())
+        if record.created - self._told_at_s.get(text, -self.EVERY_S) < self.EVERY_S:
+            return False
+        if len(self._told_at_s) >= self._TEXTS_MAX:
+            self._told_at_s.clear()
+        self._told_at_s[text] = record.created
+        return True
+
+
 class Redactor:
     """A structlog processor: replaces known secrets in every text of an entry, nested ones included."""
 
@@ -94,6 +114,12 @@ def configure(settings: Settings, role: str) -> None:
     root.setLevel(settings.log_level)
     for library in _QUIET_LIBRARIES:
         logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
+    aiokafka = logging.getLogger("aiokafka")  # filters of a logger do not hold for its children, so it gets a handler of its own
+    aiokafka.propagate = False
+    seldom = logging.StreamHandler(sys.stderr)
+    seldom.setFormatter(handler.formatter)
+    seldom.addFilter(Seldom())
+    aiokafka.handlers[:] = [seldom]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

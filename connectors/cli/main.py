@@ -123,8 +123,8 @@ def embedded_broker(topics: tuple[str, ...]) -> None:
         address = start_broker({topic: int(count) for topic, _, count in (item.rpartition(":") for item in topics)})
     except BrokerError as error:
         raise click.ClickException(f"the embedded broker cannot start: {error}") from error
-    click.echo(f"embedded broker at {address}", err=True)
-    report_ready(address)
+    if not report_ready(address):
+        click.echo(address)
     signal.sigwait(stopping)
     os._exit(0)  # librdkafka's threads never end by themselves
 

@@ -21,12 +21,14 @@ READY_VARIABLE = "TIDEMARK_READY_FD"  # set by a supervisor: a pipe that gets on
 RoleMain = Callable[[Settings, asyncio.Event, Callable[..., None]], Awaitable[None]]
 
 
-def report_ready(text: str) -> None:
-    """Tell the supervisor, if there is one, that this process is ready; ``text`` says where (may be empty)."""
+def report_ready(text: str) -> bool:
+    """Tell the supervisor that this process is ready; ``text`` says where (may be empty). False if nobody asked."""
     fd = os.environ.pop(READY_VARIABLE, None)
-    if fd is not None:
-        with os.fdopen(int(fd), "w") as pipe:
-            pipe.write(text + "\n")
+    if fd is None:
+        return False
+    with os.fdopen(int(fd), "w") as pipe:
+        pipe.write(text + "\n")
+    return True
 
 
 def follow_supervisor() -> None:

@@ -36,6 +36,7 @@ from connectors.settings import Settings
 _LOAD_TIMEOUT_S = 120.0  # reading the append-only file of a large data directory takes its time
 _STOP_MARGIN_S = 5.0  # beyond the roles' own drain timeout
 _STILL_WAITING_S = 10.0
+_KILLED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def own_command(*arguments: str) -> list[str]:
 
 
 def run_up(options: UpOptions, settings: Settings, console: Console) -> int:
-    """Runs until SIGTERM or SIGINT (exit code 0 after the drain), or until something fails for good (1)."""
+    """Runs until SIGTERM or SIGINT: 0 after the drain, 130 if a second signal cut it short. Fault if something fails for good."""
     if options.port:
         _check_port(settings.api_host, options.port)
     with contextlib.ExitStack() as stack:
@@ -120,7 +121,7 @@ class _Up:
             stop.set()
 
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # HUP: its terminal was closed
             loop.add_signal_handler(signum, ask_to_stop, signum)
         starting = asyncio.create_task(self._start(supervisor))
         stopping = asyncio.create_task(supervisor.until(stop))
@@ -140,8 +141,8 @@ class _Up:
             await supervisor.stop()
         if failure is not None:
             raise Fault(failure)
-        self._log.info("stopped")
-        return 0
+        self._log.info("killed" if kill.is_set() else "stopped")
+        return _KILLED if kill.is_set() else 0
 
     async def _save_backlog(self, kill: asyncio.Event) -> None:
         """The embedded broker forgets: what it acknowledged, to the API or to others, must be in Redis before it ends."""
@@ -285,4 +286,9 @@ class _Up:
             try:
                 socket.create_connection((host, int(port)), timeout=2).close()
             except (OSError, ValueError) as error:
-                self._console.print(f"{name} at {address} does not answer ({error}); waiting for it", soft_wrap=True)
+                self._console.print(
+                    f"{name} at {address} does not answer ({error}); waiting for it",
+                    soft_wrap=True,
+                    highlight=False,
+                    markup=False,
+                )

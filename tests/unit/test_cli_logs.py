@@ -25,6 +25,8 @@ def _restore_logging() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    logging.getLogger("aiokafka").handlers.clear()
+    logging.getLogger("aiokafka").propagate = True
     structlog.reset_defaults()
 
 
@@ -61,6 +63,23 @@ def test_levels_below_the_setting_are_not_logged(capsys: pytest.CaptureFixture[s
     structlog.get_logger().info("quiet")
     structlog.get_logger().error("loud")
     assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+def test_a_library_that_repeats_itself_is_heard_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(SETTINGS, "worker")
+    for _ in range(5):
+        logging.getLogger("aiokafka.conn").error("Unable connect to %s", "somewhere")
+    logging.getLogger("aiokafka.conn").error("Unable connect to %s", "elsewhere")
+    assert [line["event"] for line in lines(capsys)] == ["Unable connect to somewhere", "Unable connect to elsewhere"]
+
+
+def test_it_is_heard_again_after_a_while() -> None:
+    seldom = logs.Seldom()
+    record = logging.LogRecord("aiokafka", logging.ERROR, "", 0, "again", None, None)
+    heard = []
+    for record.created in (1000.0, 1029.9, 1030.0, 1031.0):
+        heard.append(seldom.filter(record))
+    assert heard == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
