@@ -111,15 +111,15 @@ def answers(up: Up) -> bool:
 
 
 def test_a_killed_supervisor_takes_everything_with_it_and_the_data_can_be_used_again(tmp_path: Path, inbox: Inbox) -> None:
-    up = Up(tmp_path, TIDEMARK_TOPIC_PARTITIONS="3")
-    customer = configure(up, inbox)
-    alert = spend_alert(up, 10)
-    up.produce(customer, ["only"], amount=10)
-    eventually(lambda: inbox.crossings() == {(alert, "only")}, "the webhook")
-    pids = list(up.children())
-    up.process.kill()
-    up.process.wait()
-    eventually(lambda: not [pid for pid in pids if running(pid)], "all children ended")
+    with Up(tmp_path, TIDEMARK_TOPIC_PARTITIONS="3") as up:
+        customer = configure(up, inbox)
+        alert = spend_alert(up, 10)
+        up.produce(customer, ["only"], amount=10)
+        eventually(lambda: inbox.crossings() == {(alert, "only")}, "the webhook")
+        pids = list(up.children())
+        up.process.kill()
+        up.process.wait()
+        eventually(lambda: not [pid for pid in pids if running(pid)], "all children ended")
     up.ready_file.unlink()
     with Up(tmp_path) as again:  # whose topic gets the 3 partitions that the data was made for, not the default
         assert status(again, customer, alert) == "in_alarm"
