@@ -130,12 +130,12 @@ class ContractArchive(Body):
 
 
 class ContractUpdateEndDate(Body):
-    """``ending_before`` absent: open-ended from now on."""
+    """``ending_before`` absent: open-ended from now on. Invoices that are final stay as they are."""
 
     customer_id: Id
     contract_id: Id
     ending_before: HourInstant | None = None
-    allow_ending_before_finalized_invoice: bool = False
+    allow_ending_before_finalized_invoice: bool = True
 
 
 class ScheduleAnswer(Answer):

@@ -12,7 +12,6 @@ from schemas.common import (
     CustomFields,
     Id,
     Key,
-    Name,
     OutInstant,
     PageQuery,
     Unsupported,
@@ -22,7 +21,7 @@ from schemas.documents import Document
 
 NAME_CHARACTERS_MAX = 160
 Aliases = Annotated[list[Key], Field(max_length=2000), AfterValidator(distinct)]
-_CutName = Annotated[Name, AfterValidator(lambda name: name[:NAME_CHARACTERS_MAX])]
+_CutName = Annotated[str, StringConstraints(min_length=1), AfterValidator(lambda name: name[:NAME_CHARACTERS_MAX])]
 
 
 class CustomerCreate(Body):

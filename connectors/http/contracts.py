@@ -10,6 +10,7 @@ from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from connectors.redis.types import KeyClaim
+from engine.periods import HOUR_US, period_at
 from schemas.common import CursorPage, Data, IdAnswer, NoQuery, rfc3339
 from schemas.contracts import (
     Contract,
@@ -26,7 +27,7 @@ from schemas.contracts import (
     contract_v2_answer,
     listed_contracts,
 )
-from schemas.documents import Document, instant_us
+from schemas.documents import Document, contract_of, instant_us
 from schemas.errors import BadRequest
 from schemas.rate_rules import card_of_alias
 
@@ -132,13 +133,25 @@ async def archive(call: Call[ContractArchive, NoQuery]) -> Data[IdAnswer]:
     return await _edit(call, call.body.customer_id, call.body.contract_id, change)
 
 
+def _cuts_final_invoice(contract: Document, ending_us: int, now_us: int, grace_hours: int) -> bool:
+    """Whether the contract's period that holds the new end is over, grace included."""
+    config = contract_of(contract)
+    period = period_at(config.schedule, config.starting_hour, config.ending_hour, ending_us // HOUR_US)
+    return period is not None and (period.ending_hour + grace_hours) * HOUR_US <= now_us
+
+
 async def update_end_date(call: Call[ContractUpdateEndDate, NoQuery]) -> Data[IdAnswer]:
     ending = call.body.ending_before
 
     def change(contract: Document) -> Document:
         no_longer("contracts", contract)
-        if ending is not None and instant_us(rfc3339(ending)) <= instant_us(contract["starting_at"]):
-            raise BadRequest("ending_before: must be after the contract's starting_at")
+        if ending is not None:
+            ending_us = instant_us(rfc3339(ending))
+            if ending_us <= instant_us(contract["starting_at"]):
+                raise BadRequest("ending_before: must be after the contract's starting_at")
+            final = _cuts_final_invoice(contract, ending_us, call.now_us, call.services.settings.grace_period_hours)
+            if final and not call.body.allow_ending_before_finalized_invoice:
+                raise BadRequest("ending_before: lies before the end of an invoice that is final")
         return {**contract, "ending_before": None if ending is None else rfc3339(ending)}
 
     return await _edit(call, call.body.customer_id, call.body.contract_id, change)

@@ -13,7 +13,9 @@ import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, ValidationError
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from connectors.http.idempotency import HEADER, Reply, fingerprint, once
 from connectors.http.routing import Call, Route
@@ -26,6 +28,8 @@ from schemas.numbers import exact_json, parse_json
 
 log = structlog.get_logger("http")
 
+UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, KafkaError, OSError, TimeoutError)
+"""What tells that a service cannot be reached, or is not ready. Any other error of its client is a defect of ours."""
 JSON_HEADERS = (("Content-Type", "application/json"),)
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -99,11 +103,10 @@ async def _answer(route: Route, request: web.Request, raw: bytes, services: Serv
         return answer_reply(await route.handler(call))
     except ApiError as error:
         return error_reply(error)
-    except (RedisError, KafkaError, OSError, TimeoutError) as error:
+    except UNAVAILABLE as error:
         return unavailable(error)
-    except Exception:
-        log.exception("request failed", route=route.path)
-        return error_reply(ApiError("internal error"))
+    except Exception:  # noqa: BLE001 - the answer to a defect of ours is kept under an Idempotency-Key like any other
+        return defect(route.path)
 
 
 def _path(match_info: Mapping[str, str]) -> dict[str, str]:
@@ -113,6 +116,12 @@ def _path(match_info: Mapping[str, str]) -> dict[str, str]:
 def unavailable(error: Exception) -> Reply:
     log.warning("service unavailable", error=type(error).__name__)
     return error_reply(Unavailable("Kafka or Redis cannot be reached; try again"))
+
+
+def defect(route: str) -> Reply:
+    """To be called where the exception is being handled: its traceback goes to the log, and nothing of it to the client."""
+    log.exception("request failed", route=route)
+    return error_reply(ApiError("internal error"))
 
 
 def handler_of(route: Route, services: Services, tokens: Tokens) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 from aiohttp import web
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
 
-from connectors.http.dispatch import error_reply, response, unavailable
+from connectors.http.dispatch import UNAVAILABLE, defect, error_reply, response, unavailable
 from connectors.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from schemas.errors import ApiError, NotFound, TooLarge
 
@@ -33,17 +32,22 @@ async def _answered(request: web.Request, handler: Callable[[web.Request], Await
     try:
         return await handler(request)
     except ApiError as error:
-        return response(error_reply(error))
+        reply = error_reply(error)
     except web.HTTPNotFound:
-        return response(error_reply(NotFound(f"there is no path {request.path}")))
+        reply = error_reply(NotFound(f"there is no path {request.path}"))
     except web.HTTPMethodNotAllowed as error:
-        refused = response(error_reply(_MethodNotAllowed(f"{request.method} is not allowed here")))
-        refused.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-        return refused
+        refused = error_reply(_MethodNotAllowed(f"{request.method} is not allowed here"))
+        allowed = ", ".join(sorted(error.allowed_methods))
+        reply = replace(refused, headers=(*refused.headers, ("Allow", allowed)))
     except web.HTTPRequestEntityTooLarge:
-        return response(error_reply(TooLarge(f"the body is larger than {request.client_max_size} bytes")))
-    except (RedisError, KafkaError, OSError, TimeoutError) as error:
-        return response(unavailable(error))
+        reply = error_reply(TooLarge(f"the body is larger than {request.client_max_size} bytes"))
+    except web.HTTPException:
+        raise
+    except UNAVAILABLE as error:
+        reply = unavailable(error)
+    except Exception:  # noqa: BLE001 - the outermost layer: the client gets a JSON body all the same
+        reply = defect(_route(request))
+    return response(reply)
 
 
 @web.middleware

@@ -38,6 +38,9 @@ def _check_units(edit: CatalogEdit, card: Document) -> None:
     """The card's money is US dollars, and its conversions name pricing units that are not archived."""
     if card["fiat_credit_type_id"] != USD_CENTS:
         raise BadRequest(f"fiat_credit_type_id: only US dollars in cents ({USD_CENTS}) are supported")
+    converted = [each["custom_credit_type_id"] for each in card["credit_type_conversions"]]
+    if len(set(converted)) != len(converted):
+        raise BadRequest("credit_type_conversions: a pricing unit has one conversion, which cannot be changed")
     for each in card["credit_type_conversions"]:
         unit = edit.get("pricing_units", each["custom_credit_type_id"])
         if unit is None or unit["archived_at"] is not None:

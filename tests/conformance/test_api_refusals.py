@@ -284,3 +284,17 @@ async def test_a_body_too_large_is_413(http: httpx.AsyncClient, api: Api) -> Non
     answer = await http.post("/v1/ingest", content=b" " * (api.settings.ingest_body_bytes_max + 1))
     assert answer.status_code == 413
     assert "larger than" in answer.json()["message"]
+
+
+async def test_the_end_of_a_contract_cuts_a_final_invoice_only_if_allowed(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    contract = await made(http, "/v1/contracts/create", {"customer_id": customer, "starting_at": "2020-01-01T00:00:00Z"})
+    body = {"customer_id": customer, "contract_id": contract, "ending_before": "2020-03-15T00:00:00Z"}
+    careful = {**body, "allow_ending_before_finalized_invoice": False}
+    refused = await post(http, "/v1/contracts/updateEndDate", careful, 400)
+    assert "invoice that is final" in refused["message"]
+    await post(http, "/v1/contracts/updateEndDate", body)
+    read = await post(http, "/v2/contracts/get", {"customer_id": customer, "contract_id": contract})
+    assert read["data"]["ending_before"] == "2020-03-15T00:00:00Z"
+    refused = await post(http, "/v1/contracts/updateEndDate", {**body, "ending_before": "2020-01-01T00:00:00Z"}, 400)
+    assert "must be after" in refused["message"]
