@@ -256,7 +256,7 @@ class CustomerAggregate:
         if not self._customer.archived:
             meta.frozen_at_us = None
         new = frozenset(alert.id for alert in watch.alerts.values() if alert.created_version > self._version_seen(alert))
-        if self._tracker and now_us > self._now_us and meta.frozen_at_us is None:
+        if self._tracker and meta.frozen_at_us is None and self._gauges(_NOTHING).boundary_us <= now_us:
             self._watch = Watch(alert for alert in watch.alerts.values() if alert.id not in new)
             self._evaluate_change(was, frozenset())
             self.advance(now_us)
@@ -316,18 +316,21 @@ class CustomerAggregate:
     def _rebuild(self, hour_ahead: int | None = None) -> None:
         """Computes the live frames and their gauges from the windows; an archived customer has none that matter."""
         frozen = self._meta.frozen_at_us is not None
-        self._live = LiveGauges(
+        self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead)
+        self._boundary_us = NEVER_US if frozen else self._live.boundary_us
+        self._kept_from_hour = NEVER_US if frozen else self._live.kept_from_hour
+        self._schedule()
+
+    def _gauges(self, watch: Watch, hour_ahead: int | None = None) -> LiveGauges:
+        return LiveGauges(
             self._customer.contracts,
-            _NOTHING if frozen else self._watch,
+            watch,
             self._compiled,
             self._usage,
             now_us=self._now_us,
             grace_hours=self._settings.grace_hours,
             hour_ahead=hour_ahead,
         )
-        self._boundary_us = NEVER_US if frozen else self._live.boundary_us
-        self._kept_from_hour = NEVER_US if frozen else self._live.kept_from_hour
-        self._schedule()
 
     def _schedule(self) -> None:
         self._fold_us = fold_due_us(self._usage.windows.days, self._settings, self._kept_from_hour, self._boundary_us)

@@ -5,6 +5,7 @@ Times lie round the ends of billing weeks, numbers are small and thresholds few,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -163,6 +164,37 @@ def customer() -> CustomerConfig:
     """One weekly contract, in its fifth week at NOW_US."""
     schedule = BillingSchedule(Frequency.WEEKLY, FIRST_HOUR * HOUR_US)
     return CustomerConfig("customer", 1, (Contract("contract", "card", FIRST_HOUR, None, schedule),))
+
+
+@st.composite
+def customers(draw: st.DrawFn) -> CustomerConfig:
+    """Up to three contracts whose periods begin and end round NOW_US, in any overlap; own alerts beside."""
+    contracts = []
+    for number in range(draw(st.integers(0, 3))):
+        start = FIRST_HOUR + draw(st.sampled_from([0, 24 * 20, 24 * 35 - 40, 24 * 35 + 5]))
+        contracts.append(
+            Contract(
+                id=f"c{number}",
+                rate_card_id=draw(st.sampled_from(["card", "card", None])),
+                starting_hour=start,
+                ending_hour=draw(st.sampled_from([None, None, FIRST_HOUR + 24 * 35 + draw(st.integers(-10, 30))])),
+                schedule=BillingSchedule(draw(st.sampled_from(Frequency)), draw(st.sampled_from([start, FIRST_HOUR])) * HOUR_US),
+            )
+        )
+    contracts = [each for each in contracts if each.ending_hour is None or each.starting_hour < each.ending_hour]
+    return CustomerConfig("customer", 1, tuple(contracts))
+
+
+@st.composite
+def successors(draw: st.DrawFn, catalog: Catalog) -> Catalog:
+    """The next revision of a catalog: other rates, some alerts gone, some new."""
+    rows = [row for product in catalog.products.values() for row in draw(rates(product))]
+    kept = tuple(alert for alert in catalog.alerts if draw(st.booleans()))
+    added = tuple(
+        replace(draw(alerts(f"n{number}", list(catalog.metrics))), created_version=2, evaluate_on_create=draw(st.booleans()))
+        for number in range(draw(st.integers(0, 3)))
+    )
+    return replace(catalog, revision=2, rate_cards={"card": RateCard("card", tuple(rows))}, alerts=(*kept, *added))
 
 
 amounts = st.one_of(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.catalog import Catalog
+from engine.catalog import Catalog, CustomerConfig
 from engine.customer import EngineSettings
 from engine.effects import Notification
-from engine.numbers import exact
-from tests.strategies import FIRST_HOUR, HOUR_US, NOW_US, Step, catalogs, customer, streams
+from engine.numbers import ZERO, exact
+from tests.strategies import FIRST_HOUR, HOUR_US, NOW_US, Step, catalogs, customer, customers, streams, successors
 from tests.support.recomputed import Oracle, Told
 from tests.support.stored_customer import Driver
 
@@ -55,10 +56,17 @@ def test_every_event_gives_what_recomputing_everything_gives(catalog: Catalog, s
 
 
 @BOUNDED
-@given(catalog=catalogs(), steps=streams(), cuts=st.data())
-def test_batches_and_reloads_cannot_be_seen(catalog: Catalog, steps: list[Step], cuts: st.DataObject) -> None:
-    whole, cut = Driver(customer(), catalog, NOW_US), Driver(customer(), catalog, NOW_US)
-    for event, now_us in steps:
+@given(config=customers(), catalog=catalogs(), steps=streams(), cuts=st.data())
+def test_batches_and_reloads_cannot_be_seen(
+    config: CustomerConfig, catalog: Catalog, steps: list[Step], cuts: st.DataObject
+) -> None:
+    whole, cut = Driver(config, catalog, NOW_US), Driver(config, catalog, NOW_US)
+    successor = cuts.draw(successors(catalog))
+    changed_at = cuts.draw(st.integers(0, len(steps)))
+    for number, (event, now_us) in enumerate(steps):
+        if number == changed_at:
+            whole.reconfigure(catalog=successor)
+            cut.reconfigure(catalog=successor)
         whole.event(event, now_us)
         cut.event(event, now_us)
         action = cuts.draw(st.sampled_from(["nothing", "collect", "reload"]))
@@ -74,10 +82,10 @@ def test_batches_and_reloads_cannot_be_seen(catalog: Catalog, steps: list[Step],
 
 
 @BOUNDED
-@given(catalog=catalogs(), steps=streams())
-def test_timers_alone_bring_what_time_brings(catalog: Catalog, steps: list[Step]) -> None:
+@given(config=customers(), catalog=catalogs(), steps=streams())
+def test_timers_alone_bring_what_time_brings(config: CustomerConfig, catalog: Catalog, steps: list[Step]) -> None:
     """Waking a customer only when its timer says so gives the same as looking at it every hour."""
-    timed, watched = Driver(customer(), catalog, NOW_US), Driver(customer(), catalog, NOW_US)
+    timed, watched = Driver(config, catalog, NOW_US), Driver(config, catalog, NOW_US)
     end_us = steps[-1].now_us + 20 * 24 * HOUR_US
     for event, now_us in [*steps, (None, end_us)]:
         while timed.timer_us is not None and timed.timer_us <= now_us:
@@ -89,3 +97,26 @@ def test_timers_alone_bring_what_time_brings(catalog: Catalog, steps: list[Step]
                 driver.event(event, now_us)
                 driver.collect()
     assert timed.notifications == watched.notifications
+
+
+@BOUNDED
+@given(config=customers(), catalog=catalogs(), steps=streams(), data=st.data())
+def test_a_change_seen_at_loading_is_a_change_seen_in_memory(
+    config: CustomerConfig, catalog: Catalog, steps: list[Step], data: st.DataObject
+) -> None:
+    """Only the value before the change is not known after loading."""
+    here, there = Driver(config, catalog, NOW_US), Driver(config, catalog, NOW_US)
+    for event, now_us in steps:
+        here.event(event, now_us)
+        there.event(event, now_us)
+    successor = data.draw(successors(catalog))
+    here.reconfigure(catalog=successor)
+    there.collect()
+    there.catalog = successor
+    there.reload()
+    there.collect()
+    assert [replace(each, previous_value=ZERO) for each in there.notifications] == [
+        replace(each, previous_value=ZERO) for each in here.notifications
+    ]
+    here.collect()
+    assert there.store == here.store
