@@ -13,6 +13,7 @@ import orjson
 import uvloop
 from aiokafka import TopicPartition
 
+from benchmarks.measure import machine_cpu_s
 from connectors.kafka.client import consumer
 from connectors.settings import Settings
 
@@ -27,8 +28,8 @@ async def drain(topic: str, partitions: int, records: int) -> dict[str, float]:
     try:
         client.assign([TopicPartition(topic, partition) for partition in range(partitions)])
         await client.seek_to_beginning()
-        done, start = 0, 0.0
-        skipped, cpu_before = 0, 0.0
+        done = skipped = batches_read = 0
+        start = cpu_before = machine_before = 0.0
         while done < records:
             batches = await client.getmany(timeout_ms=PATIENCE_MS, max_records=settings.batch_records_max)
             if not batches:
@@ -37,10 +38,16 @@ async def drain(topic: str, partitions: int, records: int) -> dict[str, float]:
                 for record in batch:
                     orjson.loads(record.value)
                 done += len(batch)
+                batches_read += 1
             if not skipped:
-                skipped, start, cpu_before = done, time.perf_counter(), time.process_time()
-        elapsed_s = time.perf_counter() - start
-        return {"records": done - skipped, "elapsed_s": elapsed_s, "cpu_s": time.process_time() - cpu_before}
+                skipped, start, cpu_before, machine_before = done, time.perf_counter(), time.process_time(), machine_cpu_s()
+        return {
+            "records": done - skipped,
+            "elapsed_s": time.perf_counter() - start,
+            "cpu_s": time.process_time() - cpu_before,
+            "machine_cpu_s": machine_cpu_s() - machine_before,
+            "batch_records": done / batches_read,
+        }
     finally:
         await client.stop()
 

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from benchmarks.load import Plan
-from benchmarks.measure import cpu_s
+from benchmarks.measure import cpu_s, machine_cpu_s
 from tests.support.system import System
 
 LOAD_GRACE_S = 60
@@ -58,7 +58,7 @@ class ReceiverProcess:
 
 @dataclass(frozen=True, slots=True)
 class SteadyRun:
-    """One stretch of steady load. ``cores``: process -> share of one core that it used."""
+    """One stretch of steady load. ``cores``: process -> share of one core that it used; "others" is all that is not ours."""
 
     planned_per_s: int
     sent: int
@@ -81,7 +81,7 @@ class Sample:
 
 
 def run_steady(system: System, plan: Plan, pids: Mapping[str, int]) -> SteadyRun:
-    before = {name: cpu_s(pid) for name, pid in pids.items()}
+    before, machine_before = {name: cpu_s(pid) for name, pid in pids.items()}, machine_cpu_s()
     started_at = time.time()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.load"],
@@ -91,9 +91,11 @@ def run_steady(system: System, plan: Plan, pids: Mapping[str, int]) -> SteadyRun
         timeout=plan.seconds + LOAD_GRACE_S,
     )
     result = orjson.loads(done.stdout)
-    cores = {name: (cpu_s(pid) - before[name]) / (time.time() - started_at) for name, pid in pids.items()}
-    cores["producer"] = result["cpu_s"] / result["elapsed_s"]
     ended_at = time.time()
+    elapsed_s = ended_at - started_at
+    cores = {name: (cpu_s(pid) - before[name]) / elapsed_s for name, pid in pids.items()}
+    cores["producer"] = result["cpu_s"] / elapsed_s
+    cores["others"] = max(0.0, (machine_cpu_s() - machine_before) / elapsed_s - sum(cores.values()))
     system.wait_settled(SETTLE_TIMEOUT_S)
     return SteadyRun(plan.rate, int(result["sent"]), result["elapsed_s"], started_at, ended_at, cores)
 

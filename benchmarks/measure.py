@@ -1,4 +1,4 @@
-"""Small instruments: CPU time of a process, percentiles."""
+"""Small instruments: CPU time of a process and of the machine, percentiles."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ def cpu_s(pid: int) -> float:
     """CPU time, user and system, that a process of ours has used so far (Linux: from /proc)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def machine_cpu_s() -> float:
+    """CPU time that all processes of the machine have used since it started (Linux: from /proc)."""
+    user, nice, system, _idle, _wait, irq, softirq = map(int, Path("/proc/stat").read_text().split(maxsplit=8)[1:8])
+    return (user + nice + system + irq + softirq) / _TICKS_PER_S
 
 
 def percentile(values: Sequence[float], share: float) -> float:

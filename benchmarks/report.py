@@ -21,10 +21,11 @@ Measured = Sequence[tuple[SteadyRun, Sequence[Sample]]]
 
 def print_throughput(console: Console, worker: Drain, ceiling: Drain) -> None:
     table = Table(title="Throughput: one worker drains the topic", title_justify="left")
-    for column in ("", "events/s", "CPU µs an event", "cores used"):
+    for column in ("", "events/s", "CPU µs an event", "cores used", "by all processes", "records a batch"):
         table.add_column(column, justify="left" if not column else "right")
     for name, drain in (("worker", worker), ("ceiling: getmany + orjson.loads", ceiling)):
-        table.add_row(name, f"{drain.per_s:,.0f}", f"{drain.cpu_us_each:.2f}", f"{drain.cpu_share:.2f}")
+        cores = (f"{drain.cpu_share:.2f}", f"{drain.machine_cpu_s / drain.elapsed_s:.2f}")
+        table.add_row(name, f"{drain.per_s:,.0f}", f"{drain.cpu_us_each:.2f}", *cores, f"{drain.batch_records:,.0f}")
     console.print(table)
     console.print(f"ratio to the ceiling: [bold]{worker.per_s / ceiling.per_s:.3f}[/bold]")
     if worker.cpu_share >= SATURATED:
@@ -51,7 +52,9 @@ def print_latency(console: Console, measured: Measured) -> None:
     for run, _ in measured:
         used = ", ".join(f"{name} {share:.2f}" for name, share in run.cores.items())
         total = sum(run.cores.values())
-        verdict = "the machine's cores limit it" if total >= SATURATED * cores else "the cores do not limit it"
+        verdict = "the cores do not limit it"
+        if total >= SATURATED * cores:
+            verdict = "the machine's cores limit it"
         if run.cores["worker"] >= SATURATED:
             verdict = "the worker's core limits it"
         console.print(f"{run.planned_per_s:,} events/s: cores used: {used}; {total:.2f} of {cores}: {verdict}.")

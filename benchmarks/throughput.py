@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import orjson
 
 from benchmarks.load import producer
-from benchmarks.measure import cpu_s
+from benchmarks.measure import cpu_s, machine_cpu_s
 from benchmarks.workload import Events
 from tests.support.system import System
 
@@ -24,11 +24,14 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """What was read after the first batch, in how long, with how much CPU time of the process that read it."""
+    """What was read after the first batch, in how long, with how much CPU time of the process that read it, and of the machine
+    as a whole. ``batch_records``: how many records a batch had on average."""
 
     records: int
     elapsed_s: float
     cpu_s: float
+    machine_cpu_s: float
+    batch_records: float
 
     @property
     def per_s(self) -> float:
@@ -61,6 +64,7 @@ def drain_by_worker(system: System, records: int, progress: Progress) -> Drain:
     worker = system.add_worker()
     system.wait_for("the first commit", lambda: system.progress() > 0, every_s=0.002)
     start, cpu_before, first = time.perf_counter(), cpu_s(worker.pid), system.progress()
+    machine_before = machine_cpu_s()
     deadline = start + DRAIN_TIMEOUT_S
     while (done := system.progress()) < records:
         progress(done)
@@ -68,12 +72,16 @@ def drain_by_worker(system: System, records: int, progress: Progress) -> Drain:
             raise RuntimeError(f"the worker stands at {done} of {records} records:\n{worker.log_tail()}")
         time.sleep(POLL_S)
     elapsed_s, cpu = time.perf_counter() - start, cpu_s(worker.pid) - cpu_before
+    machine = machine_cpu_s() - machine_before
     progress(done)
-    return Drain(records - first, elapsed_s, cpu)
+    counted = worker.metrics()
+    applied = counted["tidemark_events_applied_total"]
+    if applied != records:
+        raise RuntimeError(f"{records} events were produced, {applied:.0f} were applied")
+    return Drain(records - first, elapsed_s, cpu, machine, records / counted["tidemark_batch_events_count"])
 
 
 def drain_by_ceiling(system: System, records: int) -> Drain:
     command = [sys.executable, "-m", "benchmarks.ceiling", system.topic, str(system.partitions), str(records)]
     done = subprocess.run(command, env=system.environment, stdout=subprocess.PIPE, check=True, timeout=DRAIN_TIMEOUT_S)
-    result = orjson.loads(done.stdout)
-    return Drain(int(result["records"]), result["elapsed_s"], result["cpu_s"])
+    return Drain(**orjson.loads(done.stdout))
