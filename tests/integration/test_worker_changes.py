@@ -130,7 +130,11 @@ async def test_a_freed_alias_means_its_new_owner_from_then_on(harness: Harness) 
     assert counters.grown()["parked"] == 1
     assert await harness.customers.set_aliases(second, ["shared"], now_ms()) is None
     await harness.produce(0, event("c", "shared"))
-    await harness.until(lambda: _has(harness, second, applied="b c"), "both events to reach the new owner")
+
+    async def arrived() -> bool:
+        return sorted(await harness.applied(second)) == ["b", "c"]
+
+    await harness.until(arrived, "both events to reach the new owner")
     assert await harness.applied(first) == ["a"]
 
 

@@ -30,7 +30,13 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 def settings_for(bootstrap_servers: str, redis_url: str, **changes: object) -> Settings:
-    values = {"kafka_bootstrap_servers": bootstrap_servers, "redis_url": redis_url, "tick_ms": 20, **changes}
+    values = {
+        "kafka_bootstrap_servers": bootstrap_servers,
+        "redis_url": redis_url,
+        "tick_ms": 20,
+        "kafka_session_timeout_ms": 1_500,  # the mock cluster makes a rejoining worker wait for about so long
+        **changes,
+    }
     return Settings.model_validate(values)
 
 
