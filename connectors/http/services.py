@@ -15,6 +15,8 @@ from connectors.redis.catalog import CatalogStore
 from connectors.redis.customers import CustomerStore
 from connectors.settings import Settings
 
+_CUSTOMER_LOCKS = 64
+
 
 def _now_us() -> int:
     return time.time_ns() // 1000
@@ -26,7 +28,8 @@ def _new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """``editing``: this process changes the catalog one request at a time, so that they do not make each other stale."""
+    """``editing``, ``editing_customers``: this process changes the catalog, and each customer, one request at a time: its own
+    requests do not make each other stale. (Other processes may; that is what compare-and-set is for.)"""
 
     settings: Settings
     redis: Redis
@@ -37,3 +40,7 @@ class Services:
     now_us: Callable[[], int] = _now_us
     new_id: Callable[[], str] = _new_id
     editing: Lock = field(default_factory=Lock)
+    editing_customers: tuple[Lock, ...] = field(default_factory=lambda: tuple(Lock() for _ in range(_CUSTOMER_LOCKS)))
+
+    def editing_customer(self, customer_id: str) -> Lock:
+        return self.editing_customers[hash(customer_id) % _CUSTOMER_LOCKS]

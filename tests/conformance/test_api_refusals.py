@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 
+from connectors.http.tokens import token_hash
+from connectors.redis.catalog import CatalogStore
+from connectors.redis.client import connect
 from tests.conformance.conftest import Api
+from tests.support.redis_server import RedisServer
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 RATE: dict[str, Any] = {"entitled": True, "rate_type": "FLAT", "price": 1, "starting_at": "2026-01-01T00:00:00Z"}
@@ -278,6 +283,50 @@ async def test_tokens(api: Api) -> None:
         for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
             assert (await nobody.get(path)).status_code == 200
         assert (await nobody.get("/v1/customers", headers={"Authorization": "Bearer another"})).status_code == 200
+
+
+async def test_made_tokens_hold_until_they_are_revoked(api: Api) -> None:
+    redis = connect(api.settings)
+    store = CatalogStore(redis)
+    async with httpx.AsyncClient(base_url=api.url, headers={"Authorization": "bearer made"}) as client:
+        await store.put_token(token_hash("made"), b'{"name": "n", "created_at": "2026-01-01"}')
+        assert (await client.get("/v1/customers")).status_code == 200
+        await store.delete_token(token_hash("made"))
+        assert (await client.get("/v1/customers")).status_code == 401
+    await redis.aclose()
+
+
+async def test_without_redis_requests_are_503(http: httpx.AsyncClient, valkey: RedisServer) -> None:
+    valkey.kill()
+    try:
+        refused = await http.post("/v1/customers", json={"name": "a"}, headers={"Idempotency-Key": "k"})
+        ready = await http.get("/readyz")
+        alive = await http.get("/healthz")
+    finally:
+        valkey.start()
+    assert (refused.status_code, refused.headers["x-should-retry"]) == (503, "true")
+    assert list(refused.json()) == ["message"]
+    assert (ready.status_code, ready.json()["checks"]["kafka"]) == (503, "ok")
+    assert alive.status_code == 200
+    assert (await http.post("/v1/customers", json={"name": "a"}, headers={"Idempotency-Key": "k"})).status_code == 200
+
+
+async def test_many_changes_of_one_customer_at_once(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z"}
+    contracts = await asyncio.gather(*(made(http, "/v1/contracts/create", body) for _ in range(80)))
+    keyed = await asyncio.gather(*(http.post("/v1/contracts/create", json={**body, "uniqueness_key": "k"}) for _ in range(8)))
+    assert sorted(answer.status_code for answer in keyed) == [200] + [409] * 7
+    listed: list[str] = []
+    cursor = None
+    while True:
+        shown = await post(http, "/v1/contracts/list", {"customer_id": customer, "cursor": cursor})
+        listed += [contract["id"] for contract in shown["data"]]
+        cursor = shown["cursor"]
+        if cursor is None:
+            break
+    assert len(listed) == len(set(listed)) == 81
+    assert set(contracts) < set(listed)
 
 
 async def test_a_body_too_large_is_413(http: httpx.AsyncClient, api: Api) -> None:
