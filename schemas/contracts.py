@@ -58,13 +58,14 @@ class ContractCreate(Body):
     netsuite_sales_order_id: Key | None = None
     salesforce_opportunity_id: Key | None = None
     total_contract_value: NotNegative | None = None
+    multiplier_override_prioritization: Annotated[Literal["LOWEST_MULTIPLIER", "EXPLICIT"], Upper] | None = None
+    scheduled_charges_on_usage_invoices: Annotated[Literal["ALL"], Upper] | None = None
     custom_fields: CustomFields = Field(default_factory=dict)
     billing_provider_configuration: Unsupported = None
     commits: Unsupported = None
     credits: Unsupported = None
     discounts: Unsupported = None
     hierarchy_configuration: Unsupported = None
-    multiplier_override_prioritization: Unsupported = None
     overrides: Unsupported = None
     package_alias: Unsupported = None
     package_id: Unsupported = None
@@ -75,7 +76,6 @@ class ContractCreate(Body):
     reseller_royalties: Unsupported = None
     revenue_system_configuration: Unsupported = None
     scheduled_charges: Unsupported = None
-    scheduled_charges_on_usage_invoices: Unsupported = None
     spend_threshold_configuration: Unsupported = None
     spend_trackers: Unsupported = None
     subscriptions: Unsupported = None
@@ -154,6 +154,8 @@ class _ContractFields(Answer):
     netsuite_sales_order_id: str | None
     salesforce_opportunity_id: str | None
     total_contract_value: OutNumber | None
+    multiplier_override_prioritization: str | None = None
+    scheduled_charges_on_usage_invoices: str | None = None
     usage_statement_schedule: ScheduleAnswer
     commits: list[Any]
     credits: list[Any]
@@ -213,6 +215,8 @@ def contract_document(body: ContractCreate, contract_id: str, rate_card_id: str 
         "netsuite_sales_order_id": body.netsuite_sales_order_id,
         "salesforce_opportunity_id": body.salesforce_opportunity_id,
         "total_contract_value": body.total_contract_value,
+        "multiplier_override_prioritization": body.multiplier_override_prioritization,
+        "scheduled_charges_on_usage_invoices": body.scheduled_charges_on_usage_invoices,
         "custom_fields": body.custom_fields,
         "created_at": now,
         "created_by": CREATED_BY,

@@ -52,7 +52,7 @@ class SetName(Body):
 
 class UpdateConfig(Body):
     salesforce_account_id: Annotated[str, StringConstraints(max_length=512)] | None = None
-    leave_stripe_invoices_in_draft: Unsupported = None
+    leave_stripe_invoices_in_draft: bool | None = Field(default=None, description="Kept; no invoice is sent to Stripe.")
 
 
 class CustomerListQuery(PageQuery):

@@ -28,6 +28,7 @@ from schemas.common import (
     rfc3339,
 )
 from schemas.documents import Document
+from schemas.errors import BadRequest
 
 CREATED_BY = "api"
 ProductType = Literal["USAGE", "SUBSCRIPTION", "COMPOSITE", "FIXED", "PRO_SERVICE"]
@@ -175,10 +176,13 @@ def product_document(body: ProductCreate, product_id: str, now: str) -> Document
 
 
 def updated_product(document: Document, body: ProductUpdate, now: str) -> Document:
-    """The changes hold at once: none of them has a part in rating, so ``starting_at`` is only recorded."""
+    """The changes hold at once: none of them has a part in rating, so ``starting_at`` is only recorded.
+
+    Raises BadRequest for a field of another product type."""
     fields = body.model_dump(exclude={"product_id", "starting_at", "sql_breakdown_granularity"}, exclude_none=True)
     for name in _COMPOSITE_ONLY if document["type"] != "COMPOSITE" else ():
-        fields.pop(name, None)
+        if fields.get(name) not in (None, [], False):
+            raise BadRequest(f"{name}: does not apply to a {document['type']} product")
     update = {**fields, "starting_at": rfc3339(body.starting_at), "created_at": now, "created_by": CREATED_BY}
     return {**document, "current": {**document["current"], **fields}, "updates": [*document["updates"], update]}
 

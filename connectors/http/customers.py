@@ -109,7 +109,7 @@ async def set_name(call: Call[SetName, NoQuery]) -> Data[Customer]:
 
 
 async def update_config(call: Call[UpdateConfig, NoQuery]) -> None:
-    changes = call.body.model_dump(include={"salesforce_account_id"}, exclude_unset=True)
+    changes = call.body.model_dump(exclude_unset=True)
 
     def change(document: Document) -> Document:
         no_longer("customers", document)

@@ -141,6 +141,24 @@ async def test_what_is_not_there_yet_is_501(http: httpx.AsyncClient, path: str, 
     assert "not supported yet" in answer.json()["message"]
 
 
+async def test_a_product_is_not_updated_with_fields_of_another_type(http: httpx.AsyncClient) -> None:
+    fee = await made(http, "/v1/contract-pricing/products/create", {"name": "fee", "type": "FIXED"})
+    body = {"product_id": fee, "starting_at": "2026-01-01T00:00:00Z"}
+    path = "/v1/contract-pricing/products/update"
+    refused = await post(http, path, {**body, "composite_tags": ["x"]}, 400)
+    assert "composite_tags: does not apply to a FIXED product" in refused["message"]
+    assert "not supported yet" in (await post(http, path, {**body, "pricing_group_key": ["x"]}, 501))["message"]
+
+
+async def test_money_keeps_every_digit(http: httpx.AsyncClient) -> None:
+    digits = "12345678901234567890.123456789012345678"
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    raw = '{"alert_type": "spend_threshold_reached", "name": "a", "threshold": %s}'
+    alert = (await http.post("/v1/alerts/create", content=raw % digits)).json()["data"]["id"]
+    answer = await http.post("/v1/customer-alerts/get", json={"customer_id": customer, "alert_id": alert})
+    assert f'"threshold":{digits},' in answer.text
+
+
 async def test_empty_unsupported_blocks_are_fine(http: httpx.AsyncClient) -> None:
     customer = await made(http, "/v1/customers", {"name": "a"})
     body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": None}
