@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     kafka_ssl_certfile: str | None = None
     kafka_ssl_keyfile: str | None = None
     kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000)  # how long the group waits for a worker that died
+    kafka_fetch_wait_ms: int = Field(default=25, ge=1, le=500)  # how long a broker may hold a fetch that has nothing to give
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")  # rediss:// for TLS, user:password@ for ACLs
     redis_ssl_ca_certs: str | None = None
     redis_timeout_s: float = Field(default=10.0, gt=0)

@@ -34,6 +34,9 @@ from connectors.logs import redact_url
 from connectors.settings import Settings
 
 _LOAD_TIMEOUT_S = 120.0  # reading the append-only file of a large data directory takes its time
+_EMBEDDED_ENV = {"TIDEMARK_KAFKA_FETCH_WAIT_MS": "5"}
+"""The mock cluster answers a fetch that found nothing only when its wait is over, whatever arrives meanwhile."""
+
 _STOP_MARGIN_S = 5.0  # beyond the roles' own drain timeout
 _STILL_WAITING_S = 10.0
 _KILLED = 130
@@ -210,6 +213,7 @@ class _Up:
             "TIDEMARK_REDIS_URL": services.redis_url,
             "PROMETHEUS_MULTIPROC_DIR": self._metrics_dir,
             "TIDEMARK_LOG_FORMAT": self._settings.log_format,
+            **(_EMBEDDED_ENV if self._options.embedded else {}),
             **(extra or {}),
         }
         return ChildSpec(

@@ -11,10 +11,6 @@ from aiokafka.helpers import create_ssl_context
 
 from connectors.settings import Settings
 
-_FETCH_WAIT_MS_MAX = 50
-"""aiokafka asks a broker for all of its partitions in one request, except for those whose records wait to be consumed. A record
-for such a partition may have to wait for that long poll to end, so it must be short against the latency that we promise."""
-
 _PARTITION_FETCH_BYTES_MAX = 4 * 1_048_576
 _HEADERS_BYTES_MAX = 65_536
 
@@ -40,6 +36,9 @@ def _connection(settings: Settings) -> dict[str, Any]:
 def consumer(settings: Settings, *, group: str | None = None) -> AIOKafkaConsumer:
     """A consumer that never moves by itself: no automatic commits, no automatic resets. Subscribe or assign it, then start it.
 
+    The fetch wait is short: aiokafka asks a broker for all partitions in one request, except for those whose records wait to be
+    consumed. The next record of such a partition may have to wait for that long poll to end.
+
     ``group``: a consumer group, or None for one that is assigned its partitions by hand.
     """
     return AIOKafkaConsumer(
@@ -51,7 +50,7 @@ def consumer(settings: Settings, *, group: str | None = None) -> AIOKafkaConsume
         partition_assignment_strategy=(RangePartitionAssignor,),
         session_timeout_ms=settings.kafka_session_timeout_ms,
         heartbeat_interval_ms=settings.kafka_session_timeout_ms // 3,
-        fetch_max_wait_ms=_FETCH_WAIT_MS_MAX,
+        fetch_max_wait_ms=settings.kafka_fetch_wait_ms,
         max_partition_fetch_bytes=_PARTITION_FETCH_BYTES_MAX,
     )
 
