@@ -25,8 +25,11 @@ START_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Api:
+    """``stop``: what a signal sets."""
+
     url: str
     settings: Settings
+    stop: asyncio.Event
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +64,7 @@ async def api(mock_kafka: MockKafka, valkey: RedisServer, monkeypatch: pytest.Mo
     task = asyncio.create_task(run_api(settings, stop, url.set_result))
     done, _ = await asyncio.wait({task, url}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
     assert url in done, "the API did not start"
-    yield Api(url.result(), settings)
+    yield Api(url.result(), settings, stop)
     stop.set()
     await task
     redis = Redis.from_url(valkey.url)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
+import pytest
 
+from connectors.http.event_log import EventLog
 from connectors.http.server import ROUTES
+from tests.conformance.conftest import Api
 
 
 async def test_the_document_has_every_route_and_every_schema_resolves(http: httpx.AsyncClient) -> None:
@@ -70,6 +75,31 @@ async def test_webhook_endpoints(http: httpx.AsyncClient) -> None:
     assert (await http.delete(one)).json() == {"data": {"id": created["id"]}}
     for answer in (await http.get(one), await http.patch(one, json={}), await http.delete(one)):
         assert answer.status_code == 404
+
+
+async def test_a_request_under_way_is_answered_before_the_end(
+    http: httpx.AsyncClient, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, release = asyncio.Event(), asyncio.Event()
+    append = EventLog.append
+
+    async def slow_append(log: EventLog, events: Sequence[tuple[str, bytes]]) -> None:
+        entered.set()
+        await release.wait()
+        await append(log, events)
+
+    monkeypatch.setattr(EventLog, "append", slow_append)
+    event = {"transaction_id": "t", "customer_id": "c", "event_type": "e", "timestamp": "2026-01-01T00:00:00Z"}
+    request = asyncio.create_task(http.post("/v1/ingest", json=[event]))
+    await entered.wait()
+    api.stop.set()
+    await asyncio.sleep(0.1)
+    assert not request.done()
+    with pytest.raises(httpx.ConnectError):  # nothing new is taken
+        async with httpx.AsyncClient(base_url=api.url) as late:
+            await late.get("/healthz")
+    release.set()
+    assert (await request).status_code == 200
 
 
 async def test_metrics_count_requests_by_pattern(http: httpx.AsyncClient) -> None:
