@@ -283,7 +283,7 @@ class CustomerAggregate:
             return
         old_span, span = self._meta.span, self._live.current.span
         if old_span is not None and old_span != span:
-            self._tracker.move(old_span, span)
+            self._tracker.move(old_span, span, old_is_live=old_span in self._live.boards)
         self._meta.span = span
         self._finish_periods(was)
         self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, new)

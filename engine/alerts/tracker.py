@@ -99,14 +99,17 @@ class Tracker:
         del self._states[key]
         self._changed[state_field(key)] = None
 
-    def move(self, old: Period, new: Period) -> None:
-        """The period that states belong to has got another span (a contract was added or changed): they go with it."""
+    def move(self, old: Period, new: Period, *, old_is_live: bool) -> None:
+        """The current period has got another span (a contract was added or changed): its states go with it.
+
+        ``old_is_live``: the old span is still a period of its own, in its grace; what was told for it must not be told again."""
         for key in [key for key in self._states if key.period == old]:
-            moved = key._replace(period=new)
             state = self._states[key]
-            self.forget(key)
-            self._states[moved] = state
-            self._changed[state_field(moved)] = encode_state(state)
+            self._write(key._replace(period=new), state)
+            if old_is_live:
+                self._write(key, state._replace(state=State.LAPSED.value))
+            else:
+                self.forget(key)
 
     def collect(self, delta: Delta) -> None:
         for name, text in self._changed.items():
@@ -123,7 +126,9 @@ class Tracker:
             if key in self._states:
                 self.forget(key)
             return
-        stored = StoredState(state.value, occasion.triggered_by.value, occasion.timestamp_us)
+        self._write(key, StoredState(state.value, occasion.triggered_by.value, occasion.timestamp_us))
+
+    def _write(self, key: StateKey, stored: StoredState) -> None:
         self._states[key] = stored
         self._changed[state_field(key)] = encode_state(stored)
 

@@ -6,6 +6,7 @@
 
 Hours are counted from the epoch, spans are half-open. A folded day has lost its hours: it counts where the span
 holds it whole, and is left out where the span cuts it.
+Sums are exact only while exact arithmetic is current (engine.numbers.activate).
 LATEST gives the last reading of the span, UNIQUE the exact number of distinct texts.
 """
 

@@ -332,6 +332,15 @@ def test_an_alarm_goes_with_its_period_when_a_contract_changes_the_span() -> Non
     assert said(use(rig, -1)) == [("a", "resolved", "usage")]
 
 
+def test_an_alarm_is_not_told_again_for_the_month_that_a_new_contract_cut_short() -> None:
+    rig = Driver(CustomerConfig("customer", 1), catalog(usage_alert("a", "10")), START_US)
+    assert said(use(rig, 10, START_US + 14 * DAY_US + HOUR_US)) == [("a", "reached", "usage")]
+    begun = replace(CONTRACT, starting_hour=START + 14 * 24)
+    assert rig.reconfigure(customer=CustomerConfig("customer", 2, (begun,))) == []
+    assert rig.advance(START_US + 16 * DAY_US) == []
+    assert said(use(rig, -1)) == [("a", "resolved", "usage")]
+
+
 def test_an_archived_alert_leaves_no_state() -> None:
     rig = driver(usage_alert("a", "10"))
     use(rig, 10)
