@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog
+from connectors.http.editing import edit_customer, edit_customer_in_turn, get_customer, no_longer, read_catalog
 from connectors.http.pages import decode_cursor, encode_cursor, page
 from connectors.http.routing import Call, Route, route
 from connectors.redis.types import Taken
@@ -90,14 +90,16 @@ async def archive(call: Call[CustomerArchive, NoQuery]) -> Data[IdAnswer]:
 
 
 async def set_ingest_aliases(call: Call[SetIngestAliases, NoQuery]) -> None:
-    customer_id, aliases = call.path["customer_id"], call.body.ingest_aliases
-    await get_customer(call.services, customer_id)
-    taken = await call.services.customers.set_aliases(customer_id, aliases, call.now_ms)
-    if taken is not None:
-        raise _alias_conflict(taken)
-    await edit_customer(
-        call.services, customer_id, lambda document: {**document, "ingest_aliases": aliases, "updated_at": call.now}
-    )
+    """Aliases count from the first write on; the second one makes the customer's document show them."""
+    services, customer_id, aliases = call.services, call.path["customer_id"], call.body.ingest_aliases
+    await get_customer(services, customer_id)
+    async with services.editing_customer(customer_id):
+        taken = await services.customers.set_aliases(customer_id, aliases, call.now_ms)
+        if taken is not None:
+            raise _alias_conflict(taken)
+        await edit_customer_in_turn(
+            services, customer_id, lambda document: {**document, "ingest_aliases": aliases, "updated_at": call.now}
+        )
 
 
 async def set_name(call: Call[SetName, NoQuery]) -> Data[Customer]:

@@ -121,19 +121,24 @@ async def edit_customer(services: Services, customer_id: str, change: Callable[[
     Returns the document as it now is.
     """
     async with services.editing_customer(customer_id):
-        for _ in range(ATTEMPTS_MAX):
-            found = await services.customers.get(customer_id)
-            if found is None:
-                raise unknown("customers", customer_id)
-            version, raw = found
-            document: Document = orjson.loads(raw)
-            changed = change(document)
-            if changed is None:
-                return document
-            changed = {**changed, "version": version + 1}
-            result = await services.customers.update(customer_id, version, encode(changed))
-            if not isinstance(result, Stale):
-                return changed
+        return await edit_customer_in_turn(services, customer_id, change)
+
+
+async def edit_customer_in_turn(services: Services, customer_id: str, change: Callable[[Document], Document | None]) -> Document:
+    """As ``edit_customer``, for a caller that holds ``Services.editing_customer``."""
+    for _ in range(ATTEMPTS_MAX):
+        found = await services.customers.get(customer_id)
+        if found is None:
+            raise unknown("customers", customer_id)
+        version, raw = found
+        document: Document = orjson.loads(raw)
+        changed = change(document)
+        if changed is None:
+            return document
+        changed = {**changed, "version": version + 1}
+        result = await services.customers.update(customer_id, version, encode(changed))
+        if not isinstance(result, Stale):
+            return changed
     raise Unavailable(f"customer {customer_id} is being changed by too many requests at once")
 
 

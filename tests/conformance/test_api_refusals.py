@@ -329,6 +329,16 @@ async def test_without_redis_requests_are_503(http: httpx.AsyncClient, valkey: R
     assert (await http.post("/v1/customers", json={"name": "a"}, headers={"Idempotency-Key": "k"})).status_code == 200
 
 
+async def test_aliases_set_at_once_are_the_ones_shown(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    path = f"/v1/customers/{customer}"
+    await asyncio.gather(*(post(http, f"{path}/setIngestAliases", {"ingest_aliases": [f"alias-{n}"]}) for n in range(10)))
+    shown = (await http.get(path)).json()["data"]["ingest_aliases"]
+    found = [n for n in range(10) if (await http.get(f"/v1/customers?ingest_alias=alias-{n}")).json()["data"]]
+    assert shown == [f"alias-{n}" for n in found]
+    assert len(found) == 1
+
+
 async def test_many_changes_of_one_customer_at_once(http: httpx.AsyncClient) -> None:
     customer = await made(http, "/v1/customers", {"name": "a"})
     body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z"}
