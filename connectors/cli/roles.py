@@ -77,6 +77,12 @@ def run_role(name: str, main: RoleMain, *, own_http: bool = False) -> None:
             stop.set()
             if not is_ready:  # still waiting for Kafka or Redis: there is nothing to drain
                 running.cancel()
+            loop.call_later(settings.drain_timeout_s, give_up)
+
+        def give_up() -> None:
+            """Kafka or Redis is gone, or slower than we may wait. What is not committed will be done again by a successor."""
+            log.error("not drained in time, ending without", timeout_s=settings.drain_timeout_s)
+            os._exit(1)
 
         running = asyncio.ensure_future(main(settings, stop, ready))
         loop = asyncio.get_running_loop()

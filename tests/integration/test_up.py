@@ -111,7 +111,7 @@ def answers(up: Up) -> bool:
 
 
 def test_a_killed_supervisor_takes_everything_with_it_and_the_data_can_be_used_again(tmp_path: Path, inbox: Inbox) -> None:
-    with Up(tmp_path, TIDEMARK_TOPIC_PARTITIONS="3") as up:
+    with Up(tmp_path, TIDEMARK_TOPIC_PARTITIONS="3", TIDEMARK_DRAIN_TIMEOUT_S="3") as up:
         customer = configure(up, inbox)
         alert = spend_alert(up, 10)
         up.produce(customer, ["only"], amount=10)
