@@ -332,11 +332,12 @@ def test_an_alarm_goes_with_its_period_when_a_contract_changes_the_span() -> Non
     assert said(use(rig, -1)) == [("a", "resolved", "usage")]
 
 
-def test_an_alarm_is_not_told_again_for_the_month_that_a_new_contract_cut_short() -> None:
-    rig = Driver(CustomerConfig("customer", 1), catalog(usage_alert("a", "10")), START_US)
+def test_an_alarm_is_not_told_again_for_the_span_that_a_second_contract_widens() -> None:
+    """The first contract's month alone stays live as a period of its own until the grace period is over."""
+    rig = driver(usage_alert("a", "10"))
     assert said(use(rig, 10, START_US + 14 * DAY_US + HOUR_US)) == [("a", "reached", "usage")]
-    begun = replace(CONTRACT, starting_hour=START + 14 * 24)
-    assert rig.reconfigure(customer=CustomerConfig("customer", 2, (begun,))) == []
+    year = replace(CONTRACT, id="year", starting_hour=START + 14 * 24, schedule=BillingSchedule(Frequency.ANNUAL, START_US))
+    assert rig.reconfigure(customer=replace(CUSTOMER, version=2, contracts=(CONTRACT, year))) == []
     assert rig.advance(START_US + 16 * DAY_US) == []
     assert said(use(rig, -1)) == [("a", "resolved", "usage")]
 
