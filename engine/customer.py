@@ -18,40 +18,24 @@ Exact arithmetic (engine.numbers.activate) must be current in the caller's threa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from engine.alerts.states import Input
 from engine.alerts.stored import CARRY_PREFIX, META, decode_meta, encode_meta, sub_key_values
 from engine.alerts.tracker import Finding, Occasion, Tracker
 from engine.alerts.watch import Watch
-from engine.catalog import Aggregation, Alert, Catalog, CustomerConfig
+from engine.catalog import Alert, Catalog, CustomerConfig
 from engine.compiled import CompiledCatalog, compile_catalog
+from engine.counting import HOURS_A_DAY, Counting
 from engine.effects import Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
 from engine.evaluation import crossings, end_states, reconcile, tell
 from engine.folding import fold_due_us, fold_windows
 from engine.live import NEVER_US, LiveGauges, Usage
 from engine.metering.codec import Reading, decode_quantity
-from engine.metering.matching import MetricMatcher, Value
-from engine.metering.series import GroupValues, SeriesKey, series_field
-from engine.metering.windows import Series, WindowStore
+from engine.metering.windows import WindowStore
 from engine.numbers import ZERO
 from engine.settings import EngineSettings
 
 __all__ = ["CustomerAggregate", "EngineSettings", "stored_days"]
-
-HOURS_A_DAY = 24
-
-
-class _Metered(NamedTuple):
-    """One metric of this customer: where its quantities go."""
-
-    metric_id: str
-    aggregation: Aggregation
-    total: Series
-    groups: tuple[dict[GroupValues, Series], ...]
-
-
-_Hit = tuple[_Metered, Value, list[GroupValues]]
 
 
 def stored_days(state: Mapping[str, str]) -> tuple[int, ...]:
@@ -105,10 +89,10 @@ class CustomerAggregate:
             self.advance(now_us)
         elif now_us > self._now_us:
             self._now_us = now_us
-        hits = self._hits(event)
+        hits = self._counting.hits(event)
         if hits.__class__ is Rejection:
             return hits
-        day, hour_of_day = divmod(event.hour, HOURS_A_DAY)
+        day = event.hour // HOURS_A_DAY
         if day < self._meta.folded_before:
             return Rejection("timestamp_too_old", "the hours of its day were folded into a day (windows_hourly_days)")
         if not hits:
@@ -120,7 +104,8 @@ class CustomerAggregate:
             self._reconcile(TriggeredBy.TIME)
         if day not in self._usage.windows.days:
             self._add_day(day)
-        self._add(hits, event, day, hour_of_day)  # type: ignore[arg-type]
+        self._serial += 1
+        self._counting.add(hits, event, self._live, self._serial)  # type: ignore[arg-type]
         if self._live.due:
             self._settle_due(event)
         return None
@@ -170,42 +155,6 @@ class CustomerAggregate:
 
     # --- events ---------------------------------------------------------------------------------------------------------
 
-    def _hits(self, event: UsageEvent) -> list[_Hit] | Rejection:
-        """The metrics that the event counts for, with its value and group values for each. Changes nothing."""
-        hits: list[_Hit] = []
-        properties = event.properties
-        for matcher in self._compiled.matchers_for(event.event_type):
-            value = matcher.value(properties)
-            if value is None:
-                continue
-            if value.__class__ is Rejection:
-                return value
-            metered = self._metered.get(matcher) or self._meter(matcher)
-            hits.append((metered, value, matcher.groups(properties) if metered.groups else _NO_GROUPS))  # type: ignore[arg-type]
-        return hits
-
-    def _add(self, hits: list[_Hit], event: UsageEvent, day: int, hour_of_day: int) -> None:
-        """Adds the event to all windows and gauges."""
-        live, hour = self._live, event.hour
-        plan = live.plans.get(hour)
-        if plan is None:
-            plan = live.plan(hour)
-        self._serial = serial = self._serial + 1
-        for metered, value, groups in hits:
-            quantity = Reading(event.timestamp_us, value) if metered.aggregation is _LATEST else value  # type: ignore[arg-type]
-            metered.total.add(day, hour_of_day, quantity)  # type: ignore[arg-type]
-            sinks = plan.get(metered.metric_id) or live.sinks(plan, metered.metric_id, hour)
-            for sink in sinks.plain:
-                sink(quantity, serial)
-            if groups:
-                for dimension, values in enumerate(groups):
-                    series = metered.groups[dimension].get(values) or self._group_series(metered, dimension, values)
-                    series.add(day, hour_of_day, quantity)  # type: ignore[arg-type]
-                for grouped in sinks.grouped:
-                    found = grouped.sink(groups[grouped.dimension])
-                    if found is not None:
-                        found(quantity, serial)
-
     def _settle_due(self, event: UsageEvent) -> None:
         """Looks at the gauges that an event took out of their headroom."""
         due = self._live.due
@@ -228,24 +177,13 @@ class CustomerAggregate:
         self._meta_changed = True
         self._schedule()
 
-    def _meter(self, matcher: MetricMatcher) -> _Metered:
-        total = self._usage.windows.get(matcher.metric.id, matcher.aggregation)
-        groups: tuple[dict[GroupValues, Series], ...] = tuple({} for _ in matcher.dimensions)
-        metered = self._metered[matcher] = _Metered(matcher.metric.id, matcher.aggregation, total, groups)
-        return metered
-
-    def _group_series(self, metered: _Metered, dimension: int, values: GroupValues) -> Series:
-        field = series_field(SeriesKey(metered.metric_id, dimension, values))
-        series = metered.groups[dimension][values] = self._usage.windows.get(field, metered.aggregation)
-        return series
-
     # --- configuration --------------------------------------------------------------------------------------------------
 
     def _take(self, customer: CustomerConfig, catalog: Catalog) -> None:
         self._customer = customer
         self._compiled: CompiledCatalog = compile_catalog(catalog)
         self._watch = Watch((*catalog.alerts, *customer.alerts)) if customer.alerts else self._compiled.watch
-        self._metered: dict[MetricMatcher, _Metered] = {}
+        self._counting = Counting(self._compiled, self._usage.windows)
 
     def _bring_up_to_date(self, now_us: int, was: LiveGauges | None) -> None:
         """Evaluates under a configuration that is new to what is stored.
@@ -345,9 +283,7 @@ class CustomerAggregate:
         return None if due == NEVER_US else due
 
 
-_LATEST = Aggregation.LATEST
 _NOTHING = Watch(())
-_NO_GROUPS: list[GroupValues] = []
 
 
 def _stored_carry(state: Mapping[str, str]) -> dict[str, Reading]:
