@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COMMITS = "tests/integration/test_redis_commit.py"
+CUSTOMER = "tests/unit/test_known_faults.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,80 @@ class Mutant:
 
 
 MUTANTS = (
+    Mutant(
+        1,
+        "strict > where the rung is found",
+        (
+            Edit(
+                "engine/alerts/ladder.py",
+                "return bisect_right(self.thresholds, value)",
+                "return bisect_left(self.thresholds, value)",
+            ),
+            Edit("engine/alerts/ladder.py", "from bisect import bisect_right", "from bisect import bisect_left"),
+        ),
+        (f"{CUSTOMER}::test_exactly_at_the_threshold_is_reached",),
+    ),
+    Mutant(
+        1,
+        "strict > in the headroom of usage",
+        (Edit("engine/alerts/ladder.py", "if after >= self.high or", "if after > self.high or"),),
+        (f"{CUSTOMER}::test_exactly_at_the_threshold_is_reached[usage]",),
+    ),
+    Mutant(
+        1,
+        "strict > in the headroom of spend",
+        (Edit("engine/cells.py", "if after >= gauge.high or", "if after > gauge.high or"),),
+        (f"{CUSTOMER}::test_exactly_at_the_threshold_is_reached[spend]",),
+    ),
+    Mutant(
+        2,
+        "only the highest threshold that was crossed is told",
+        (
+            Edit(
+                "engine/evaluation.py", "in gauge.ladder.alerts[low:high]:", "in gauge.ladder.alerts[max(low, high - 1) : high]:"
+            ),
+        ),
+        (f"{CUSTOMER}::test_every_threshold_that_one_event_crosses_is_told_lowest_first",),
+    ),
+    Mutant(
+        3,
+        "what is told is compared with the last notification sent, not with that threshold's own state",
+        (
+            Edit(
+                "engine/alerts/tracker.py",
+                "        outcome = TABLE[state, finding.cause]\n",
+                """        last_told = _last_told.get(self._customer_id)
+        if state is State.IN_ALARM and finding.cause is Input.ABOVE and last_told != finding.alert.id:
+            state = State.OK
+        outcome = TABLE[state, finding.cause]
+""",
+            ),
+            Edit(
+                "engine/alerts/tracker.py",
+                "        alert, value = finding.alert, finding.value\n",
+                "        alert, value = finding.alert, finding.value\n        _last_told[self._customer_id] = alert.id\n",
+            ),
+            Edit("engine/alerts/tracker.py", "class Tracker:\n", "_last_told: dict[str, str] = {}\n\n\nclass Tracker:\n"),
+            Edit("engine/evaluation.py", "is not State.OK:\n                continue", "is None:\n                continue"),
+        ),
+        (f"{CUSTOMER}::test_a_change_of_price_does_not_tell_again_what_still_holds",),
+    ),
+    Mutant(
+        4,
+        "where a gauge stood in the last period counts as where it stands in the new one",
+        (
+            Edit(
+                "engine/customer.py",
+                "        span = self._meta.span = self._live.current.span\n        if span != old_span:\n",
+                """        for (_, old), (_, new) in zip(was.gauges(), self._live.gauges(), strict=False):
+            new.rung, new.high = old.rung, old.high
+        span = self._meta.span = self._live.current.span
+        if span != old_span:
+""",
+            ),
+        ),
+        (f"{CUSTOMER}::test_a_new_period_starts_at_nothing_and_alarms_again",),
+    ),
     Mutant(
         7,
         "state is saved first, the notification is written after it: a lost reply between them loses it",
@@ -117,5 +192,72 @@ MUTANTS = (
             f"{COMMITS}::test_a_batch_sent_again_is_refused_as_done",
             f"{COMMITS}::test_a_commit_whose_reply_was_lost_counts_once",
         ),
+    ),
+    Mutant(
+        12,
+        "a new configuration is taken, but nobody is held against it until the next event",
+        (Edit("engine/customer.py", "        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, new)\n", ""),),
+        (f"{CUSTOMER}::test_a_new_alert_meets_customers_who_are_already_past_it",),
+    ),
+    Mutant(
+        19,
+        "alerts are looked at when the batch ends, with its last event",
+        (
+            Edit("engine/customer.py", "            self._settle_due(event)\n", "            self._last = event\n"),
+            Edit(
+                "engine/customer.py",
+                "        delta, self._delta = self._delta, Delta()\n",
+                """        if self._live.due:
+            self._settle_due(self._last)
+        delta, self._delta = self._delta, Delta()
+""",
+            ),
+        ),
+        (
+            f"{CUSTOMER}::test_an_alarm_that_rose_and_fell_within_one_batch_shows",
+            f"{CUSTOMER}::test_in_a_batch_the_event_that_crossed_is_named",
+        ),
+    ),
+    Mutant(
+        20,
+        "usage is added up in floats",
+        (
+            Edit(
+                "engine/alerts/ladder.py",
+                "self.value = after = before + delta",
+                "self.value = after = Decimal(repr(float(before) + float(delta)))",
+            ),
+        ),
+        (
+            f"{CUSTOMER}::test_ten_tenths_are_one[usage]",
+            f"{CUSTOMER}::test_a_tenth_and_two_tenths_are_not_more_than_three[usage]",
+        ),
+    ),
+    Mutant(
+        20,
+        "spend is added up in floats",
+        (
+            Edit(
+                "engine/cells.py",
+                "gauge.value = after = before + delta * slope",
+                "gauge.value = after = Decimal(repr(float(before) + float(delta * slope)))",
+            ),
+        ),
+        (
+            f"{CUSTOMER}::test_ten_tenths_are_one[spend]",
+            f"{CUSTOMER}::test_a_tenth_and_two_tenths_are_not_more_than_three[spend]",
+        ),
+    ),
+    Mutant(
+        20,
+        "a quantity is read as a float",
+        (
+            Edit(
+                "engine/numbers.py",
+                "            if value.isdigit():\n                return Decimal(value)\n",
+                "            if value.isdigit():\n                return Decimal(float(value))\n",
+            ),
+        ),
+        (f"{CUSTOMER}::test_money_keeps_every_digit_of_a_large_sum",),
     ),
 )
