@@ -18,6 +18,7 @@ Exact arithmetic (engine.numbers.activate) must be current in the caller's threa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from engine.alerts.states import Input
 from engine.alerts.stored import CARRY_PREFIX, META, decode_meta, encode_meta, sub_key_values
@@ -33,6 +34,7 @@ from engine.live import NEVER_US, LiveGauges, Usage
 from engine.metering.codec import Reading, decode_quantity
 from engine.metering.windows import WindowStore
 from engine.numbers import ZERO
+from engine.periods import Period
 from engine.settings import EngineSettings
 
 __all__ = ["CustomerAggregate", "EngineSettings", "stored_days"]
@@ -176,6 +178,10 @@ class CustomerAggregate:
         self._meta.days.add(day)
         self._meta_changed = True
         self._schedule()
+
+    def measured(self, alert_id: str) -> dict[tuple[Period, tuple[str, ...]], Decimal]:
+        """What an alert measures now: by live period and group (values in the order of the alert's own keys)."""
+        return self._live.values(self._watch.alerts[alert_id])
 
     # --- configuration --------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from engine.alerts.ladder import Gauge
-from engine.alerts.watch import Watch
+from engine.alerts.watch import Watch, alert_group, group_names
 from engine.board import Board, Sinks
 from engine.catalog import Alert, Contract
 from engine.cells import Sink
@@ -122,6 +122,15 @@ class LiveGauges:
         board = self.boards.get(period)
         gauge = None if board is None else board.gauge_of(alert, group)
         return None if gauge is None else gauge.value
+
+    def values(self, alert: Alert) -> dict[tuple[Period, tuple[str, ...]], Decimal]:
+        """What all gauges of one alert show, by period and group."""
+        names = group_names(alert)
+        return {
+            (gauge.period, alert_group(alert, names, gauge.group)): gauge.value
+            for _, gauge in self.gauges()
+            if alert in gauge.ladder.alerts
+        }
 
     def _fill(self, usage: Usage) -> None:
         for field, series in usage.windows.series.items():

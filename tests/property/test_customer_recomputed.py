@@ -49,6 +49,8 @@ def test_every_event_gives_what_recomputing_everything_gives(catalog: Catalog, s
         oracle.step(event, now_us)
         assert driver.event(event, now_us) is None
         driver.collect()
+        for alert in catalog.alerts:
+            assert driver.aggregate.measured(alert.id) == oracle.measured(alert)
         assert [told(notification) for notification in driver.notifications] == oracle.told
     oracle.pass_time(steps[-1].now_us + 16 * 24 * HOUR_US)
     driver.advance(steps[-1].now_us + 16 * 24 * HOUR_US)

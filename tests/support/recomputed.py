@@ -240,6 +240,10 @@ class Oracle:
             periods.add((start, start + WEEK))
         return sorted(periods)
 
+    def measured(self, alert: Alert) -> dict[tuple[tuple[int, int], tuple[str, ...]], Fraction]:
+        """What the alert measures now, by live period and group."""
+        return self._values(alert)
+
     def _values(self, alert: Alert, ahead: int | None = None) -> dict[tuple[tuple[int, int], tuple[str, ...]], Fraction]:
         values: dict[tuple[tuple[int, int], tuple[str, ...]], Fraction] = {}
         for period in self._periods(ahead):
