@@ -23,6 +23,7 @@ VALUE_BYTES_MAX = 262_144
 """Of a dead letter: oversized values are cut, or the dead-letter topic would refuse them as the events topic should have."""
 
 _DETAIL_BYTES_MAX = 1_024
+_ATTRIBUTES_BYTES_MAX = 8_192
 
 Sent = set[tuple[int, int, int]]
 """(offset, place, partition or DEAD_LETTER) of what a batch has produced so far."""
@@ -95,6 +96,7 @@ class Outgoing:
                     item.record.key,
                     item.rejection,
                     (item.record.topic, item.record.partition, item.record.offset, item.place, item.appended_at_ms),
+                    _attributes(item.record),
                 )
                 for item in fresh
             ]
@@ -111,10 +113,16 @@ class Outgoing:
         await self._all(futures)
 
     async def _dead_letter(
-        self, value: bytes | None, key: bytes | None, rejection: Rejection, place: tuple[object, ...]
+        self,
+        value: bytes | None,
+        key: bytes | None,
+        rejection: Rejection,
+        place: tuple[object, ...],
+        attributes: Sequence[tuple[str, bytes]] = (),
     ) -> asyncio.Future[object]:
         headers = [("reason", rejection.reason.encode()), ("detail", rejection.detail.encode()[:_DETAIL_BYTES_MAX])]
         names = ("topic", "partition", "offset", "index", "appended_at_ms")
+        headers += attributes
         headers += [(name, str(part).encode()) for name, part in zip(names, place, strict=True)]
         if value is not None and len(value) > VALUE_BYTES_MAX:
             value = value[:VALUE_BYTES_MAX]
@@ -127,6 +135,12 @@ class Outgoing:
     async def _all(self, futures: Sequence[asyncio.Future[object]]) -> None:
         if futures:
             await asyncio.gather(*futures)
+
+
+def _attributes(record: Record) -> list[tuple[str, bytes]]:
+    """A CloudEvent's attributes in binary mode: without them its value is half of an event."""
+    attributes = [(name, value) for name, value in record.headers if name.startswith("ce_")]
+    return attributes if sum(len(name) + len(value) for name, value in attributes) <= _ATTRIBUTES_BYTES_MAX else []
 
 
 def origin_of(record: Record) -> str:

@@ -47,6 +47,7 @@ from engine.customer import CustomerAggregate
 _TIMERS_MAX = 500
 _PARKING_EVERY_US = 60_000_000
 _PLACE_AGAIN_S = 0.2
+_TAKE_AGAIN_S = 0.05
 _CLAIM_AGAIN_S = 5.0
 """After another worker claimed the partition. Usually the group has revoked it by then. If a worker that had lost it claimed it
 late, nobody would serve it until the next rebalance: so the one that still has it assigned claims it again."""
@@ -97,8 +98,9 @@ class PartitionTask:
                     await self._serve()
                 except PositionMoved as moved:
                     self._log.warning(
-                        "what is stored is not what was expected: taking it up from there", stored=str(moved.position)
+                        "not what is stored: taking it up from there", reason=str(moved), stored=str(moved.position)
                     )
+                    await self._context.patience.pause(_TAKE_AGAIN_S)
                 except OwnerChanged as changed:
                     self._log.warning("another worker claimed this partition", epoch=changed.position.epoch)
                     self._drop()

@@ -27,8 +27,8 @@ async def test_two_workers_on_one_partition_apply_every_event_once(harness: Harn
     await harness.worker(consumer_group="one", batch_records_max=7)
     await harness.worker(consumer_group="two", batch_records_max=3)
     names = [f"t-{number}" for number in range(300)]
-    for name in names:
-        await harness.produce(0, event(name, customer_id))
+    for start in range(0, 300, 20):
+        await harness.produce_many(0, [event(name, customer_id) for name in names[start : start + 20]])
     await harness.settled()
     assert await harness.applied(customer_id) == names
     notified = (await harness.outbox())[customer_id]
@@ -85,8 +85,7 @@ async def test_a_commit_without_a_reply_counts_once(harness: Harness, monkeypatc
     counters = Counters()
     await harness.worker(batch_records_max=5)
     names = [f"t-{number}" for number in range(50)]
-    for name in names:
-        await harness.produce(0, event(name, customer_id))
+    await harness.produce_many(0, [event(name, customer_id) for name in names])
     await harness.settled()
     assert lost
     assert await harness.applied(customer_id) == names
@@ -137,13 +136,11 @@ async def test_redis_going_back_replays_to_the_same_states_and_ids(harness: Harn
     await harness.create(customer_id)
     await harness.worker(batch_records_max=4)
     names = [f"t-{number}" for number in range(40)]
-    for name in names[:15]:
-        await harness.produce(0, event(name, customer_id))
+    await harness.produce_many(0, [event(name, customer_id) for name in names[:15]])
     await harness.settled()
     keys = [key async for key in harness.redis.scan_iter(count=1_000)]
     earlier = {key: await harness.redis.dump(key) for key in keys}
-    for name in names[15:30]:
-        await harness.produce(0, event(name, customer_id))
+    await harness.produce_many(0, [event(name, customer_id) for name in names[15:30]])
     await harness.settled()
     before = (await harness.outbox())[customer_id]
 
@@ -152,8 +149,7 @@ async def test_redis_going_back_replays_to_the_same_states_and_ids(harness: Harn
         for key, value in earlier.items():
             pipeline.restore(key, 0, value)
         await pipeline.execute()
-    for name in names[30:]:
-        await harness.produce(0, event(name, customer_id))
+    await harness.produce_many(0, [event(name, customer_id) for name in names[30:]])
     await harness.settled()
     assert await harness.applied(customer_id) == names
     after = (await harness.outbox())[customer_id]
@@ -221,8 +217,7 @@ async def test_a_worker_killed_at_any_commit_leaves_nothing_half_done(harness: H
     customer_id = customer_in(0)
     await harness.create(customer_id)
     names = [f"t-{number}" for number in range(30)]
-    for name in names:
-        await harness.produce(0, event(name, customer_id))
+    await harness.produce_many(0, [event(name, customer_id) for name in names])
     commit = PartitionStore.commit
     reached = asyncio.Event()
     crashes: list[bool] = []

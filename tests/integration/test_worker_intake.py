@@ -109,6 +109,17 @@ async def test_a_cloudevent_in_binary_mode_is_an_event(harness: Harness) -> None
     await harness.until(lambda: _is(harness, customer_id, ["ce-1"]), "the event to be applied")
 
 
+async def test_a_dead_letter_of_a_cloudevent_keeps_its_attributes(harness: Harness) -> None:
+    await harness.worker()
+    await harness.produce(0, b'{"tokens":1}', headers=[("ce_specversion", b"1.0"), ("ce_id", b"ce-1"), ("other", b"x")])
+    await harness.settled()
+    ((headers, value),) = await harness.dead_letters()
+    assert headers["reason"] == "missing_field"
+    assert (headers["ce_specversion"], headers["ce_id"]) == ("1.0", "ce-1")
+    assert "other" not in headers
+    assert value == b'{"tokens":1}'
+
+
 async def _is(harness: Harness, customer_id: str, applied: list[str]) -> bool:
     return await harness.applied(customer_id) == applied
 
@@ -131,10 +142,9 @@ async def test_duplicates_are_dropped_within_and_across_batches(harness: Harness
     await harness.create(customer_id)
     await harness.create(other)
     counters = Counters()
+    twice = [event(f"t-{number // 2}", customer_id) for number in range(40)]
     for _ in range(2):
-        for number in range(20):
-            await harness.produce(0, event(f"t-{number}", customer_id))
-            await harness.produce(0, event(f"t-{number}", customer_id))
+        await harness.produce_many(0, twice)
     await harness.produce(0, event("t-0", other))  # another customer's id of the same name is another event
     await harness.worker(batch_records_max=batch_records_max)
     await harness.settled()

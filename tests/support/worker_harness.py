@@ -146,6 +146,14 @@ class Harness:
         sent = await self._producer.send_and_wait(EVENTS, value, key=key, partition=partition, headers=list(headers))
         return int(sent.offset)
 
+    async def produce_many(self, partition: int, values: Sequence[bytes]) -> None:
+        """As one batch of the producer: the mock cluster gives out one of these a fetch, so a worker's batch is no larger."""
+        assert self._producer is not None
+        batch = self._producer.create_batch()
+        for value in values:
+            assert batch.append(key=None, value=value, timestamp=now_ms()) is not None, "the batch is full"
+        await (await self._producer.send_batch(batch, EVENTS, partition=partition))
+
     async def state(self, customer_id: str) -> dict[str, str]:
         keys = PartitionKeys(partition_of(customer_id, PARTITIONS))
         return {name.decode(): value.decode() for name, value in (await self.redis.hgetall(keys.state(customer_id))).items()}
