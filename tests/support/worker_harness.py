@@ -143,7 +143,9 @@ class Harness:
 
     async def produce(self, partition: int, value: bytes | None, *, key: bytes | None = None, headers: Headers = ()) -> int:
         assert self._producer is not None
-        sent = await self._producer.send_and_wait(EVENTS, value, key=key, partition=partition, headers=list(headers))
+        sent = await self._producer.send_and_wait(
+            self.settings.topic_events, value, key=key, partition=partition, headers=list(headers)
+        )
         return int(sent.offset)
 
     async def produce_many(self, partition: int, values: Sequence[bytes]) -> None:
@@ -152,7 +154,7 @@ class Harness:
         batch = self._producer.create_batch()
         for value in values:
             assert batch.append(key=None, value=value, timestamp=now_ms()) is not None, "the batch is full"
-        await (await self._producer.send_batch(batch, EVENTS, partition=partition))
+        await (await self._producer.send_batch(batch, self.settings.topic_events, partition=partition))
 
     async def state(self, customer_id: str) -> dict[str, str]:
         keys = PartitionKeys(partition_of(customer_id, PARTITIONS))
@@ -198,22 +200,22 @@ class Harness:
     async def mirrored(self, partition: int) -> int | None:
         """The offset that the consumer group has committed in Kafka."""
         consumer = client.consumer(self.settings, group=self.settings.consumer_group)
-        consumer.assign([TopicPartition(EVENTS, partition)])
+        consumer.assign([TopicPartition(self.settings.topic_events, partition)])
         await consumer.start()
         try:
-            offset: int | None = await consumer.committed(TopicPartition(EVENTS, partition))
+            offset: int | None = await consumer.committed(TopicPartition(self.settings.topic_events, partition))
             return offset
         finally:
             await consumer.stop()
 
     async def ends(self) -> dict[int, int]:
-        partitions = [TopicPartition(EVENTS, partition) for partition in range(PARTITIONS)]
+        partitions = [TopicPartition(self.settings.topic_events, partition) for partition in range(PARTITIONS)]
         async with _reader(self.settings) as reader:
             return {here.partition: end for here, end in (await reader.end_offsets(partitions)).items()}
 
     async def dead_letters(self) -> list[tuple[dict[str, str], bytes | None]]:
         """(headers, value) of each dead letter, in order."""
-        here = TopicPartition(DEAD_LETTERS, 0)
+        here = TopicPartition(self.settings.topic_dead_letters, 0)
         letters: list[tuple[dict[str, str], bytes | None]] = []
         async with _reader(self.settings) as reader:
             end = (await reader.end_offsets([here]))[here]
