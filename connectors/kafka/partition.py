@@ -72,6 +72,7 @@ class PartitionTask:
         self._tick_due_us = 0
         self._parking_due_us = 0
         self._fetching = False
+        self.placed = asyncio.Event()  # it knows where to read on, or it ended before it did
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -112,6 +113,7 @@ class PartitionTask:
                 raise
         finally:
             self._drop()
+            self.placed.set()
 
     # --- taking the partition -------------------------------------------------------------------------------------
 
@@ -130,6 +132,7 @@ class PartitionTask:
             context.shared_catalog.forget()  # Redis went back: the same revisions may come to mean something else
         context.commits.adopt(claim)
         await self._place()
+        self.placed.set()
         await self._changes.start()
         while True:
             try:

@@ -122,7 +122,15 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._producer.stop()
 
     async def _join(self) -> bool:
+        """Returns when every partition knows where to read on: from then on a log that forgot cannot grow past a stored position
+        unseen (position.py). A task that failed instead is dealt with by ``_watch``."""
         await self._consumer.start()
+        placed: set[asyncio.Future[Any]] = {asyncio.create_task(task.placed.wait()) for task, _ in self._tasks.values()}
+        while placed and not self._failed.done():
+            await asyncio.wait({*placed, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            placed = {waiting for waiting in placed if not waiting.done()}
+        for waiting in placed:
+            waiting.cancel()
         return True
 
     async def _watch(self, stop: asyncio.Event) -> None:

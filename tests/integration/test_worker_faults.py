@@ -291,3 +291,30 @@ async def test_another_number_of_partitions_is_refused(harness: Harness) -> None
         moved = harness.settings.model_copy(update={"kafka_bootstrap_servers": other.bootstrap_servers})
         with pytest.raises(PartitionCountChanged, match="has 4 partitions, but Redis was filled when it had 3"):
             await ensure_topics(moved)
+
+
+async def test_a_worker_is_ready_once_it_has_looked_where_the_log_is(
+    harness: Harness, worker_valkey: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a log that forgot could grow past the stored position before anyone looks, and its first events be passed over."""
+    customer_id = customer_in(0)
+    await harness.create(customer_id)
+    first = await harness.worker()
+    for number in range(3):
+        await harness.produce(0, event(f"old-{number}", customer_id))
+    await harness.settled()
+    await first.stop()
+    place = partition_module.place
+
+    async def place_late(*arguments: object) -> object:
+        await asyncio.sleep(0.3)
+        return await place(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(partition_module, "place", place_late)
+    with MockKafka(TOPICS) as fresh:
+        async with Harness(fresh.bootstrap_servers, worker_valkey.url) as again:
+            await again.worker()
+            await again.produce_many(0, [event(f"new-{number}", customer_id) for number in range(9)])
+            await again.settled()
+            applied = await again.applied(customer_id)
+            assert applied[3:] == [f"new-{number}" for number in range(9)]
