@@ -82,7 +82,9 @@ def test_each_role_is_a_process_of_its_own_and_the_token_is_on_none_of_their_com
 
 
 def test_a_role_that_is_killed_is_started_again_and_nothing_is_lost_or_told_twice(tmp_path: Path, inbox: Inbox) -> None:
-    with Up(tmp_path) as up:
+    # Short, so that the group and the outbox take the dead for dead soon.
+    patience = {"KAFKA_SESSION_TIMEOUT_MS": "2000", "WEBHOOK_TIMEOUT_S": "1", "WEBHOOK_CLAIM_IDLE_S": "2"}
+    with Up(tmp_path, **{f"TIDEMARK_{name}": value for name, value in patience.items()}) as up:
         customer = configure(up, inbox)
         expected = set()
         for step, role in enumerate(ROLES):
