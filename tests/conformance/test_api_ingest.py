@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,8 @@ from connectors.kafka import client
 from connectors.redis.keys import partition_of
 from tests.conformance.conftest import PARTITIONS, Api
 from tests.support.mock_kafka import MockKafka
+
+WAIT_S = 30.0
 
 
 def event(name: str, **more: Any) -> dict[str, Any]:
@@ -46,9 +49,10 @@ class Tail:
 
     async def records(self, count: int) -> list[Any]:
         found: list[Any] = []
-        while len(found) < count:
-            fetched = await self._consumer.getmany(timeout_ms=1000)
-            found += [record for records in fetched.values() for record in records]
+        async with asyncio.timeout(WAIT_S):
+            while len(found) < count:
+                fetched = await self._consumer.getmany(timeout_ms=1000)
+                found += [record for records in fetched.values() for record in records]
         return found
 
     async def stop(self) -> None:
