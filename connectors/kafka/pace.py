@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from connectors.kafka.intake import Record
 
 _RECORDS_FIRST = 256
-_RECORDS_MIN = 512
+_RECORDS_MIN = 16
 _BYTES_MAX = 4 * 1_048_576
 """A record may hold a thousand events: a batch is bounded in bytes, too, before it is decoded."""
 
