@@ -296,7 +296,7 @@ async def test_another_number_of_partitions_is_refused(harness: Harness) -> None
 async def test_a_worker_is_ready_once_it_has_looked_where_the_log_is(
     harness: Harness, worker_valkey: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a log that forgot could grow past the stored position before anyone looks, and its first events be passed over."""
+    """Otherwise a log that forgot could grow past the stored position before anyone looks, and its first events be skipped."""
     customer_id = customer_in(0)
     await harness.create(customer_id)
     first = await harness.worker()
