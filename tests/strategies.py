@@ -55,12 +55,12 @@ class Step(NamedTuple):
 
 @st.composite
 def metrics(draw: st.DrawFn, metric_id: str) -> BillableMetric:
-    aggregation = draw(st.sampled_from(Aggregation))
+    aggregation = draw(st.sampled_from([Aggregation.SUM, Aggregation.SUM, *Aggregation]))
     keys = {Aggregation.COUNT: None, Aggregation.UNIQUE: "user"}
     filters = draw(
         st.sampled_from(
             [
-                (),
+                *[()] * 8,
                 (PropertyFilter("kind", in_values=frozenset({"a", "7"})),),
                 (PropertyFilter("kind", not_in_values=frozenset({"b"})),),
                 (PropertyFilter("kind", exists=True, not_in_values=frozenset({"true"})),),
@@ -73,8 +73,8 @@ def metrics(draw: st.DrawFn, metric_id: str) -> BillableMetric:
         name=metric_id,
         aggregation=aggregation,
         aggregation_key=keys.get(aggregation, "amount"),
-        event_types_in=draw(st.sampled_from([None, frozenset({"call"})])),
-        event_types_not_in=draw(st.sampled_from([None, frozenset({"other"})])),
+        event_types_in=draw(st.sampled_from([None, None, frozenset({"call"})])),
+        event_types_not_in=draw(st.sampled_from([None, None, frozenset({"other"})])),
         property_filters=filters,
         group_keys=draw(group_declarations),
     )
@@ -97,7 +97,7 @@ def products(draw: st.DrawFn, product_id: str, metric_id: str) -> Product:
         presentation_group_key=draw(st.sampled_from([(), (), ("model",)])),
         conversion=draw(st.sampled_from(conversions)),
         rounding=draw(
-            st.sampled_from([None, None, *(QuantityRounding(method, places) for method in RoundingMethod for places in (0, 1))])
+            st.sampled_from([*[None] * 8, *(QuantityRounding(method, places) for method in RoundingMethod for places in (0, 1))])
         ),
     )
 
@@ -107,17 +107,17 @@ def rates(draw: st.DrawFn, product: Product) -> list[Rate]:
     rows: list[Rate] = []
     values = ["eu", "7"] if product.pricing_group_key else [None]
     for value in values:
-        for number in range(draw(st.integers(0 if value else 1, 2))):
+        for number in range(draw(st.sampled_from([0, 1, 1, 2] if value else [1, 1, 2]))):
             tiers = tuple(
                 Tier(size, draw(prices))
-                for size in (*draw(st.sampled_from([(), (Decimal(4),), (Decimal(3), Decimal("4.5"))])), None)
+                for size in (*draw(st.sampled_from([(Decimal(3), Decimal("4.5")), (Decimal(4),), ()])), None)
             )
             # A second row begins near the end of a week, so that it splits a period in which there is usage.
             starting = 0 if number == 0 else FIRST_HOUR + 5 * 7 * 24 + draw(st.integers(-40, 40))
             rows.append(
                 Rate(
                     product_id=product.id,
-                    rate_type=draw(st.sampled_from(RateType)),
+                    rate_type=draw(st.sampled_from([RateType.TIERED, RateType.TIERED, RateType.FLAT])),
                     starting_hour=starting,
                     ending_hour=draw(st.sampled_from([None, None, starting + 20])) if number else None,
                     credit_type_id=draw(st.sampled_from([USD_CENTS, USD_CENTS, "credits"])),
@@ -160,6 +160,22 @@ def catalogs(draw: st.DrawFn) -> Catalog:
     )
 
 
+@st.composite
+def one_product(draw: st.DrawFn) -> Catalog:
+    """One summed metric in one tiered product: where spend is linear, and where that ends."""
+    conversions = [None, QuantityConversion(Decimal("2.5"), Operation.MULTIPLY), QuantityConversion(Decimal(8), Operation.DIVIDE)]
+    product = Product("p", "p", "m", conversion=draw(st.sampled_from(conversions)))
+    tiers = (Tier(Decimal(3), draw(prices)), Tier(Decimal("4.5"), draw(prices)), Tier(None, draw(prices)))
+    alert = Alert("a", AlertType.SPEND_THRESHOLD, "a", Decimal(1000), 1)
+    return Catalog(
+        revision=1,
+        metrics={"m": BillableMetric("m", "m", Aggregation.SUM, "amount")},
+        products={"p": product},
+        rate_cards={"card": RateCard("card", (Rate("p", RateType.TIERED, 0, tiers=tiers),))},
+        alerts=(alert,),
+    )
+
+
 def customer() -> CustomerConfig:
     """One weekly contract, in its fifth week at NOW_US."""
     schedule = BillingSchedule(Frequency.WEEKLY, FIRST_HOUR * HOUR_US)
@@ -198,10 +214,11 @@ def successors(draw: st.DrawFn, catalog: Catalog) -> Catalog:
 
 
 amounts = st.one_of(
+    st.integers(1, 8),
     st.integers(-4, 8),
     st.sampled_from([Decimal("0.5"), Decimal("2.50"), "1.5", "3", "-2", None, 0]),
 )
-texts = st.sampled_from(["eu", "us", 7, True, None, "7"])
+texts = st.sampled_from(["eu", "eu", "eu", "us", 7, True, None, "7"])
 
 
 @st.composite
@@ -209,9 +226,9 @@ def streams(draw: st.DrawFn, size_max: int = 14) -> list[Step]:
     """Events in order of arrival; each up to 60 hours late or 20 hours ahead, most of them near the end of a week."""
     steps: list[Step] = []
     now_us = NOW_US
-    for number in range(draw(st.integers(1, size_max))):
-        now_us += draw(st.sampled_from([0, 0, 1, HOUR_US // 2, HOUR_US, 9 * HOUR_US, 25 * HOUR_US, 150 * HOUR_US]))
-        timestamp_us = now_us + draw(st.sampled_from([0, 0, -HOUR_US, -20 * HOUR_US, -60 * HOUR_US, 20 * HOUR_US]))
+    for number in range(draw(st.sampled_from([size_max, 8, 5, 3, 1]))):
+        now_us += draw(st.sampled_from([0, 0, 0, 0, 0, 1, HOUR_US // 2, HOUR_US, 9 * HOUR_US, 25 * HOUR_US, 150 * HOUR_US]))
+        timestamp_us = now_us + draw(st.sampled_from([0, 0, 0, 0, 0, -HOUR_US, -20 * HOUR_US, -60 * HOUR_US, 20 * HOUR_US]))
         properties = {
             "amount": draw(amounts),
             "user": draw(texts),
