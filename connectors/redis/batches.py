@@ -108,6 +108,8 @@ def _add_delta(writes: _Writes, keys: PartitionKeys, customer_id: str, delta: De
         writes.add("HSET", keys.windows(customer_id, day), _flat(fields.items()))
     for month, fields in delta.folded_set.items():
         writes.add("HSET", keys.folded(customer_id, month), _flat(fields.items()))
+    for month in delta.folded_deleted:
+        writes.commands.append(["DEL", writes.place(keys.folded(customer_id, month))])
 
 
 def _add_timers(writes: _Writes, keys: PartitionKeys, deltas: Iterable[tuple[str, Delta]]) -> None:
