@@ -28,11 +28,14 @@ def clock_us() -> int:
 
 @dataclass(slots=True)
 class Context:
-    """``catalog``: the one under which this partition evaluates; it changes only when a change is applied (changes.py)."""
+    """``partitions``: of the topic; ``assigned``: how many of them this process serves at once.
+
+    ``catalog``: the one under which this partition evaluates; it changes only when a change is applied (changes.py)."""
 
     settings: Settings
     partition: int
     partitions: int
+    assigned: int
     store: PartitionStore
     catalog_store: CatalogStore
     shared_catalog: SharedCatalog

@@ -67,7 +67,7 @@ class PartitionTask:
         self._log = log.bind(partition=context.partition)
         self._released = Released(context)
         self._changes = Changes(context, self._released)
-        self._pace = Pace(context.settings.batch_records_max, context.settings.batch_target_ms)
+        self._pace = Pace(context.settings.batch_records_max, context.settings.batch_target_ms * context.assigned)
         self._waiting: list[Record] = []
         self._tick_due_us = 0
         self._parking_due_us = 0

@@ -166,18 +166,17 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """Starts the tasks. Until a task knows where to read on, its partition is paused; position 0 only keeps aiokafka from
         looking for one itself."""
         assigned = sorted(assigned, key=lambda here: here.partition)
-        limit = max(1, self._settings.customers_cached_max // max(1, len(assigned)))
         for here in assigned:
             self._consumer.pause(here)
             self._consumer.seek(here, 0)
-            partition_task = self._partition_task(here, limit)
+            partition_task = self._partition_task(here, len(assigned))
             task = partition_task.start()
             task.add_done_callback(self._ended)
             self._tasks[here] = (partition_task, task)
         PARTITIONS_ASSIGNED.set(len(self._tasks))
         log.info("partitions assigned", partitions=self._numbers(assigned))
 
-    def _partition_task(self, here: TopicPartition, customers_max: int) -> PartitionTask:
+    def _partition_task(self, here: TopicPartition, assigned: int) -> PartitionTask:
         settings = self._settings
         stopping = asyncio.Event()
         patience = Patience(stopping, here.partition)
@@ -192,11 +191,12 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             settings=settings,
             partition=here.partition,
             partitions=self._partitions,
+            assigned=assigned,
             store=store,
             catalog_store=self._catalog_store,
             shared_catalog=self._catalog,
             intake=Intake(settings, here.partition, self._partitions),
-            aggregates=Aggregates(engine_settings, customers_max),
+            aggregates=Aggregates(engine_settings, max(1, settings.customers_cached_max // assigned)),
             outgoing=self._outgoing,
             patience=patience,
             commits=Commits(store, patience),
