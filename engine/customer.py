@@ -122,10 +122,11 @@ class CustomerAggregate:
     def reset(self, alert_id: str, now_us: int) -> None:
         """Drops the alert's states and evaluates it at once: a breach that still holds is notified again.
 
-        States that lapsed with their period stay so. An archived customer's states stay as they are."""
+        States that lapsed with their period stay so. Those of an archived customer, or of one whose
+        last contract has ended and is final, stay as they are."""
         self.advance(now_us)
         alert = self._watch.alerts.get(alert_id)
-        if alert is None or self._meta.frozen_at_us is not None:
+        if alert is None or self._meta.frozen_at_us is not None or self._live.closed:
             return
         occasion = Occasion(TriggeredBy.RESET, self._now_us)
         for key, _ in self._tracker:
@@ -249,8 +250,10 @@ class CustomerAggregate:
 
     def _finish_periods(self, was: LiveGauges | None) -> None:
         """Forgets the states of periods that are final, and resolves what is still in alarm there."""
-        final = [key for key, _ in self._tracker if key.period not in self._live.boards]
-        end_states(self._tracker, final, Input.FINAL, self._watch, was, self._live, self._now_us)
+        live = self._live
+        lasting = live.current.span if live.closed else None
+        final = [key for key, _ in self._tracker if key.period not in live.boards and key.period != lasting]
+        end_states(self._tracker, final, Input.FINAL, self._watch, was, live, self._now_us)
 
     def _reconcile(self, triggered_by: TriggeredBy, was: LiveGauges | None = None, new: frozenset[str] = frozenset()) -> None:
         occasion = Occasion(triggered_by, self._now_us)

@@ -7,7 +7,9 @@
 At any instant there is a set of running contracts, each in one billing period; that set is the frame. It is constant between two
 neighbouring boundaries of any contract. A frame's *span* is from the earliest start to the latest end of its billing periods; it
 is the period that alert states belong to. With one contract the span is simply its billing period.
-Where no contract runs, the frame's span is the part of the UTC calendar month between contracts: usage alerts need no contract.
+Before the first contract, and for customers that never have one, the frame's span is the UTC calendar month, cut where a contract
+begins: usage alerts need no contract. After a contract's end, until another one begins, its last frame goes on with the span that it had:
+nothing more is counted there, so the last status stays.
 
 Live frames are those whose invoices are not final: the current one, those that ended within the grace period, and those ahead
 that usage has already fallen in. Of live frames with the same span only one is evaluated: the current one, or else the newest of
@@ -20,7 +22,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.catalog import Contract
-from engine.periods import Period, calendar_month, period_at
+from engine.periods import HOUR_US, Period, calendar_month, period_at
+
+NEVER_HOUR = 2**62 // HOUR_US
+"""The end of a frame that nothing ends."""
 
 
 class Frame(NamedTuple):
@@ -34,6 +39,10 @@ class Frame(NamedTuple):
 
 def frame_at(contracts: Sequence[Contract], hour: int) -> Frame:
     """The frame that is current in an hour."""
+    ended = max((contract.ending_hour or 0 for contract in contracts if _is_over(contract, hour)), default=0)
+    if ended and not any(_runs(contract, hour) for contract in contracts):
+        begins = min((contract.starting_hour for contract in contracts if contract.starting_hour > hour), default=NEVER_HOUR)
+        return frame_at(contracts, ended - 1)._replace(ending_hour=begins)
     running: list[tuple[Contract, Period]] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -46,7 +55,7 @@ def frame_at(contracts: Sequence[Contract], hour: int) -> Frame:
         elif hour < contract.starting_hour:
             ends.append(contract.starting_hour)
         elif contract.ending_hour is not None:
-            starts.append(contract.ending_hour)
+            starts.append(contract.ending_hour)  # the frame changed when it ended
     if running:
         span = Period(min(period.starting_hour for _, period in running), max(period.ending_hour for _, period in running))
     else:
@@ -55,6 +64,16 @@ def frame_at(contracts: Sequence[Contract], hour: int) -> Frame:
         ends.append(month.ending_hour)
         span = Period(max(starts), min(ends))  # a contract's usage counts in its own periods, never in the month as well
     return Frame(max(starts), min(ends), span, tuple(running))
+
+
+def _runs(contract: Contract, hour: int) -> bool:
+    return contract.starting_hour <= hour and (contract.ending_hour is None or hour < contract.ending_hour)
+
+
+def _is_over(contract: Contract, hour: int) -> bool:
+    """It has ended by then, after it ran for an hour at least."""
+    ending = contract.ending_hour
+    return ending is not None and contract.starting_hour < ending <= hour
 
 
 def past_frames(contracts: Sequence[Contract], current: Frame, now_hour: int, grace_hours: int) -> list[Frame]:

@@ -17,7 +17,7 @@ from engine.board import Board, Sinks
 from engine.catalog import Alert, Contract
 from engine.cells import Sink
 from engine.compiled import CompiledCatalog
-from engine.frames import frame_at, frames_ahead, one_for_each_span, past_frames
+from engine.frames import NEVER_HOUR, frame_at, frames_ahead, one_for_each_span, past_frames
 from engine.metering.codec import Quantity, Reading
 from engine.metering.series import SeriesKey, series_key
 from engine.metering.windows import WindowStore
@@ -40,7 +40,8 @@ class Usage(NamedTuple):
 
 
 class LiveGauges:
-    """``boards``: by span, the current frame's first; empty without alerts. ``due``: gauges that have left their headroom.
+    """``closed``: the last contract has ended, and its grace period too: nothing is evaluated until another one begins.
+    ``boards``: by span, the current frame's first; empty without alerts. ``due``: gauges that have left their headroom.
     ``boundary_us``: when the next frame or grace period ends. ``kept_from_hour``: live billing periods begin here.
     ``live_from_hour``: usage before it belongs to invoices that are final."""
 
@@ -50,6 +51,7 @@ class LiveGauges:
         "_starts_ahead",
         "boards",
         "boundary_us",
+        "closed",
         "current",
         "due",
         "kept_from_hour",
@@ -73,16 +75,21 @@ class LiveGauges:
         self.current = current = frame_at(contracts, hour)
         past = past_frames(contracts, current, hour, grace_hours)
         frames = [current, *past]
-        self.boundary_us = min(current.ending_hour, *(frame.ending_hour + grace_hours for frame in frames)) * HOUR_US
-        self.kept_from_hour = min(frame.span.starting_hour for frame in frames)
-        self.live_from_hour = frames[-1].starting_hour
+        over_hour = current.span.ending_hour if current.ending_hour > current.span.ending_hour else NEVER_HOUR
+        self.closed = over_hour + grace_hours <= hour
+        boundary_hour = min(current.ending_hour, *(frame.ending_hour + grace_hours for frame in frames))
+        if not self.closed:
+            boundary_hour = min(boundary_hour, over_hour + grace_hours)
+        self.boundary_us = NEVER_US if boundary_hour >= NEVER_HOUR else boundary_hour * HOUR_US
+        self.kept_from_hour = NEVER_HOUR if self.closed else min(frame.span.starting_hour for frame in frames)
+        self.live_from_hour = over_hour if self.closed else frames[-1].starting_hour
         self.due: list[Gauge] = []
         self.plans: dict[int, Plan] = {}
         self._plans_by_cut: dict[int, Plan] = {}
         self._starts_ahead: list[tuple[int, int]] = []
         self.boards: dict[Period, Board] = {}
         self._cuts: list[int] = []
-        if watch.alerts:
+        if watch.alerts and not self.closed:
             hours = usage.windows.hours_from(current.ending_hour)
             ahead = frames_ahead(contracts, current, [*hours, hour_ahead] if hour_ahead is not None else [*hours])
             self._starts_ahead = [(frame.starting_hour, frame.ending_hour) for frame in ahead]

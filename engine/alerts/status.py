@@ -32,7 +32,8 @@ def read_status(
     now_us: int,
     group_values: tuple[tuple[str, str], ...] | None = None,
 ) -> AlertStatus:
-    """The status in the period that holds ``now_us`` (an archived customer keeps the status that it had then).
+    """The status in the period that holds ``now_us``, and in the one that the customer was last evaluated in: after the last
+    contract's end that one stays. (An archived customer keeps the status that it had then.)
 
     ``group_values`` picks one group of a fanned-out alert; without it the alert is in alarm if any group is.
     """
@@ -46,7 +47,7 @@ def read_status(
         if not field_name.startswith(prefix):
             continue
         key = state_key(field_name)
-        if not key.period.starting_hour * HOUR_US <= now_us < key.period.ending_hour * HOUR_US:
+        if key.period != meta.span and not key.period.starting_hour * HOUR_US <= now_us < key.period.ending_hour * HOUR_US:
             continue
         values = dict(zip((name for name, _ in alert.group_values), sub_key_values(key.sub_key), strict=True))
         if any(values.get(name) != value for name, value in wanted.items()):

@@ -422,6 +422,42 @@ def test_an_event_for_a_final_period_counts_in_windows_only() -> None:
     assert rig.store.windows[FEBRUARY_US // DAY_US - 1]["tokens"] == "23:55"
 
 
+def ending(at_us: int, *more: Contract) -> CustomerConfig:
+    return CustomerConfig("customer", 2, (replace(CONTRACT, ending_hour=at_us // HOUR_US), *more))
+
+
+def test_after_the_last_contract_ends_the_last_status_stays() -> None:
+    end_us = START_US + 10 * DAY_US
+    rig = driver(usage_alert("a", "10"), spend_alert("b", "30"))
+    rig.reconfigure(ending(end_us))
+    use(rig, 12)
+    assert rig.advance(end_us) == []
+    [told] = use(rig, 3, at_us=end_us - 1)
+    assert (told.alert_id, told.value, told.period_ending_us) == ("b", 30, end_us), "late, but within grace"
+    use(rig, 100, at_us=end_us + 1)
+    assert rig.after_finalization == 0
+    assert rig.advance(end_us + DAY_US) == []
+    assert use(rig, -15, at_us=end_us - 1) == [], "the invoice is final"
+    assert rig.after_finalization == 1
+    for _ in range(2):
+        assert rig.advance(end_us + 40 * DAY_US) == []
+        assert [read_status(rig.store.state, alert, rig.now_us).status for alert in rig.catalog.alerts] == ["in_alarm"] * 2
+        assert rig.timer_us is None or rig.timer_us > rig.now_us
+        rig.reload()
+
+
+def test_a_contract_after_a_gap_begins_afresh() -> None:
+    end_us = START_US + 10 * DAY_US
+    renewed = replace(CONTRACT, id="renewed", starting_hour=(end_us + 3 * DAY_US) // HOUR_US)
+    rig = driver(usage_alert("a", "10"))
+    rig.reconfigure(ending(end_us, renewed))
+    use(rig, 12)
+    assert rig.advance(end_us + 2 * DAY_US) == []
+    assert rig.timer_us == end_us + 3 * DAY_US
+    assert said(rig.advance(end_us + 3 * DAY_US)) == [("a", "resolved", "period_reset")]
+    assert said(use(rig, 10)) == [("a", "reached", "usage")]
+
+
 def test_an_event_ahead_counts_in_the_period_that_it_falls_in() -> None:
     rig = driver(usage_alert("a", "10"))
     rig.advance(FEBRUARY_US - HOUR_US)
