@@ -6,7 +6,6 @@
     book        a rate card compiled: which ladder holds for which product, pricing values and hours
     quantities  conversion and rounding
     lines       line items, and their sum
-    bounds      how far spend can move when quantities do (for headroom)
 
 A *line* is the usage of one product by one combination of pricing and presentation values in one billing period of one contract.
 Where its price changes inside the period it has several *slices*, each with its own quantity and its own line item.

@@ -1,5 +1,4 @@
-"""Rating against a naive recomputation in fractions, hour by hour, that shares no code with the engine; and headroom's bounds
-against what really happens."""
+"""Rating against a naive recomputation in fractions, hour by hour, that shares no code with the engine."""
 
 from __future__ import annotations
 
@@ -26,7 +25,6 @@ from engine.catalog import (
 from engine.numbers import exact
 from engine.periods import Period
 from engine.rating.book import RateBook
-from engine.rating.bounds import Bounds, bounds_anywhere, line_bounds, widest
 from engine.rating.lines import line_items, line_spend
 from engine.rating.quantities import billed_quantity
 
@@ -197,68 +195,3 @@ def test_line_items_equal_the_naive_recomputation(product: Product, rates: list[
 def test_the_billed_quantity_never_falls_when_usage_grows(product: Product, raw: list[Decimal]) -> None:
     low, high = sorted(raw)
     assert billed_quantity(product, low) <= billed_quantity(product, high)
-
-
-@settings(max_examples=400, deadline=None)
-@given(
-    products,
-    rows(units=("cents", "cents", "tokens")),
-    st.lists(decimals, min_size=HOURS, max_size=HOURS),
-    st.lists(st.tuples(st.integers(0, HOURS - 1), decimals), min_size=1, max_size=12),
-    st.booleans(),
-)
-def test_bounds_are_never_optimistic(
-    product: Product, rates: list[Rate], usage: list[Decimal], steps: list[tuple[int, Decimal]], only_additions: bool
-) -> None:
-    slices = compiled(product, rates).slices("p", (), PERIOD)
-    if not slices:
-        return
-    raw = [sum(usage[start:end], Decimal(0)) for start, end, _ in slices]
-    here = line_bounds(product, slices, raw, "cents")
-    anywhere = bounds_anywhere(product, slices, "cents")
-    before = line_spend(product, slices, raw, "cents")
-    grown, shrunk = [Decimal(0)] * len(slices), [Decimal(0)] * len(slices)
-    for which, step in steps:
-        index = which % len(slices)
-        quantity = abs(step) if only_additions else step
-        raw[index] += quantity
-        if quantity >= 0:
-            grown[index] += quantity
-        else:
-            shrunk[index] -= quantity
-        change = line_spend(product, slices, raw, "cents") - before
-        for bounds in (here, anywhere):
-            rise, fall = furthest(bounds, grown, shrunk)
-            assert -fall <= change <= rise
-
-
-def furthest(bounds: tuple[Bounds, ...], grown: list[Decimal], shrunk: list[Decimal]) -> tuple[Decimal, Decimal]:
-    """The rise and the fall that the bounds allow after these totals of additions and corrections."""
-    rise = fall = Decimal(0)
-    for bound, more, less in zip(bounds, grown, shrunk, strict=True):
-        if more:
-            rise += bound.up.rise * more + bound.up.rise_slack
-            fall += bound.up.fall * more + bound.up.fall_slack
-        if less:
-            rise += bound.down.rise * less + bound.down.rise_slack
-            fall += bound.down.fall * less + bound.down.fall_slack
-    return rise, fall
-
-
-@settings(max_examples=200, deadline=None)
-@given(products, ladders, decimals)
-def test_the_bound_of_a_single_slice_is_no_wider_than_its_dearest_tier_ahead(
-    product: Product, prices: dict[str, object], start: Decimal
-) -> None:
-    """Pessimistic, but not idle: the slope is that of the dearest tier still ahead."""
-    slices = compiled(product, [Rate("p", starting_hour=0, credit_type_id="cents", **prices)]).slices("p", (), PERIOD)
-    [bound] = line_bounds(product, slices, [start], "cents")
-    [(_, _, ladder)] = slices
-    dearest = max([*ladder.prices[ladder.tier_after(billed_quantity(product, start)) :], Decimal(0)])
-    factor = Fraction(1)
-    if product.conversion is not None:
-        factor = Fraction(product.conversion.factor)
-        factor = 1 / factor if product.conversion.operation is Operation.DIVIDE else factor
-    assert Fraction(bound.up.rise) >= Fraction(dearest) * factor
-    assert Fraction(bound.up.rise) <= Fraction(dearest) * factor * (1 + Fraction(1, 10**10))
-    assert widest([bound]) == bound
