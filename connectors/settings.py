@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     # --- worker -----------------------------------------------------------------------------------------------------
     batch_records_max: int = Field(default=4_000, ge=1)
     batch_target_ms: int = Field(default=50, ge=1)  # a batch shrinks until it takes no longer than this
-    customers_cached_max: int = Field(default=200_000, ge=1)
+    customers_cached_max: int = Field(default=50_000, ge=1)  # in one worker; about 15 kB each
     tick_ms: int = Field(default=200, ge=10)  # how often timers and changes are looked at while no usage flows
     grace_period_hours: int = Field(default=24, ge=0, le=34 * 24)
     windows_hourly_days: int = Field(default=35, ge=34)

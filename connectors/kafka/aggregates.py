@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from connectors.kafka.garbage import GARBAGE
 from connectors.redis.types import LoadedCustomer
 from engine.catalog import Catalog, CustomerConfig
 from engine.customer import CustomerAggregate, EngineSettings
@@ -34,6 +35,7 @@ class Aggregates:
         aggregate, config = cached
         if aggregate.catalog_revision != catalog.revision:
             aggregate.reconfigure(config, catalog, now_us)
+            GARBAGE.let_go(1)  # its gauges
         return aggregate
 
     def put(self, customer_id: str, loaded: LoadedCustomer, catalog: Catalog, now_us: int) -> CustomerAggregate | None:
@@ -52,15 +54,21 @@ class Aggregates:
             aggregate = cached[0]
             if (aggregate.customer_version, aggregate.catalog_revision) != (config.version, catalog.revision):
                 aggregate.reconfigure(config, catalog, now_us)
+                GARBAGE.let_go(1)
         self._cached[customer_id] = (aggregate, config)
         return aggregate
 
     def drop(self, customer_ids: Iterable[str]) -> None:
         for customer_id in customer_ids:
-            self._cached.pop(customer_id, None)
+            if self._cached.pop(customer_id, None) is not None:
+                GARBAGE.let_go(1)
 
     def drop_all(self) -> None:
+        GARBAGE.let_go(len(self._cached))
         self._cached.clear()
+
+    def __len__(self) -> int:
+        return len(self._cached)
 
     def trim(self) -> None:
         surplus = len(self._cached) - self._limit

@@ -80,6 +80,10 @@ class PartitionTask:
         """What is committed in Redis."""
         return self._context.commits.position.next_offset
 
+    @property
+    def customers_cached(self) -> int:
+        return len(self._context.aggregates)
+
     def start(self) -> asyncio.Task[None]:
         self._task = asyncio.create_task(self._run(), name=f"partition-{self._here.partition}")
         return self._task

@@ -23,6 +23,7 @@ from connectors.kafka.aggregates import Aggregates
 from connectors.kafka.catalog import SharedCatalog
 from connectors.kafka.commits import Commits
 from connectors.kafka.context import Clock, Context, clock_us
+from connectors.kafka.garbage import GARBAGE
 from connectors.kafka.intake import Intake
 from connectors.kafka.outgoing import Outgoing
 from connectors.kafka.partition import PartitionTask
@@ -52,6 +53,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, ready: Callable[[]
     Waits for Kafka and Redis to be reachable. Raises PartitionCountChanged and UnreadRecordsLost: those need a person.
     """
     numbers.activate()
+    GARBAGE.take_over()
     partitions = await _unless(stop, ensure_topics(settings))
     if partitions is None:
         return
@@ -146,8 +148,9 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             stopped.cancel()
 
     async def _every_second(self) -> None:
-        """The mirror of the positions, the lag, and the safety net under the change streams."""
+        """The mirror of the positions, the lag, the safety net under the change streams, and the garbage."""
         await self._mirror(self._tasks)
+        GARBAGE.look_if_due(sum(task.customers_cached for task, _ in self._tasks.values()))
         for here, (task, _) in self._tasks.items():
             end = self._consumer.highwater(here)
             if end is not None:
