@@ -122,6 +122,8 @@ def run(options: Options, console: Console) -> dict[str, object]:
 
 def main() -> None:
     options = read_options()
+    if not Path("/proc/stat").exists():
+        raise SystemExit("the benchmarks read CPU times from /proc: they run on Linux")
     console = Console(width=None if sys.stdout.isatty() else WIDTH_IN_A_FILE)
     machine = Table.grid(padding=(0, 2))
     machine.add_row("machine", f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")

@@ -24,7 +24,7 @@ DOWNLOAD_TIMEOUT_S = 60
 
 
 class JarError(RuntimeError):
-    """A jar could not be fetched, or is not the one that the lock names."""
+    """A jar is not the one that the lock names."""
 
 
 def cache_folder() -> Path:
