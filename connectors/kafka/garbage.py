@@ -1,9 +1,9 @@
 """When the worker looks for reference cycles.
 
-Python looks through every object alive again and again as new ones survive. A worker holds millions of them for good, its customers,
-and each such look stops it: measured, 0.6 to 1 s with 10,000 customers, several times a minute. Nothing that an event makes has
-cycles, so reference counts free it. What has cycles is a customer that is dropped (refused batch, least recently used, revoked
-partition) or given new gauges. So the full look is left to us: when a quarter as many customers were let go as are kept.
+Python looks through every object alive again and again as new ones survive. A worker holds millions of them for good, for its
+customers, and each such look stops it: measured, 0.6 to 1 s with 10,000 customers, several times a minute. Nothing that an event
+makes has cycles, so reference counts free it. What has cycles is a customer that is dropped (refused batch, least recently used,
+revoked partition) or given new gauges. So the full look is left to us: when a quarter as many customers were let go as are kept.
 """
 
 from __future__ import annotations
