@@ -8,8 +8,8 @@ At any instant there is a set of running contracts, each in one billing period; 
 neighbouring boundaries of any contract. A frame's *span* is from the earliest start to the latest end of its billing periods; it
 is the period that alert states belong to. With one contract the span is simply its billing period.
 Before the first contract, and for customers that never have one, the frame's span is the UTC calendar month, cut where a contract
-begins: usage alerts need no contract. After a contract's end, until another one begins, its last frame goes on with the span that it had:
-nothing more is counted there, so the last status stays.
+begins: usage alerts need no contract. After a contract's end, until another one begins, its last frame goes on with the span that
+it had: nothing more is counted there, so the last status stays.
 
 Live frames are those whose invoices are not final: the current one, those that ended within the grace period, and those ahead
 that usage has already fallen in. Of live frames with the same span only one is evaluated: the current one, or else the newest of
