@@ -26,12 +26,13 @@ from engine.alerts.tracker import Finding, Occasion, Tracker
 from engine.alerts.watch import Watch
 from engine.catalog import Alert, Catalog, CustomerConfig
 from engine.compiled import CompiledCatalog, compile_catalog
-from engine.counting import HOURS_A_DAY, Counting
+from engine.counting import HOURS_A_DAY, Counting, Route
 from engine.effects import Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
 from engine.evaluation import crossings, end_states, reconcile, tell
 from engine.folding import fold_due_us, fold_windows
 from engine.live import NEVER_US, LiveGauges, Usage
 from engine.metering.codec import Reading, decode_quantity
+from engine.metering.matching import read_values
 from engine.metering.windows import WindowStore
 from engine.numbers import ZERO
 from engine.periods import Period
@@ -91,23 +92,22 @@ class CustomerAggregate:
             self.advance(now_us)
         elif now_us > self._now_us:
             self._now_us = now_us
-        hits = self._counting.hits(event)
-        if hits.__class__ is Rejection:
-            return hits
-        day = event.hour // HOURS_A_DAY
-        if day < self._meta.folded_before:
+        event_type, hour = event.event_type, event.hour
+        route = self._counting.routes.get((event_type, hour))
+        matchers = self._compiled.matchers_for(event_type) if route is None else route.matchers
+        values = read_values(matchers, event.properties)
+        if isinstance(values, Rejection):
+            return values
+        if route is None and hour // HOURS_A_DAY < self._meta.folded_before:
             return Rejection("timestamp_too_old", "the hours of its day were folded into a day (windows_hourly_days)")
-        if not hits:
+        if values is None:
             return None
-        if event.hour < self._live.live_from_hour and self._meta.frozen_at_us is None:
+        if route is None:
+            route = self._open_route(event_type, hour)
+        if route.final and self._meta.frozen_at_us is None:
             self._delta.after_finalization += 1
-        if not self._live.knows(event.hour):
-            self._rebuild(hour_ahead=event.hour)
-            self._reconcile(TriggeredBy.TIME)
-        if day not in self._usage.windows.days:
-            self._add_day(day)
         self._serial += 1
-        self._counting.add(hits, event, self._live, self._serial)  # type: ignore[arg-type]
+        self._counting.add(route, values, event, self._serial)
         if self._live.due:
             self._settle_due(event)
         return None
@@ -143,6 +143,7 @@ class CustomerAggregate:
         if now_us >= self._fold_us:
             fold_windows(self._usage, self._meta, self._settings, now_us, self._kept_from_hour, self._delta)
             self._meta_changed = True
+            self._counting.routes.clear()  # those of days that are folded now lead nowhere
             self._schedule()
 
     def collect(self) -> Delta:
@@ -174,6 +175,15 @@ class CustomerAggregate:
         tell(self._tracker, crossings(due), Occasion(TriggeredBy.USAGE, self._now_us, evidence))
         due.clear()
 
+    def _open_route(self, event_type: str, hour: int) -> Route:
+        """Where events of a type go in an hour. Its day begins here, and so does a frame ahead that it falls in."""
+        if not self._live.knows(hour):
+            self._rebuild(hour_ahead=hour)
+            self._reconcile(TriggeredBy.TIME)
+        if hour // HOURS_A_DAY not in self._usage.windows.days:
+            self._add_day(hour // HOURS_A_DAY)
+        return self._counting.open_route(event_type, hour)
+
     def _add_day(self, day: int) -> None:
         self._usage.windows.days.add(day)
         self._meta.days.add(day)
@@ -190,7 +200,6 @@ class CustomerAggregate:
         self._customer = customer
         self._compiled: CompiledCatalog = compile_catalog(catalog)
         self._watch = Watch((*catalog.alerts, *customer.alerts)) if customer.alerts else self._compiled.watch
-        self._counting = Counting(self._compiled, self._usage.windows)
 
     def _bring_up_to_date(self, now_us: int, was: LiveGauges | None) -> None:
         """Evaluates under a configuration that is new to what is stored.
@@ -264,6 +273,7 @@ class CustomerAggregate:
         """Computes the live frames and their gauges from the windows; an archived customer has none that matter."""
         frozen = self._meta.frozen_at_us is not None
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead)
+        self._counting = Counting(self._compiled, self._usage.windows, self._live)
         self._boundary_us = NEVER_US if frozen else self._live.boundary_us
         self._kept_from_hour = NEVER_US if frozen else self._live.kept_from_hour
         self._schedule()

@@ -68,6 +68,10 @@ class NumberSeries:
         return opened
 
     def add(self, day: int, hour: int, value: Decimal) -> None:
+        opened = self._latest
+        if opened is not None and opened.day == day and hour in opened.changed:
+            opened.hours[hour] += value  # type: ignore[operator] # an hour that changed has a quantity
+            return
         hours = self._touch(day, hour).hours
         old = hours.get(hour)
         hours[hour] = value if old is None else old + value  # type: ignore[operator]
