@@ -139,7 +139,10 @@ class _Dispatcher:
             await asyncio.sleep(_FULL_PAUSE_S)
         else:
             await self._ensure_groups()
-            for outbox, entry in await read_new(self._redis, self._outboxes, self._consumer, self._read_count, _READ_BLOCK_MS):
+            read = await read_new(self._redis, self._outboxes, self._consumer, self._read_count, _READ_BLOCK_MS)
+            if read:
+                await self._directory.refresh()  # endpoints that the API acknowledged before these were written get them, too
+            for outbox, entry in read:
                 await self._deliveries.take_entry(outbox, entry)
 
     async def _claim(self) -> None:
