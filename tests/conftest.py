@@ -3,6 +3,7 @@ skipped with the reason, or fails if ``TIDEMARK_TEST_REQUIRE_ALL=1`` (continuous
 
 from __future__ import annotations
 
+import decimal
 import os
 from collections.abc import AsyncIterator, Iterator
 
@@ -21,6 +22,14 @@ def missing(reason: str) -> None:
     if os.environ.get("TIDEMARK_TEST_REQUIRE_ALL") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _decimal_context() -> Iterator[None]:
+    """A test may make exact arithmetic current (engine.numbers.activate); it ends with the test."""
+    before = decimal.getcontext().copy()
+    yield
+    decimal.setcontext(before)
 
 
 @pytest.fixture(scope="session")
