@@ -100,14 +100,16 @@ class Increment:
         self._quantity = ZERO
 
     def add(self, reading: Reading, serial: int) -> None:
+        first = False
         if reading.timestamp_us < self._starting_us:
             if self._base is None or reading.timestamp_us >= self._base.timestamp_us:
                 self._base = reading
         elif reading.timestamp_us < self._ending_us and (self._last is None or reading.timestamp_us >= self._last.timestamp_us):
+            first = self._last is None
             self._last = reading
         if self._last is not None:
             quantity = self._last.value - self._base.value if self._base is not None else self._last.value
-            if quantity != self._quantity:
+            if first or quantity != self._quantity:
                 self._shift(quantity - self._quantity, serial)
                 self._quantity = quantity
 
@@ -178,6 +180,16 @@ class Cell:
         if after >= gauge.high or after < gauge.low:
             gauge.due.append(gauge)
 
+    def slope_for(self, deltas: Sequence[Decimal], total: Decimal) -> Decimal | None:
+        """The slope along which all of these changes, none below zero, would move the gauge; None where the line would be rated
+        again on the way. ``total``: their sum."""
+        if self.reach is not None and total > self.reach:
+            return None
+        grain = self.line.grain
+        if self.slope is not None and grain is not None and any(delta % grain for delta in deltas):
+            return None
+        return self.slope
+
 
 class Line:
     """``gauges``: by credit type, those that somebody asks for. ``grain``: a change that is no multiple of it does not convert
@@ -214,7 +226,7 @@ class Line:
         changed.quantity += delta
         after = self._spend()
         for gauge, old, new in zip(self._gauges.values(), before, after, strict=True):
-            if old != new:
+            if old != new or gauge is changed.gauge:  # usage without cost is usage
                 gauge.shift(new - old, serial)
         self._known = after if self._factor is None else None
         self._find_slopes()

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from engine.alerts.ladder import Gauge
 from engine.board import GroupSinks
 from engine.catalog import Aggregation
-from engine.cells import Sink
+from engine.cells import Cell, Sink
 from engine.compiled import CompiledCatalog
 from engine.effects import UsageEvent
 from engine.live import LiveGauges
@@ -21,13 +22,15 @@ from engine.metering.series import GroupValues, SeriesKey, series_field
 from engine.metering.windows import Series, WindowStore
 
 HOURS_A_DAY = 24
+_SUMS = frozenset((Aggregation.SUM, Aggregation.COUNT))
 ROUTES_MAX = 64
 """Routes are kept for so many event types and hours of a customer (about 300 bytes each). Types come from outside, and events can
 be for any hour of 34 days; those that flow are for few."""
 
 
 class Target(NamedTuple):
-    """Where the values of one metric go in one hour. ``groups``: for each declared group key, series by values."""
+    """Where the values of one metric go in one hour. ``groups``: for each declared group key, series by values.
+    ``gauges``, ``cells``: what the plain sinks move, where the metric is a sum (see engine.together)."""
 
     add: Callable[..., None]  # to the total's window
     plain: tuple[Sink, ...]
@@ -35,17 +38,21 @@ class Target(NamedTuple):
     groups: tuple[dict[GroupValues, Series], ...]
     grouped: tuple[GroupSinks, ...]
     matcher: MetricMatcher
+    gauges: tuple[Gauge, ...]
+    cells: tuple[Cell, ...]
 
 
 class Route(NamedTuple):
     """Where the values of events of one type go in one hour. ``targets`` run parallel to ``matchers``.
-    ``final``: the hour belongs to invoices that are final."""
+    ``final``: the hour belongs to invoices that are final. ``sums``: its events may be counted
+    together (see engine.together)."""
 
     matchers: tuple[MetricMatcher, ...]
     targets: tuple[Target, ...]
     day: int
     hour_of_day: int
     final: bool
+    sums: bool
 
 
 class Counting:
@@ -68,16 +75,21 @@ class Counting:
         if len(self.routes) >= ROUTES_MAX:
             self.routes.clear()
         day, hour_of_day = divmod(hour, HOURS_A_DAY)
-        route = self.routes[event_type, hour] = Route(matchers, targets, day, hour_of_day, hour < live.live_from_hour)
+        final = hour < live.live_from_hour
+        sums = all(
+            target.matcher.aggregation in _SUMS and not target.groups and all(cell.slope is not None for cell in target.cells)
+            for target in targets
+        )
+        route = self.routes[event_type, hour] = Route(matchers, targets, day, hour_of_day, final, sums)
         return route
 
     def add(self, route: Route, values: list[Value], event: UsageEvent, serial: int) -> None:
         """Adds an event's values to all windows and gauges. ``values``: those of ``read_values`` for the route's matchers."""
-        _, targets, day, hour_of_day, _ = route
+        targets, day, hour_of_day = route.targets, route.day, route.hour_of_day
         for target, value in zip(targets, values, strict=True):
             if value is None:
                 continue
-            add, plain, is_latest, groups, _, _ = target
+            add, plain, is_latest, groups, *_ = target
             quantity = Reading(event.timestamp_us, value) if is_latest else value  # type: ignore[arg-type]
             add(day, hour_of_day, quantity)
             for sink in plain:
@@ -102,7 +114,10 @@ class Counting:
         if groups is None:
             groups = self._groups[matcher] = tuple({} for _ in matcher.dimensions)
         plain, grouped = self._live.sinks(matcher.metric.id, hour)
-        return Target(total.add, plain, matcher.aggregation is Aggregation.LATEST, groups, grouped, matcher)
+        moved = [getattr(sink, "__self__", None) for sink in plain] if matcher.aggregation in _SUMS else []
+        gauges = tuple(each for each in moved if isinstance(each, Gauge))
+        cells = tuple(each for each in moved if isinstance(each, Cell))
+        return Target(total.add, plain, matcher.aggregation is Aggregation.LATEST, groups, grouped, matcher, gauges, cells)
 
     def _group_series(
         self, matcher: MetricMatcher, groups: tuple[dict[GroupValues, Series], ...], dimension: int, values: GroupValues

@@ -17,7 +17,7 @@ Exact arithmetic (engine.numbers.activate) must be current in the caller's threa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from engine.alerts.states import Input
@@ -37,6 +37,8 @@ from engine.metering.windows import WindowStore
 from engine.numbers import ZERO
 from engine.periods import Period
 from engine.settings import EngineSettings
+from engine.together import add as add_sums
+from engine.together import sum_up
 
 __all__ = ["CustomerAggregate", "EngineSettings", "stored_days"]
 
@@ -112,6 +114,30 @@ class CustomerAggregate:
             self._settle_due(event)
         return None
 
+    def apply_all(self, events: Sequence[UsageEvent], now_us: int) -> dict[int, Rejection]:
+        """Counts the events in their order, as ``apply`` would one by one. Returns the rejections, by the event's place.
+
+        Together where nothing can come of them (engine.together); else in halves, so that few are left around the one that
+        something comes of."""
+        if len(events) < 2 or not self._may_sum(events[0]):
+            outcomes = enumerate([self.apply(event, now_us) for event in events])
+            return {place: rejection for place, rejection in outcomes if rejection is not None}
+        if now_us >= self._wake_us:
+            self.advance(now_us)
+        together = sum_up(self._counting.routes, events)
+        if together is None:
+            half = len(events) // 2
+            rejections = self.apply_all(events[:half], now_us)
+            rejections.update((half + place, each) for place, each in self.apply_all(events[half:], now_us).items())
+            return rejections
+        self._now_us = max(self._now_us, now_us)
+        if self._meta.frozen_at_us is None:
+            self._delta.after_finalization += together.final
+        self._serial += len(events)
+        add_sums(together.sums, self._serial)
+        assert not self._live.due
+        return together.rejections
+
     def reconfigure(self, customer: CustomerConfig, catalog: Catalog, now_us: int) -> None:
         """Takes a new configuration and evaluates everything under it."""
         self.advance(now_us)
@@ -174,6 +200,10 @@ class CustomerAggregate:
         )
         tell(self._tracker, crossings(due), Occasion(TriggeredBy.USAGE, self._now_us, evidence))
         due.clear()
+
+    def _may_sum(self, event: UsageEvent) -> bool:
+        route = self._counting.routes.get((event.event_type, event.hour))
+        return route is None or route.sums
 
     def _open_route(self, event_type: str, hour: int) -> Route:
         """Where events of a type go in an hour. Its day begins here, and so does a frame ahead that it falls in."""

@@ -7,6 +7,7 @@ a replay that differs in anything shows as another id. An event with property ``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from uuid import NAMESPACE_URL, uuid5
 
@@ -39,6 +40,10 @@ class TallyAggregate:
             self._timer_us = int(str(event.properties[TIMER_PROPERTY]))
         self._notifications.append(self._notification(event, now_us))
         return None
+
+    def apply_all(self, events: Sequence[UsageEvent], now_us: int) -> dict[int, Rejection]:
+        outcomes = enumerate([self.apply(event, now_us) for event in events])
+        return {place: rejection for place, rejection in outcomes if rejection is not None}
 
     def reconfigure(self, customer: CustomerConfig, catalog: Catalog, now_us: int) -> None:
         self.customer_version = customer.version
