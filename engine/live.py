@@ -137,9 +137,11 @@ class LiveGauges:
                 self._feed(key, hour, quantity)
         for field, reading in usage.carry.items():
             self._feed(series_key(field), reading.timestamp_us // HOUR_US, reading)
+        moved = {id(gauge) for gauge in self.due}
         self.due.clear()
         for _, gauge in self.gauges():
-            gauge.settle()
+            if gauge.high > 0 or id(gauge) in moved:  # at 0 without usage, a threshold of 0 is not reached
+                gauge.settle()
 
     def _feed(self, key: SeriesKey, hour: int, quantity: Quantity) -> None:
         """Gives an hour's quantity to the gauges, as if it were an event."""

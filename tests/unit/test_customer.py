@@ -23,9 +23,11 @@ from engine.catalog import (
     Operation,
     Product,
     QuantityConversion,
+    QuantityRounding,
     Rate,
     RateCard,
     RateType,
+    RoundingMethod,
     Tier,
 )
 from engine.customer import EngineSettings
@@ -111,6 +113,35 @@ def said(notifications: list[Notification]) -> list[tuple[str, str, str]]:
 def test_nothing_measured_is_ok() -> None:
     rig = driver(usage_alert("a", "1"), spend_alert("b", "0.01"))
     assert rig.notifications == []
+
+
+def test_a_threshold_of_nothing_waits_for_usage() -> None:
+    """At creation, at the start of a period, after a restart: nothing measured is ok. Usage of 0 is usage."""
+    rig = driver(usage_alert("a", "0"), spend_alert("b", "0"))
+    assert rig.notifications == []
+    assert said(use(rig, 0)) == [("a", "reached", "usage"), ("b", "reached", "usage")]
+    assert use(rig, 1) == []
+    rig.reload()
+    assert rig.collect() == []
+    assert said(rig.advance(FEBRUARY_US)) == [("a", "resolved", "period_reset"), ("b", "resolved", "period_reset")]
+    rig.reload()
+    assert rig.collect() == []
+    assert said(use(rig, 1)) == [("a", "reached", "usage"), ("b", "reached", "usage")]
+
+
+def test_usage_without_cost_reaches_a_spend_of_nothing() -> None:
+    rounded = QuantityRounding(RoundingMethod.ROUND_DOWN, 0)
+    rig = driver(spend_alert("b", "0"), rounding=rounded)
+    assert said(use(rig, "0.5")) == [("b", "reached", "usage")]
+
+
+def test_a_group_that_another_alert_names_is_not_measured_by_that() -> None:
+    rig = driver(
+        spend_alert("each", "0", group_values=(("region", None),)), spend_alert("eu", "5", group_values=(("region", "eu"),))
+    )
+    assert rig.notifications == []
+    (told,) = use(rig, 1, region="us")
+    assert (told.alert_id, told.group_values) == ("each", (("region", "us"),))
 
 
 def test_exactly_at_the_threshold_is_reached() -> None:
