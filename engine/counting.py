@@ -7,7 +7,7 @@ then for each metric its value, an addition to the hour's window, and the sinks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from engine.alerts.ladder import Gauge
 from engine.board import GroupSinks
@@ -28,7 +28,8 @@ ROUTES_MAX = 64
 be for any hour of 34 days; those that flow are for few."""
 
 
-class Target(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Target:
     """Where the values of one metric go in one hour. ``groups``: for each declared group key, series by values.
     ``gauges``, ``cells``: what the plain sinks move, where the metric is a sum (see engine.together)."""
 
@@ -42,7 +43,8 @@ class Target(NamedTuple):
     cells: tuple[Cell, ...]
 
 
-class Route(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Route:
     """Where the values of events of one type go in one hour. ``targets`` run parallel to ``matchers``.
     ``final``: the hour belongs to invoices that are final. ``sums``: its events may be counted
     together (see engine.together)."""
@@ -85,16 +87,15 @@ class Counting:
 
     def add(self, route: Route, values: list[Value], event: UsageEvent, serial: int) -> None:
         """Adds an event's values to all windows and gauges. ``values``: those of ``read_values`` for the route's matchers."""
-        targets, day, hour_of_day = route.targets, route.day, route.hour_of_day
-        for target, value in zip(targets, values, strict=True):
+        day, hour_of_day = route.day, route.hour_of_day
+        for target, value in zip(route.targets, values, strict=True):
             if value is None:
                 continue
-            add, plain, is_latest, groups, *_ = target
-            quantity = Reading(event.timestamp_us, value) if is_latest else value  # type: ignore[arg-type]
-            add(day, hour_of_day, quantity)
-            for sink in plain:
+            quantity = Reading(event.timestamp_us, value) if target.is_latest else value  # type: ignore[arg-type]
+            target.add(day, hour_of_day, quantity)
+            for sink in target.plain:
                 sink(quantity, serial)
-            if groups:
+            if target.groups:
                 self._add_to_groups(route, target, quantity, event, serial)
 
     def _add_to_groups(self, route: Route, target: Target, quantity: Value | Reading, event: UsageEvent, serial: int) -> None:

@@ -39,7 +39,11 @@ def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, Cu
         if aggregate is None:
             not_applied.update(places)
             result.parked += [here[place] for place in places]
-        elif len(places) == 1 or len({seen_ids[place] for place in places}) == len(places):
+        elif len(places) == 1:
+            rejection = aggregate.apply(_usage_event(here[places[0]]), now_us)
+            if rejection is not None:
+                rejections[places[0]] = rejection
+        elif len({seen_ids[place] for place in places}) == len(places):
             refused = aggregate.apply_all([_usage_event(here[place]) for place in places], now_us)
             if refused:
                 rejections.update((places[number], rejection) for number, rejection in refused.items())
@@ -51,12 +55,12 @@ def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, Cu
         item = here[place]
         result.rejected.append(Rejected(rejection, item.record, item.place, item.appended_at_ms))
     not_applied.update(rejections)
-    result.duplicates += sum(duplicates)
-    result.seen = [
-        (seen_id, item[1].offset)
-        for place, (item, seen_id, duplicate) in enumerate(zip(here, seen_ids, duplicates, strict=True))
-        if not duplicate and place not in not_applied
-    ]
+    for place, duplicate in enumerate(duplicates):
+        if duplicate:
+            not_applied.add(place)
+            result.duplicates += 1
+        elif place not in not_applied:
+            result.seen.append((seen_ids[place], here[place].record.offset))
     return result
 
 
