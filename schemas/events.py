@@ -143,13 +143,15 @@ class EventDecoder:
         if not (
             transaction_id.__class__ is customer_ref.__class__ is event_type.__class__ is timestamp.__class__ is str
             and properties.__class__ is dict
-            and 0 < len(transaction_id) <= TEXT_CHARACTERS_MAX
-            and 0 < len(customer_ref) <= TEXT_CHARACTERS_MAX
-            and 0 < len(event_type) <= TEXT_CHARACTERS_MAX
+            and transaction_id
+            and customer_ref
+            and event_type
+            and len(transaction_id) + len(customer_ref) + len(event_type) <= TEXT_CHARACTERS_MAX  # all three: so each of them
         ):
             return None
         for each in properties.values():
-            if each.__class__ not in _PLAIN:
+            kind = each.__class__
+            if kind is not str and kind is not int and kind not in _PLAIN:
                 return None
         timestamp_us = parse_timestamp(timestamp)
         if timestamp_us is None:
