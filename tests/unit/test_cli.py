@@ -88,7 +88,7 @@ def test_a_redis_url_that_is_none_is_one_line_without_its_value(url: str) -> Non
     result = run("token", "list", TIDEMARK_REDIS_URL=url)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
-    assert "TIDEMARK_REDIS_URL" in result.stderr
+    assert "TIDEMARK_REDIS_URL: must be redis://" in result.stderr
     assert url not in result.stderr
     assert "hunter2" not in result.stderr
 
