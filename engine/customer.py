@@ -17,7 +17,7 @@ Exact arithmetic (engine.numbers.activate) must be current in the caller's threa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from engine.alerts.states import Input
@@ -27,7 +27,7 @@ from engine.alerts.watch import Watch
 from engine.catalog import Alert, Catalog, CustomerConfig
 from engine.compiled import CompiledCatalog, compile_catalog
 from engine.counting import HOURS_A_DAY, Counting, Route
-from engine.effects import Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
+from engine.effects import Counted, Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
 from engine.evaluation import crossings, end_states, reconcile, tell
 from engine.folding import fold_due_us, fold_windows
 from engine.live import NEVER_US, LiveGauges, Usage
@@ -35,7 +35,7 @@ from engine.metering.codec import Reading, decode_quantity
 from engine.metering.matching import read_values
 from engine.metering.windows import WindowStore
 from engine.numbers import ZERO
-from engine.periods import Period
+from engine.periods import HOUR_US, Period
 from engine.settings import EngineSettings
 from engine.together import add as add_sums
 from engine.together import sum_up
@@ -114,21 +114,22 @@ class CustomerAggregate:
             self._settle_due(event)
         return None
 
-    def apply_all(self, events: Sequence[UsageEvent], now_us: int) -> dict[int, Rejection]:
+    def apply_all(self, events: Sequence[Counted], whole: Callable[[int], UsageEvent], now_us: int) -> dict[int, Rejection]:
         """Counts the events in their order, as ``apply`` would one by one. Returns the rejections, by the event's place.
 
         Together where nothing can come of them (engine.together); else in halves, so that few are left around the one that
-        something comes of."""
+        something comes of. ``whole``: gives the event at a place with its evidence, for those that are counted by themselves."""
         if len(events) < 2 or not self._may_sum(events[0]):
-            outcomes = enumerate([self.apply(event, now_us) for event in events])
+            outcomes = enumerate([self.apply(whole(place), now_us) for place in range(len(events))])
             return {place: rejection for place, rejection in outcomes if rejection is not None}
         if now_us >= self._wake_us:
             self.advance(now_us)
         together = sum_up(self._counting.routes, events)
         if together is None:
             half = len(events) // 2
-            rejections = self.apply_all(events[:half], now_us)
-            rejections.update((half + place, each) for place, each in self.apply_all(events[half:], now_us).items())
+            rejections = self.apply_all(events[:half], whole, now_us)
+            later = self.apply_all(events[half:], lambda place: whole(half + place), now_us)
+            rejections.update((half + place, rejection) for place, rejection in later.items())
             return rejections
         self._now_us = max(self._now_us, now_us)
         if self._meta.frozen_at_us is None:
@@ -201,8 +202,8 @@ class CustomerAggregate:
         tell(self._tracker, crossings(due), Occasion(TriggeredBy.USAGE, self._now_us, evidence))
         due.clear()
 
-    def _may_sum(self, event: UsageEvent) -> bool:
-        route = self._counting.routes.get((event.event_type, event.hour))
+    def _may_sum(self, event: Counted) -> bool:
+        route = self._counting.routes.get((event.event_type, event.timestamp_us // HOUR_US))
         return route is None or route.sums
 
     def _open_route(self, event_type: str, hour: int) -> Route:

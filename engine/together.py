@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 from engine.alerts.ladder import Gauge
 from engine.counting import Route, Target
-from engine.effects import Rejection, UsageEvent
+from engine.effects import Counted, Rejection
 from engine.metering.matching import Value, read_values
 from engine.numbers import ZERO
+from engine.periods import HOUR_US
 
 Rows = dict[tuple[str, int], list[list[Value]]]
 """By event type and hour: for each event that counts, its value for each metric."""
@@ -42,13 +43,13 @@ class Together(NamedTuple):
     final: int
 
 
-def sum_up(routes: Mapping[tuple[str, int], Route], events: Sequence[UsageEvent]) -> Together | None:
+def sum_up(routes: Mapping[tuple[str, int], Route], events: Sequence[Counted]) -> Together | None:
     """The events as sums, or None if they cannot be counted together. Changes nothing."""
     rows: Rows = {}
     rejections: dict[int, Rejection] = {}
     last_type, last_hour = "", -1
     for place, event in enumerate(events):
-        event_type, hour = event.event_type, event.hour
+        event_type, hour = event.event_type, event.timestamp_us // HOUR_US
         if hour != last_hour or event_type != last_type:  # they come in runs
             last_type, last_hour = event_type, hour
             route = routes.get((event_type, hour))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.kafka.intake import Arrived, Plan, Rejected
@@ -44,7 +44,8 @@ def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, Cu
             if rejection is not None:
                 rejections[places[0]] = rejection
         elif len({seen_ids[place] for place in places}) == len(places):
-            refused = aggregate.apply_all([_usage_event(here[place]) for place in places], now_us)
+            events = [here[place][0] for place in places]  # their ``event``
+            refused = aggregate.apply_all(events, _events_at(here, places), now_us)
             if refused:
                 rejections.update((places[number], rejection) for number, rejection in refused.items())
         else:
@@ -96,6 +97,10 @@ def _apply_distinct(
         else:
             rejections[place] = rejection
     return again
+
+
+def _events_at(here: Sequence[Arrived], places: Sequence[int]) -> Callable[[int], UsageEvent]:
+    return lambda number: _usage_event(here[places[number]])
 
 
 def _usage_event(item: Arrived) -> UsageEvent:

@@ -119,7 +119,8 @@ def _compare(catalog: Catalog, batches: list[list[Step]]) -> None:
     for batch in batches:
         now_us = batch[-1].now_us
         rejections = [single.event(event, now_us) for event, _ in batch]
-        assert together.aggregate.apply_all([event for event, _ in batch], now_us) == {
+        events = [event for event, _ in batch]
+        assert together.aggregate.apply_all(events, events.__getitem__, now_us) == {
             place: rejection for place, rejection in enumerate(rejections) if rejection is not None
         }
         for alert in catalog.alerts:

@@ -21,7 +21,7 @@ from engine.catalog import (
     RateType,
     Tier,
 )
-from engine.effects import UsageEvent
+from engine.effects import Rejection, UsageEvent
 from engine.numbers import exact
 from engine.together import sum_up
 from tests.strategies import HOUR_US, NOW_US, customer
@@ -64,6 +64,10 @@ def events(*amounts: object, at_us: int = NOW_US) -> list[UsageEvent]:
     ]
 
 
+def apply_all(driver: Driver, given: list[UsageEvent]) -> dict[int, Rejection]:
+    return driver.aggregate.apply_all(given, given.__getitem__, NOW_US)
+
+
 def after_one(configured: Catalog, at_us: int = NOW_US) -> Driver:
     """A customer who had an event of that hour, of quantity 1."""
     driver = Driver(customer(), configured, NOW_US)
@@ -87,7 +91,7 @@ def after_one(configured: Catalog, at_us: int = NOW_US) -> Driver:
 )
 def test_what_may_happen_on_the_way_is_found(configured: Catalog, amounts: list[object]) -> None:
     together, single = after_one(configured), after_one(configured)
-    assert together.aggregate.apply_all(events(*amounts), NOW_US) == {}
+    assert apply_all(together, events(*amounts)) == {}
     for event in events(*amounts):
         assert single.event(event) is None
     assert together.collect() == single.collect()
@@ -118,7 +122,7 @@ def test_what_is_counted_together(configured: Catalog, amounts: list[object], is
 
 def test_an_event_that_is_rejected_leaves_the_others() -> None:
     driver = after_one(catalog(usage="100"))
-    rejections = driver.aggregate.apply_all(events(2, "not a number", 3, 10**20), NOW_US)
+    rejections = apply_all(driver, events(2, "not a number", 3, 10**20))
     assert {place: rejection.reason for place, rejection in rejections.items()} == {
         1: "property_not_a_number",
         3: "property_out_of_bounds",
@@ -129,5 +133,5 @@ def test_an_event_that_is_rejected_leaves_the_others() -> None:
 def test_events_whose_invoice_is_final_are_counted_as_such() -> None:
     late_us = NOW_US - 14 * 24 * HOUR_US
     driver = after_one(catalog("1", spend="100"), late_us)
-    driver.aggregate.apply_all(events(2, 3, at_us=late_us), NOW_US)
+    apply_all(driver, events(2, 3, at_us=late_us))
     assert driver.aggregate.collect().after_finalization == 2
