@@ -17,7 +17,6 @@ from tests.support.kafka_server import KafkaServer, KafkaUnavailable
 from tests.support.redis_server import KINDS, RedisServer
 from tests.support.trace import TRACE_FILE, Row, read_trace
 
-
 # No test may depend on the machine's speed: neither on that of an example nor on that of drawing one.
 settings.register_profile("tidemark", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tidemark")
