@@ -321,7 +321,9 @@ class Oracle:
             everything = {**self._values_of(alerts[key[0]], key[1])}
             value = values.get((current, key[2]), Fraction(0))
             before = everything.get(key[2], value)
-            self.told.append(Told("resolved", key[0], key[1], key[2], before, value, "period_reset", None))
+            overtaken = self.alarms.get((key[0], current, key[2])) in ("alarm", "held")
+            if not overtaken:
+                self.told.append(Told("resolved", key[0], key[1], key[2], before, value, "period_reset", None))
             if new is None:
                 del self.alarms[key]
             else:

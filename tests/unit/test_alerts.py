@@ -41,7 +41,8 @@ def test_every_lasting_state_has_an_outcome_for_every_change() -> None:
 def test_lapsed_never_speaks_again_and_ends_with_its_period() -> None:
     outcomes = {cause: outcome for (state, cause), outcome in TABLE.items() if state is State.LAPSED}
     assert all(outcome.message is None for outcome in outcomes.values())
-    assert {cause for cause, outcome in outcomes.items() if outcome.state is not State.LAPSED} == {Input.FINAL}
+    ends = {cause for cause, outcome in outcomes.items() if outcome.state is not State.LAPSED}
+    assert ends == {Input.FINAL, Input.FINAL_OVERTAKEN}
 
 
 def test_the_diagram_shows_every_change() -> None:

@@ -442,6 +442,27 @@ def test_a_late_event_can_raise_an_alarm_of_the_period_before() -> None:
     assert not [name for name in rig.store.state if name.startswith("s|")]
 
 
+def test_an_old_alarm_that_the_current_period_has_overtaken_ends_without_a_word() -> None:
+    rig = driver(usage_alert("a", "10"))
+    use(rig, 5)
+    rig.advance(FEBRUARY_US)
+    use(rig, 11)
+    [told] = use(rig, 6, at_us=FEBRUARY_US - 1)
+    assert (told.value, told.period_ending_us, told.sequence) == (11, FEBRUARY_US, 2)
+    assert rig.advance(FEBRUARY_US + DAY_US) == [], "not resolved: the current period is in alarm"
+    assert read_status(rig.store.state, rig.catalog.alerts[0], rig.now_us).status == "in_alarm"
+    assert said(use(rig, -5)) == [("a", "resolved", "usage")]
+
+
+def test_an_alarm_ahead_overtakes_that_of_the_period_which_ends() -> None:
+    rig = driver(usage_alert("a", "10"))
+    rig.advance(FEBRUARY_US - HOUR_US)
+    use(rig, 12, now_us=rig.now_us)
+    use(rig, 11, at_us=FEBRUARY_US + 1, now_us=rig.now_us)
+    assert rig.advance(FEBRUARY_US) == []
+    assert read_status(rig.store.state, rig.catalog.alerts[0], rig.now_us).status == "in_alarm"
+
+
 def test_an_event_for_a_final_period_counts_in_windows_only() -> None:
     rig = driver(usage_alert("a", "10"))
     rig.advance(FEBRUARY_US + DAY_US - 1)
