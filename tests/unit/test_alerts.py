@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +134,8 @@ def test_status_tells_the_version_evaluated_under() -> None:
 def test_an_archived_customer_keeps_its_last_status() -> None:
     frozen = {**STATE, "meta": encode_meta(StateMeta(3, 8, 0, frozen_at_us=5 * HOUR_US))}
     assert read_status(frozen, GROUPED, 99 * HOUR_US).status == "in_alarm"
+
+
+def test_the_diagram_in_the_documentation_is_the_table() -> None:
+    text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
+    assert f"```mermaid\n{mermaid()}```" in text
