@@ -77,11 +77,11 @@ class LastReading:
 
     def __init__(self, shift: Sink) -> None:
         self._shift = shift
-        self._last = Reading(-(2**63), ZERO)
+        self._last = Reading(-(2**63), 0, ZERO)
 
     def add(self, reading: Reading, serial: int) -> None:
         last = self._last
-        if reading.timestamp_us >= last.timestamp_us:
+        if reading >= last:
             self._last = reading
             self._shift(reading.value - last.value, serial)
 
@@ -102,9 +102,9 @@ class Increment:
     def add(self, reading: Reading, serial: int) -> None:
         first = False
         if reading.timestamp_us < self._starting_us:
-            if self._base is None or reading.timestamp_us >= self._base.timestamp_us:
+            if self._base is None or reading >= self._base:
                 self._base = reading
-        elif reading.timestamp_us < self._ending_us and (self._last is None or reading.timestamp_us >= self._last.timestamp_us):
+        elif reading.timestamp_us < self._ending_us and (self._last is None or reading >= self._last):
             first = self._last is None
             self._last = reading
         if self._last is not None:

@@ -47,7 +47,7 @@ class Target:
 class Route:
     """Where the values of events of one type go in one hour. ``targets`` run parallel to ``matchers``.
     ``final``: the hour belongs to invoices that are final. ``sums``: its events may be counted
-    together (see engine.together)."""
+    together (see engine.together). ``reads``: one of its metrics is LATEST."""
 
     matchers: tuple[MetricMatcher, ...]
     targets: tuple[Target, ...]
@@ -55,6 +55,7 @@ class Route:
     hour_of_day: int
     final: bool
     sums: bool
+    reads: bool
 
 
 class Counting:
@@ -82,7 +83,8 @@ class Counting:
             target.matcher.aggregation in _SUMS and not target.groups and all(cell.slope is not None for cell in target.cells)
             for target in targets
         )
-        route = self.routes[event_type, hour] = Route(matchers, targets, day, hour_of_day, final, sums)
+        reads = any(target.is_latest for target in targets)
+        route = self.routes[event_type, hour] = Route(matchers, targets, day, hour_of_day, final, sums, reads)
         return route
 
     def add(self, route: Route, values: list[Value], event: UsageEvent, serial: int) -> None:
@@ -91,7 +93,7 @@ class Counting:
         for target, value in zip(route.targets, values, strict=True):
             if value is None:
                 continue
-            quantity = Reading(event.timestamp_us, value) if target.is_latest else value  # type: ignore[arg-type]
+            quantity = Reading(event.timestamp_us, serial, value) if target.is_latest else value  # type: ignore[arg-type]
             target.add(day, hour_of_day, quantity)
             for sink in target.plain:
                 sink(quantity, serial)

@@ -65,7 +65,7 @@ class CustomerAggregate:
         self._tracker = Tracker(customer.id, settings.resolved_notifications, stored.state)
         self._usage = Usage(WindowStore(), _stored_carry(stored.state))
         self._delta = Delta()
-        self._serial = 0
+        self._serial = self._meta.arrivals
         self._take(customer, catalog)
         self._usage.windows.load(stored.windows, self._compiled.aggregations)
         self._now_us = self._meta.now_us or now_us
@@ -110,6 +110,9 @@ class CustomerAggregate:
             self._delta.after_finalization += 1
         self._serial += 1
         self._counting.add(route, values, event, self._serial)
+        if route.reads:
+            self._meta.arrivals = self._serial
+            self._meta_changed = True
         if self._live.due:
             self._settle_due(event)
         return None

@@ -42,7 +42,8 @@ class StoredState(NamedTuple):
 class StateMeta:
     """``now_us``: up to when time was looked at. ``frozen_at_us``: when the customer was archived (None: it is not).
     ``span``: the period that was current at ``now_us``. ``days``: UTC days that have a window map. ``months``: months
-    ("YYYY-MM") that have a folded map. ``folded_before``: days before this one are folded or never existed."""
+    ("YYYY-MM") that have a folded map. ``folded_before``: days before this one are folded or never existed.
+    ``arrivals``: the highest arrival number that a reading has (LATEST)."""
 
     customer_version: int = 0
     catalog_revision: int = 0
@@ -52,6 +53,7 @@ class StateMeta:
     days: set[int] = field(default_factory=set)
     months: set[str] = field(default_factory=set)
     folded_before: int = 0
+    arrivals: int = 0
 
 
 def sub_key_text(values: tuple[str, ...]) -> str:
@@ -97,6 +99,8 @@ def encode_meta(meta: StateMeta) -> str:
         document["months"] = sorted(meta.months)
     if meta.folded_before:
         document["folded"] = meta.folded_before
+    if meta.arrivals:
+        document["arrivals"] = meta.arrivals
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -115,4 +119,5 @@ def decode_meta(state: Mapping[str, str]) -> StateMeta:
         days=set(document.get("days", ())),
         months=set(document.get("months", ())),
         folded_before=document.get("folded", 0),
+        arrivals=document.get("arrivals", 0),
     )

@@ -125,11 +125,11 @@ class LatestSeries(NumberSeries):
     def add(self, day: int, hour: int, value: Reading) -> None:  # type: ignore[override]
         hours = self._touch(day, hour).hours
         old = hours.get(hour)
-        if old is None or value.timestamp_us >= old.timestamp_us:  # type: ignore[union-attr]
+        if old is None or value >= old:  # type: ignore[operator]
             hours[hour] = value
 
     def _folded(self, quantities: list[Decimal | Reading]) -> Decimal | Reading:
-        return max(quantities, key=lambda reading: reading.timestamp_us)  # type: ignore[union-attr]
+        return max(quantities)
 
 
 class ElementSeries:

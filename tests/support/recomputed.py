@@ -126,7 +126,9 @@ def rate_at(catalog: Catalog, product: Product, values: tuple[str | None, ...], 
 def priced_alike(a: Rate | None, b: Rate | None) -> bool:
     if a is None or b is None:
         return a is b
-    return (a.rate_type, a.price, a.tiers, a.credit_type_id) == (b.rate_type, b.price, b.tiers, b.credit_type_id)
+    if (a.rate_type, a.credit_type_id) != (b.rate_type, b.credit_type_id):
+        return False
+    return a.price == b.price if a.rate_type == "FLAT" else a.tiers == b.tiers
 
 
 def spend(
