@@ -20,6 +20,9 @@ from schemas.events import Decoded, EventDecoder, EventLimits, Reason
 _DAY_US = 86_400_000_000
 _HOUR_US = 3_600_000_000
 _LOG_APPEND_TIME = 1
+_CREDIBLE_MS = 3_600_000
+"""A producer's stamp (CreateTime) is taken for the time of the append up to this age. Producers may stamp what they like, such as
+the event's own time, and by an old stamp an event of any age would be young."""
 HOPS_MAX = 3
 """More than alias -> owner, released from parking, alias moved meanwhile: only a loop needs it."""
 
@@ -91,14 +94,17 @@ class Intake:
         self._foreign: dict[str, tuple[str, int]] = {}  # reference -> (customer id, its partition)
 
     def decode(self, records: Sequence[Record], now_ms: int) -> tuple[list[Arrived], list[Rejected]]:
-        """Every event of the records, in order. ``now_ms``: arrival where the topic does not stamp records itself."""
+        """Every event of the records, in order. ``now_ms``: arrival where the topic does not stamp records itself, and the
+        producer's stamp is not that of an hour ago at most."""
         arrived: list[Arrived] = []
         rejected: list[Rejected] = []
         decode_plain = self._decoder.decode_plain
         append = arrived.append
         new = tuple.__new__  # half the cost of calling the NamedTuple
         for record in records:
-            appended_at_ms = record.timestamp if record.timestamp_type == _LOG_APPEND_TIME else now_ms
+            appended_at_ms = record.timestamp
+            if record.timestamp_type != _LOG_APPEND_TIME and not 0 <= now_ms - appended_at_ms <= _CREDIBLE_MS:
+                appended_at_ms = now_ms
             value = record.value
             if value is not None and not record.headers:
                 event = decode_plain(value)
