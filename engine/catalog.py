@@ -90,6 +90,7 @@ class Product:
     conversion: QuantityConversion | None = None
     rounding: QuantityRounding | None = None
     archived: bool = False
+    tags: frozenset[str] = frozenset()
 
 
 class RateType(StrEnum):
@@ -144,6 +145,69 @@ class BillingSchedule:
     anchor_us: int
 
 
+class BalanceType(StrEnum):
+    PREPAID = "PREPAID"
+    POSTPAID = "POSTPAID"
+    CREDIT = "CREDIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One item of a balance's access schedule: ``amount`` (units of the balance's credit type) can be drawn by usage of the hours
+    [starting_hour, ending_hour); what is left at its end expires."""
+
+    id: str
+    starting_hour: int
+    ending_hour: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Specifier:
+    """Which usage a balance (or an override) is for. All parts that are set must hold: one product, all of the tags, these pricing
+    and presentation group values. Pairs are sorted by key."""
+
+    product_id: str | None = None
+    product_tags: frozenset[str] = frozenset()
+    pricing_group_values: tuple[tuple[str, str], ...] = ()
+    presentation_group_values: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ManualEntry:
+    """A manual ledger entry: a positive amount adds, a negative one draws down."""
+
+    segment_id: str
+    amount: Decimal
+    timestamp_us: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A commit or credit. Applicability: no product ids, tags and specifiers = all usage; else usage that matches any product id,
+    any tag, or any specifier. ``contract_id``: set for a contract-level balance, None for a customer-level one;
+    ``applicable_contract_ids``: None = all contracts. ``cost_basis_free``: it cost nothing (credits; commits invoiced at 0).
+    ``created_us`` breaks ties last of all. ``custom_fields``: sorted pairs."""
+
+    id: str
+    type: BalanceType
+    product_id: str
+    segments: tuple[Segment, ...]
+    credit_type_id: str = USD_CENTS
+    priority: Decimal = Decimal(0)
+    contract_id: str | None = None
+    applicable_contract_ids: frozenset[str] | None = None
+    applicable_product_ids: frozenset[str] = frozenset()
+    applicable_product_tags: frozenset[str] = frozenset()
+    specifiers: tuple[Specifier, ...] = ()
+    cost_basis_free: bool = True
+    manual_entries: tuple[ManualEntry, ...] = ()
+    custom_fields: tuple[tuple[str, str], ...] = ()
+    created_us: int = 0
+    archived: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     id: str
@@ -189,6 +253,7 @@ class CustomerConfig:
     contracts: tuple[Contract, ...] = ()
     alerts: tuple[Alert, ...] = ()
     archived: bool = False
+    balances: tuple[Balance, ...] = ()  # contract-level and customer-level ones
 
 
 @dataclass(frozen=True, slots=True)
