@@ -123,11 +123,13 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class RateCard:
-    """``rates`` are in the order in which they were added: of several that match an hour, the latest added wins."""
+    """``rates`` are in the order in which they were added: of several that match an hour, the latest added wins.
+    ``conversions``: (custom credit type id, units of the fiat credit type for each of its units)."""
 
     id: str
     rates: tuple[Rate, ...] = ()
     fiat_credit_type_id: str = USD_CENTS
+    conversions: tuple[tuple[str, Decimal], ...] = ()
 
 
 class Frequency(StrEnum):
@@ -208,13 +210,73 @@ class Balance:
     archived: bool = False
 
 
+class OverrideType(StrEnum):
+    OVERWRITE = "OVERWRITE"
+    MULTIPLIER = "MULTIPLIER"
+    TIERED = "TIERED"
+
+
+@dataclass(frozen=True, slots=True)
+class MultiplierTier:
+    """``multiplier`` holds for ``size`` units; None for the open last tier."""
+
+    size: Decimal | None
+    multiplier: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OverwriteRate:
+    """The price that an OVERWRITE puts in the place of the listed one; fields as in Rate."""
+
+    rate_type: RateType
+    price: Decimal = Decimal(0)
+    tiers: tuple[Tier, ...] = ()
+    credit_type_id: str = USD_CENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A contract's own price or entitlement for some of its rate card's rates, in the hours [starting_hour, ending_hour).
+
+    ``type`` None: it changes the price of nothing, only who is entitled. OVERWRITE has ``overwrite_rate``, MULTIPLIER ``multiplier``,
+    TIERED ``tiers``. ``priority``: set where the contract's priorities are explicit (lowest first). ``entitled`` None: leaves
+    entitlement alone. ``specifiers``: what it is for, any of them; () = every rate (see engine.rating.overrides)."""
+
+    id: str
+    starting_hour: int
+    ending_hour: int | None = None
+    type: OverrideType | None = None
+    overwrite_rate: OverwriteRate | None = None
+    multiplier: Decimal = Decimal(1)
+    tiers: tuple[MultiplierTier, ...] = ()
+    priority: Decimal | None = None
+    entitled: bool | None = None
+    specifiers: tuple[Specifier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFilter:
+    """From ``starting_hour`` on, until the contract's next filter begins, only usage whose property ``group_key`` has one of
+    these values is billed on the contract."""
+
+    group_key: str
+    group_values: frozenset[str]
+    starting_hour: int
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
+    """``overrides`` in the order in which they were added; ``explicit_priorities``: multipliers are chosen by their priority, not by
+    their size; ``usage_filters`` by their start, no two at the same one."""
+
     id: str
     rate_card_id: str | None
     starting_hour: int
     ending_hour: int | None  # exclusive; None = open-ended
     schedule: BillingSchedule
+    overrides: tuple[Override, ...] = ()
+    explicit_priorities: bool = False
+    usage_filters: tuple[UsageFilter, ...] = ()
 
 
 class AlertType(StrEnum):
