@@ -6,8 +6,8 @@
                  Family (contract's period, product, group keys) ── lines, made as their group values are first seen
 
 Grouped spend is rated as though the alert's keys were presentation keys of each product. The smallest declared compound group key
-of the product's metric that holds pricing, presentation and alert keys is used; where there is none, the product does not
-count for that alert. An absent value of an alert's key belongs to no group.
+of the product's metric that holds pricing, presentation, usage filter and alert keys is used; where there is none, the product
+does not count for that alert. An absent value of an alert's key belongs to no group.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from engine.metering.queries import dimension_for
 from engine.metering.series import TOTAL, GroupValues
 from engine.periods import Period
 from engine.rating.book import RateBook
+from engine.rating.filters import UsageSelection
 
 
 class GroupSinks:
@@ -50,24 +51,37 @@ class GroupSinks:
 class Family:
     """The lines of one product in one contract's billing period, split by its own keys and those of one kind of alert.
 
-    ``segments``: the hours at which any of its prices changes; between them, a group's sink stays the same."""
+    ``segments``: the hours at which any of its prices changes, or what the contract bills; between them, a group's sink stays
+    the same."""
 
     __slots__ = (
         "_aggregation",
         "_board",
         "_book",
         "_by_segment",
+        "_declared",
         "_lines",
         "_names",
         "_places",
         "_product",
+        "_selection",
         "dimension",
         "period",
         "segments",
     )
 
-    def __init__(self, board: Board, book: RateBook, product: Product, period: Period, names: NamesOf, dimension: int) -> None:
+    def __init__(
+        self,
+        board: Board,
+        book: RateBook,
+        selection: UsageSelection,
+        product: Product,
+        period: Period,
+        names: NamesOf,
+        dimension: int,
+    ) -> None:
         self._board = board
+        self._selection = selection
         self._book = book
         self._product = product
         self._names = names
@@ -76,7 +90,7 @@ class Family:
         self._by_segment: dict[int, GroupSinks] = {}
         self.period = period
         self.dimension = dimension
-        declared = () if dimension == TOTAL else board.compiled.matchers[product.metric_id].dimensions[dimension]
+        self._declared = declared = () if dimension == TOTAL else board.compiled.matchers[product.metric_id].dimensions[dimension]
         self._places = [
             [declared.index(name) for name in part] for part in (product.pricing_group_key, product.presentation_group_key, names)
         ]
@@ -86,10 +100,11 @@ class Family:
             for part in book.slices(product.id, values, period)
             for hour in (part.starting_hour, part.ending_hour)
         }
-        self.segments = sorted(cuts)
+        self.segments = sorted(cuts.union(selection.starts))
 
     def group_sinks(self, hour: int) -> GroupSinks:
-        segment = -1 if self._aggregation is Aggregation.LATEST else bisect_right(self.segments, hour)
+        changes = self._selection.starts if self._aggregation is Aggregation.LATEST else self.segments
+        segment = bisect_right(changes, hour)
         found = self._by_segment.get(segment)
         if found is None:
             found = self._by_segment[segment] = GroupSinks(self, hour)
@@ -97,6 +112,8 @@ class Family:
 
     def sink(self, values: GroupValues, hour: int) -> Sink | None:
         """What takes the usage of an hour with these values of the dimension."""
+        if not self._selection.admits(hour, lambda name: values[self._declared.index(name)]):
+            return None
         pricing, presentation, group = (tuple([values[place] for place in places]) for places in self._places)
         key = (*pricing, *presentation, *group)
         if key not in self._lines:
@@ -151,9 +168,9 @@ class Board:
                 self.spend_gauge(credit_type, names, group)
         self._families: dict[str, list[Family]] = {}
         for contract, period in frame.running:
-            book = compiled.book(contract.rate_card_id)
+            book = compiled.contract_book(contract)
             if book is not None:
-                self._add_families(book, period)
+                self._add_families(book, UsageSelection(contract.usage_filters), period)
 
     def sinks(self, metric_id: str, hour: int) -> Sinks:
         plain: list[Sink] = []
@@ -208,15 +225,15 @@ class Board:
         by_name = {name: value for (name, _), value in zip(alert.group_values, group, strict=True)}
         return self._spend.get((alert.credit_type_id, names), {}).get(tuple(by_name[name] for name in names))
 
-    def _add_families(self, book: RateBook, period: Period) -> None:
+    def _add_families(self, book: RateBook, selection: UsageSelection, period: Period) -> None:
         for metric_id in book.metric_ids():
             matcher = self.compiled.matchers.get(metric_id)
             if matcher is None:
                 continue
             for product in book.products_of(metric_id):
                 for names in {names for _, names in self._spend}:
-                    needed = frozenset((*product.pricing_group_key, *product.presentation_group_key, *names))
+                    needed = frozenset((*product.pricing_group_key, *product.presentation_group_key, *selection.keys, *names))
                     dimension = dimension_for(matcher.metric, needed)
                     if dimension is not None:
-                        family = Family(self, book, product, period, names, dimension)
+                        family = Family(self, book, selection, product, period, names, dimension)
                         self._families.setdefault(metric_id, []).append(family)

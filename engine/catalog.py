@@ -238,8 +238,8 @@ class OverwriteRate:
 class Override:
     """A contract's own price or entitlement for some of its rate card's rates, in the hours [starting_hour, ending_hour).
 
-    ``type`` None: it changes the price of nothing, only who is entitled. OVERWRITE has ``overwrite_rate``, MULTIPLIER ``multiplier``,
-    TIERED ``tiers``. ``priority``: set where the contract's priorities are explicit (lowest first). ``entitled`` None: leaves
+    ``type`` None: it changes no price, only entitlement. OVERWRITE has ``overwrite_rate``, MULTIPLIER ``multiplier``, TIERED
+    ``tiers``. ``priority``: set where the contract's priorities are explicit (lowest first). ``entitled`` None: leaves
     entitlement alone. ``specifiers``: what it is for, any of them; () = every rate (see engine.rating.overrides)."""
 
     id: str
@@ -266,8 +266,8 @@ class UsageFilter:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """``overrides`` in the order in which they were added; ``explicit_priorities``: multipliers are chosen by their priority, not by
-    their size; ``usage_filters`` by their start, no two at the same one."""
+    """``overrides`` in the order in which they were added; ``explicit_priorities``: multipliers are chosen by their priority, not
+    by their size; ``usage_filters`` by their start, no two at the same one."""
 
     id: str
     rate_card_id: str | None
