@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from engine.metering.codec import Quantity, Reading
-from engine.metering.queries import UsageWindows
-from engine.metering.series import SeriesKey
+from engine.metering.queries import HOURS_A_DAY, UsageWindows
+from engine.metering.series import SeriesKey, series_key
 from engine.metering.windows import WindowStore
 
 
@@ -21,9 +21,24 @@ class HourlyUsage(NamedTuple):
 
 def usage_of_store(windows: WindowStore, carry: Mapping[str, Reading]) -> HourlyUsage:
     """From an aggregate's memory (engine.live.Usage: ``usage_of_store(*usage)``)."""
-    raise NotImplementedError
+    return HourlyUsage(
+        {series_key(field): dict(series.hours()) for field, series in windows.series.items()},
+        {series_key(field): reading for field, reading in carry.items()},
+    )
 
 
 def usage_of_windows(usage: UsageWindows) -> HourlyUsage:
     """From stored maps (engine.metering.queries). Folded days serve as the base of LATEST increments only."""
-    raise NotImplementedError
+    hours: dict[SeriesKey, dict[int, Quantity]] = {}
+    for day, windows in usage.days.items():
+        for key, by_hour in windows.items():
+            series = hours.setdefault(key, {})
+            for hour_of_day, quantity in by_hour.items():
+                series[day * HOURS_A_DAY + hour_of_day] = quantity
+    carry: dict[SeriesKey, Reading] = {}
+    for month in usage.months:
+        for key, by_day in month.items():
+            for quantity in by_day.values():
+                if isinstance(quantity, Reading) and (key not in carry or quantity.timestamp_us > carry[key].timestamp_us):
+                    carry[key] = quantity
+    return HourlyUsage(hours, carry)
