@@ -9,7 +9,8 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
     rate card   {id, fiat_credit_type_id, rates: [{product_id, rate_type, price | tiers, starting_at, ...}]}
     alert       {id, type, name, threshold, created_version, version, evaluate_on_create, customer_id?, credit_type_id?,
                  billable_metric_id?, group_values?, archived_at?}
-    customer    {id, version, contracts: [...], alerts: [...], archived_at?}
+    customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
+                (the latter two: schemas.balance_documents)
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date}}
 """
 
@@ -44,6 +45,7 @@ from engine.catalog import (
     RoundingMethod,
     Tier,
 )
+from schemas.balance_documents import balances_of
 from schemas.numbers import document_default
 
 Document = dict[str, Any]
@@ -122,6 +124,7 @@ def product_of(document: Document) -> Product | None:
         and QuantityConversion(Decimal(conversion["conversion_factor"]), Operation(conversion["operation"])),
         rounding=rounding and QuantityRounding(RoundingMethod(rounding["rounding_method"]), rounding["decimal_places"]),
         archived=document.get("archived_at") is not None,
+        tags=frozenset(current.get("tags") or ()),
     )
 
 
@@ -147,6 +150,10 @@ def rate_card_of(document: Document) -> RateCard:
         id=document["id"],
         rates=tuple(rate_of(rate) for rate in document["rates"]),
         fiat_credit_type_id=document.get("fiat_credit_type_id") or USD_CENTS,
+        conversions=tuple(
+            (each["custom_credit_type_id"], Decimal(each["fiat_per_custom_credit"]))
+            for each in document.get("credit_type_conversions") or ()
+        ),
     )
 
 
@@ -190,6 +197,7 @@ def customer_of(document: Document) -> CustomerConfig:
         contracts=tuple(contract_of(contract) for contract in _live(document["contracts"])),
         alerts=tuple(alert_of(alert) for alert in _live(document["alerts"])),
         archived=document.get("archived_at") is not None,
+        balances=balances_of(document),
     )
 
 
