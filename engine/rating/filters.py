@@ -15,7 +15,7 @@ from engine.catalog import UsageFilter
 
 
 class UsageSelection:
-    """``keys``: the group keys that must be known of usage to decide about it; ``starts``: the hours at which the rule changes."""
+    """``keys``: the group keys that must be known of usage to decide about it; ``starts``: the hours at which that changes."""
 
     __slots__ = ("_filters", "keys", "starts")
 
