@@ -153,9 +153,7 @@ def _entries(
     for deduction in drawn:
         kind = LedgerKind.AUTOMATED_INVOICE_DEDUCTION
         add(2, kind, deduction.timestamp_us, ZERO - deduction.amount, invoice_id=deduction.invoice_id)
-    settled = not any(
-        start < segment.ending_hour and segment.starting_hour < end for start, end in open_periods
-    )
+    settled = not any(start < segment.ending_hour and segment.starting_hour < end for start, end in open_periods)
     left = segment.amount + statement.manual - statement.finalized
     if end_us <= now_us and settled and left > 0:
         add(3, LedgerKind.EXPIRATION, end_us, ZERO - left)

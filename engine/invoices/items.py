@@ -30,7 +30,8 @@ class InvoiceStatus(StrEnum):
 
 
 class Increment(NamedTuple):
-    """What an hour (or, in a stored invoice, a day from that hour on) added to a line item. ``quantity`` is 0 for items without."""
+    """What an hour (in a stored invoice: the UTC day that begins with it) added to a line item.
+    ``quantity``: 0 where the item has none."""
 
     hour: int
     quantity: Decimal
@@ -50,7 +51,7 @@ class LineItem:
     """One line of an invoice.
 
     USAGE: ``quantity`` units of a product at ``unit_price`` in the hours [starting_hour, ending_hour); a tiered line is one item
-    for each tier. ``balance_id`` and ``segment_id`` name the balance that paid all of it; None if none or several did.
+    for each tier. The balance fields name the one segment that paid all of it; None if none or several did.
     CPU_CONVERSION: ``quantity`` custom units (of ``custom_credit_type_id``) at ``unit_price`` fiat each.
     APPLIED: ``total`` is below zero; ``balance_id``, ``balance_type`` and ``segment_id`` say what paid, ``product_id`` and the
     group values what it paid for. An API names it after the balance's product ("<product> applied").
@@ -84,7 +85,7 @@ class Invoice:
     ``total``: in ``credit_type_id``, the contract's fiat currency: usage and conversions less what prepaid commits and credits
     paid. What a postpaid commit covers is still owed: its APPLIED items are listed, and not part of the total.
     Items in custom units are not part of it either; their conversion is.
-    ``issued_hour``: when its grace period ends and it becomes final.
+    ``issued_hour``: when its grace period ends and it becomes final. ``by_days``: its items' increments are days, not hours.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Invoice:
     credit_type_id: str
     total: Decimal
     line_items: tuple[LineItem, ...]
+    by_days: bool = False
 
     def finalized(self) -> Invoice:
         return replace(self, status=InvoiceStatus.FINALIZED)

@@ -7,14 +7,19 @@ final. A draft takes what final invoices have left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
-from engine.balances.ledger import BalanceStatement
-from engine.catalog import CustomerConfig
+from engine.balances.ledger import BalanceStatement, balance_statement
+from engine.balances.matching import covers_contract
+from engine.catalog import Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
-from engine.invoices.items import Invoice
+from engine.invoices.drafts import Drafting, deductions_of
+from engine.invoices.items import Invoice, invoice_id
 from engine.invoices.usage import HourlyUsage
+from engine.numbers import ZERO
+from engine.periods import HOUR_US, Period, periods_between
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,26 @@ def statement(
 
     ``finalized``: all final invoices of the customer; a period whose invoice is among them has no draft. Exact arithmetic must be
     current (engine.numbers)."""
-    raise NotImplementedError
+    now_hour = now_us // HOUR_US
+    deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
+    drafting = Drafting(config, compiled, usage, grace_hours, deductions)
+    live = _unbilled(config, finalized, now_hour - grace_hours, now_hour + 1)
+    drafts = [drafting.invoice(contract, period) for contract, period in live]
+    drafted: dict[tuple[str, str], Decimal] = {}
+    for balance_id, segment_id, _, _, amount in (deduction for draft in drafts for deduction in deductions_of(draft)):
+        drafted[balance_id, segment_id] = drafted.get((balance_id, segment_id), ZERO) + amount
+    balances = [
+        balance_statement(
+            balance,
+            deductions,
+            {segment.id: drafted.get((balance.id, segment.id), ZERO) for segment in balance.segments},
+            [period for contract, period in live if covers_contract(balance, contract.id)],
+            now_us,
+        )
+        for balance in config.balances
+        if not balance.archived
+    ]
+    return Statement(tuple(drafts), tuple(balances))
 
 
 def finalize(
@@ -53,4 +77,23 @@ def finalize(
 ) -> list[Invoice]:
     """The invoices that have become final: of all billing periods that end after ``from_hour`` (the end of the last run's
     reach), whose grace period has ended by now, and that are not in ``finalized``; in the order in which they draw."""
-    raise NotImplementedError
+    until_hour = now_us // HOUR_US - grace_hours
+    deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
+    drafting = Drafting(config, compiled, usage, grace_hours, deductions)
+    ended = [each for each in _unbilled(config, finalized, from_hour, until_hour) if each[1].ending_hour <= until_hour]
+    return [drafting.invoice(contract, period).finalized() for contract, period in ended]
+
+
+def _unbilled(
+    config: CustomerConfig, finalized: Sequence[Invoice], from_hour: int, until_hour: int
+) -> list[tuple[Contract, Period]]:
+    """The billing periods that share an hour with [from_hour, until_hour) and have no final invoice, in the order of drawing."""
+    done = {invoice.id for invoice in finalized}
+
+    def found() -> Iterator[tuple[Contract, Period]]:
+        for contract in config.contracts:
+            for period in periods_between(contract.schedule, contract.starting_hour, contract.ending_hour, from_hour, until_hour):
+                if invoice_id(contract.id, period) not in done:
+                    yield contract, period
+
+    return sorted(found(), key=lambda each: (each[1].ending_hour, each[1].starting_hour, each[0].id))
