@@ -38,6 +38,7 @@ from schemas.products import CREATED_BY, Ids, Tags
 
 SCHEDULE_ITEMS_MAX = 1_000
 SPECIFIERS_MAX = 100
+BALANCES_A_REQUEST_MAX = 100
 
 Description = Annotated[str, StringConstraints(max_length=4096)]
 GroupValues = Annotated[dict[Key, str], Field(min_length=1, max_length=10)]
@@ -174,6 +175,10 @@ class CommitBody(CreditBody):
         if self.access_schedule.schedule_items[0].amount != self.invoice_schedule.schedule_items[0].total():
             raise ValueError("a POSTPAID commit's access_schedule and invoice_schedule must have the same amount")
         return self
+
+
+Commits = Annotated[list[CommitBody], Field(max_length=BALANCES_A_REQUEST_MAX)]
+Credits = Annotated[list[CreditBody], Field(max_length=BALANCES_A_REQUEST_MAX)]
 
 
 class CustomerCreditCreate(CreditBody):

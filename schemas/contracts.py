@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from engine.catalog import Frequency
 from engine.periods import AnchorDay, anchor_for
+from schemas.balances import BalanceAnswer
+from schemas.commits import Commits, Credits
 from schemas.common import (
     Answer,
     Body,
@@ -61,9 +63,9 @@ class ContractCreate(Body):
     multiplier_override_prioritization: Annotated[Literal["LOWEST_MULTIPLIER", "EXPLICIT"], Upper] | None = None
     scheduled_charges_on_usage_invoices: Annotated[Literal["ALL"], Upper] | None = None
     custom_fields: CustomFields = Field(default_factory=dict)
+    commits: Commits = Field(default_factory=list)
+    credits: Credits = Field(default_factory=list)
     billing_provider_configuration: Unsupported = None
-    commits: Unsupported = None
-    credits: Unsupported = None
     discounts: Unsupported = None
     hierarchy_configuration: Unsupported = None
     overrides: Unsupported = None
@@ -157,8 +159,8 @@ class _ContractFields(Answer):
     multiplier_override_prioritization: str | None = None
     scheduled_charges_on_usage_invoices: str | None = None
     usage_statement_schedule: ScheduleAnswer
-    commits: list[Any]
-    credits: list[Any]
+    commits: list[BalanceAnswer]
+    credits: list[BalanceAnswer]
     overrides: list[Any]
     scheduled_charges: list[Any]
     transitions: list[Any]

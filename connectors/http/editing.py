@@ -59,6 +59,9 @@ _NAMES = {
     "pricing_units": "pricing unit",
     "customers": "customer",
     "contracts": "contract",
+    "balances": "commit or credit",
+    "segments": "segment",
+    "invoices": "invoice",
     "endpoints": "webhook endpoint",
 }
 
@@ -149,7 +152,7 @@ async def claim_for_customer(services: Services, claim: KeyClaim, now_ms: int) -
         if holder.owner is None:
             return await services.catalog.get(holder.kind, holder.id) is not None
         found = await services.customers.get(holder.owner)
-        return found is not None and any(each["id"] == holder.id for each in orjson.loads(found[1])[holder.kind])
+        return found is not None and any(each["id"] == holder.id for each in orjson.loads(found[1]).get(holder.kind, ()))
 
     taken = await services.customers.claim_key(claim, exists, now_ms)
     if taken is not None:
