@@ -11,7 +11,8 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
                  billable_metric_id?, group_values?, archived_at?}
     customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
                 (the latter two: schemas.balance_documents)
-    contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date}}
+    contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
+                 overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?}
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from engine.catalog import (
 )
 from schemas.balance_documents import balances_of
 from schemas.numbers import document_default
+from schemas.override_documents import overrides_of, usage_filters_of
 
 Document = dict[str, Any]
 
@@ -182,6 +184,9 @@ def contract_of(document: Document) -> Contract:
         starting_hour=_hour(document["starting_at"]),
         ending_hour=_optional_hour(document.get("ending_before")),
         schedule=BillingSchedule(Frequency(schedule["frequency"]), instant_us(schedule["billing_anchor_date"])),
+        overrides=overrides_of(document),
+        explicit_priorities=document.get("multiplier_override_prioritization") == "EXPLICIT",
+        usage_filters=usage_filters_of(document),
     )
 
 
