@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from connectors.http.contract_balances import new_balances, placed, show_balances
+from connectors.http.contract_overrides import named_in, with_own_prices
 from connectors.http.editing import claim_for_customer, edit_customer, get_customer, no_longer, read_catalog, unknown
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
@@ -57,6 +58,7 @@ async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
     services, body = call.services, call.body
     no_longer("customers", await get_customer(services, body.customer_id))
     document = contract_document(body, services.new_id(), await _rate_card_id(services, body), call.now)
+    document = await with_own_prices(services, body, document)
     balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], call.now)
 
     def change(customer: Document) -> Document:
@@ -88,14 +90,16 @@ def contract_in(customer: Document, contract_id: str) -> Document:
 
 async def get(call: Call[ContractGet, NoQuery]) -> Data[Contract]:
     customer = await get_customer(call.services, call.body.customer_id)
-    answer = contract_answer(call.body.customer_id, contract_in(customer, call.body.contract_id))
+    contract = contract_in(customer, call.body.contract_id)
+    answer = contract_answer(call.body.customer_id, contract, await named_in(call.services, [contract]))
     await show_balances(call.services, customer, [answer], call.body, call.now_us)
     return Data(data=answer)
 
 
 async def get_v2(call: Call[ContractGetV2, NoQuery]) -> Data[ContractV2]:
     customer = await get_customer(call.services, call.body.customer_id)
-    answer = contract_v2_answer(call.body.customer_id, contract_in(customer, call.body.contract_id))
+    contract = contract_in(customer, call.body.contract_id)
+    answer = contract_v2_answer(call.body.customer_id, contract, await named_in(call.services, [contract]))
     await show_balances(call.services, customer, [answer], call.body, call.now_us)
     return Data(data=answer)
 
@@ -108,7 +112,8 @@ def _listed(customer: Document, body: ContractList) -> tuple[list[Document], str
 async def list_all(call: Call[ContractList, ContractListQuery]) -> CursorPage[Contract]:
     customer = await get_customer(call.services, call.body.customer_id)
     shown, cursor = _listed(customer, call.body)
-    answers = [contract_answer(call.body.customer_id, each) for each in shown]
+    named = await named_in(call.services, shown)
+    answers = [contract_answer(call.body.customer_id, each, named) for each in shown]
     await show_balances(call.services, customer, answers, call.body, call.now_us)
     return CursorPage(data=answers, cursor=cursor)
 
@@ -116,12 +121,13 @@ async def list_all(call: Call[ContractList, ContractListQuery]) -> CursorPage[Co
 async def list_all_v2(call: Call[ContractList, ContractListQuery]) -> CursorPage[ContractV2]:
     customer = await get_customer(call.services, call.body.customer_id)
     shown, cursor = _listed(customer, call.body)
-    answers = [contract_v2_answer(call.body.customer_id, each) for each in shown]
+    named = await named_in(call.services, shown)
+    answers = [contract_v2_answer(call.body.customer_id, each, named) for each in shown]
     await show_balances(call.services, customer, answers, call.body, call.now_us)
     return CursorPage(data=answers, cursor=cursor)
 
 
-async def _edit(
+async def edit_contract(
     call: Call[Any, NoQuery], customer_id: str, contract_id: str, change: Callable[[Document], Document]
 ) -> Data[IdAnswer]:
     def change_customer(customer: Document) -> Document | None:
@@ -142,7 +148,7 @@ async def archive(call: Call[ContractArchive, NoQuery]) -> Data[IdAnswer]:
     def change(contract: Document) -> Document:
         return contract if contract["archived_at"] is not None else {**contract, "archived_at": call.now}
 
-    return await _edit(call, call.body.customer_id, call.body.contract_id, change)
+    return await edit_contract(call, call.body.customer_id, call.body.contract_id, change)
 
 
 def _cuts_final_invoice(contract: Document, ending_us: int, now_us: int, grace_hours: int) -> bool:
@@ -173,7 +179,7 @@ async def update_end_date(call: Call[ContractUpdateEndDate, NoQuery]) -> Data[Id
         allow_final = body.allow_ending_before_finalized_invoice
         return with_end(contract, "ending_before", body.ending_before, call.now_us, grace_hours, allow_final=allow_final)
 
-    return await _edit(call, body.customer_id, body.contract_id, change)
+    return await edit_contract(call, body.customer_id, body.contract_id, change)
 
 
 ROUTES: list[Route] = [
