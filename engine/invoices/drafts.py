@@ -168,7 +168,6 @@ def _paid(item: LineItem, applied: Sequence[Applied]) -> _Paid:
                 total=ZERO - amount,
                 quantity=None,
                 unit_price=None,
-                tier=None,
                 balance_id=balance.id,
                 balance_type=balance.type,
                 segment_id=segment_id,

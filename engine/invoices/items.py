@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 from engine.catalog import BalanceType
+from engine.numbers import ZERO
 from engine.periods import Period
 
 Pairs = tuple[tuple[str, str], ...]
@@ -53,8 +54,8 @@ class LineItem:
     USAGE: ``quantity`` units of a product at ``unit_price`` in the hours [starting_hour, ending_hour); a tiered line is one item
     for each tier. The balance fields name the one segment that paid all of it; None if none or several did.
     CPU_CONVERSION: ``quantity`` custom units (of ``custom_credit_type_id``) at ``unit_price`` fiat each.
-    APPLIED: ``total`` is below zero; ``balance_id``, ``balance_type`` and ``segment_id`` say what paid, ``product_id`` and the
-    group values what it paid for. An API names it after the balance's product ("<product> applied").
+    APPLIED: ``total`` is below zero; ``balance_id``, ``balance_type`` and ``segment_id`` say what paid, product, group
+    values and tier what it paid for. An API names it after the balance's product ("<product> applied").
     ``increments``: what each hour added, oldest first; they add up to ``quantity`` and ``total``.
     """
 
@@ -110,7 +111,9 @@ def invoice_id(contract_id: str, period: Period) -> str:
 
 def invoice_total(credit_type_id: str, items: tuple[LineItem, ...]) -> Decimal:
     """See Invoice.total."""
-    owed = (
-        item.total for item in items if item.credit_type_id == credit_type_id and item.balance_type is not BalanceType.POSTPAID
-    )
-    return sum(owed, Decimal(0))
+    return sum((item.total for item in items if item.credit_type_id == credit_type_id and not _is_still_owed(item)), ZERO)
+
+
+def _is_still_owed(item: LineItem) -> bool:
+    """Whether the item pays, but only by a commitment to pay later."""
+    return item.type is ItemType.APPLIED and item.balance_type is BalanceType.POSTPAID
