@@ -23,6 +23,7 @@ from schemas.edits import (
     edit_record,
 )
 from schemas.errors import BadRequest
+from schemas.override_rules import with_overrides
 
 
 class EditHistory(Answer):
@@ -68,11 +69,16 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
     bodies = placed("add_", body.add_commits, body.add_credits)
     added = await new_balances(services, bodies, body.contract_id, call.now, edit_id)
     record = edit_record(body, edit_id, added, call.now)
+    catalog = await read_catalog(services)
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)
         old = contract_in(customer, body.contract_id)
         new = _changed_contract(old, body, call.now_us, services.settings.grace_period_hours)
+        removed = [each.id for each in body.remove_overrides]
+        new = with_overrides(new, body.add_overrides, removed, catalog, services.new_id, call.now, "add_overrides")
+        if body.add_overrides:
+            record["add_overrides"] = new["overrides"][-len(body.add_overrides) :]
         edits = customer.get("contract_edits") or []
         if len(edits) >= EDITS_MAX:
             raise BadRequest(f"customer_id: a customer's contracts have at most {EDITS_MAX} edits")
@@ -84,7 +90,6 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
 
     claim = claim_of("contract_edits", body.uniqueness_key, edit_id, body.customer_id)
     await edit_claiming(services, body.customer_id, claim, change, call.now_ms)
-    catalog = await read_catalog(services)
     answer = edit_answer(record, catalog.all("products"), catalog.all("pricing_units"))
     return Data(data=EditDone(id=edit_id, edit=answer))
 
