@@ -13,15 +13,16 @@ does not count for that alert. An absent value of an alert's key belongs to no g
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import NamedTuple
 
 from engine.alerts.ladder import Gauge
 from engine.alerts.watch import NamesOf, Watch, group_names
-from engine.catalog import Aggregation, Alert, AlertType, Product
+from engine.catalog import Aggregation, Alert, AlertType, Contract, Product
 from engine.cells import Line, Sink, usage_sink
 from engine.compiled import CompiledCatalog
 from engine.frames import Frame
+from engine.headroom import Draft, Headrooms
 from engine.metering.queries import dimension_for
 from engine.metering.series import TOTAL, GroupValues
 from engine.periods import Period
@@ -60,6 +61,7 @@ class Family:
         "_book",
         "_by_segment",
         "_declared",
+        "_drafts",
         "_lines",
         "_names",
         "_places",
@@ -79,8 +81,10 @@ class Family:
         period: Period,
         names: NamesOf,
         dimension: int,
+        drafts: Mapping[str, Draft],
     ) -> None:
         self._board = board
+        self._drafts = drafts
         self._selection = selection
         self._book = book
         self._product = product
@@ -130,12 +134,15 @@ class Family:
             return None
         slices = self._book.slices(self._product.id, pricing_values, self.period)
         gauges: dict[str, Gauge] = {}
+        drafts: dict[str, Draft] = {}
         for part in slices:
             credit_type = part.ladder.credit_type_id
+            if credit_type in self._drafts:
+                drafts[credit_type] = self._drafts[credit_type]
             gauge = self._board.spend_gauge(credit_type, self._names, group_values)
             if gauge is not None:
                 gauges[credit_type] = gauge
-        return Line(self._product, slices, gauges, self._aggregation) if gauges else None
+        return Line(self._product, slices, gauges, self._aggregation, drafts) if gauges or drafts else None
 
 
 class Sinks(NamedTuple):
@@ -146,11 +153,21 @@ class Sinks(NamedTuple):
 
 
 class Board:
-    """``due``: where gauges that leave their headroom put themselves."""
+    """``due``: where gauges that leave their headroom put themselves. ``drafting``: the billing periods (contract id, period) of
+    the frame whose lines report to ``headrooms``; the caller sees to it that each live one is on one board."""
 
-    __slots__ = ("_families", "_spend", "_usage", "_usage_sinks", "compiled", "due", "frame", "watch")
+    __slots__ = ("_families", "_headrooms", "_spend", "_usage", "_usage_sinks", "compiled", "due", "frame", "watch")
 
-    def __init__(self, frame: Frame, watch: Watch, compiled: CompiledCatalog, due: list[Gauge]) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        watch: Watch,
+        compiled: CompiledCatalog,
+        due: list[Gauge],
+        headrooms: Headrooms,
+        drafting: Container[tuple[str, Period]],
+    ) -> None:
+        self._headrooms = headrooms
         self.frame = frame
         self.watch = watch
         self.compiled = compiled
@@ -170,7 +187,8 @@ class Board:
         for contract, period in frame.running:
             book = compiled.contract_book(contract)
             if book is not None:
-                self._add_families(book, UsageSelection(contract.usage_filters), period)
+                drafts = self._drafts(contract) if (contract.id, period) in drafting else {}
+                self._add_families(book, UsageSelection(contract.usage_filters), period, drafts)
 
     def sinks(self, metric_id: str, hour: int) -> Sinks:
         plain: list[Sink] = []
@@ -225,15 +243,25 @@ class Board:
         by_name = {name: value for (name, _), value in zip(alert.group_values, group, strict=True)}
         return self._spend.get((alert.credit_type_id, names), {}).get(tuple(by_name[name] for name in names))
 
-    def _add_families(self, book: RateBook, selection: UsageSelection, period: Period) -> None:
+    def _drafts(self, contract: Contract) -> dict[str, Draft]:
+        card = self.compiled.catalog.rate_cards[contract.rate_card_id or ""]
+        units = {*self._headrooms.by_credit_type, *(unit for unit, _ in card.conversions)}
+        drafts = {unit: self._headrooms.draft(unit, card.fiat_credit_type_id, card.conversions) for unit in units}
+        return {unit: draft for unit, draft in drafts.items() if draft is not None}
+
+    def _add_families(self, book: RateBook, selection: UsageSelection, period: Period, drafts: Mapping[str, Draft]) -> None:
+        kinds = {names for _, names in self._spend}
+        if drafts:
+            kinds.add(())
         for metric_id in book.metric_ids():
             matcher = self.compiled.matchers.get(metric_id)
             if matcher is None:
                 continue
             for product in book.products_of(metric_id):
-                for names in {names for _, names in self._spend}:
+                for names in kinds:
                     needed = frozenset((*product.pricing_group_key, *product.presentation_group_key, *selection.keys, *names))
                     dimension = dimension_for(matcher.metric, needed)
                     if dimension is not None:
-                        family = Family(self, book, selection, product, period, names, dimension)
+                        reports = {} if names else drafts
+                        family = Family(self, book, selection, product, period, names, dimension, reports)
                         self._families.setdefault(metric_id, []).append(family)

@@ -166,8 +166,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Specifier:
-    """Which usage a balance (or an override) is for. All parts that are set must hold: one product, all of the tags, these pricing
-    and presentation group values. Pairs are sorted by key."""
+    """Which usage a balance (or an override) is for. All parts that are set must hold: one product, all of the tags, these
+    pricing and presentation group values. Pairs are sorted by key."""
 
     product_id: str | None = None
     product_tags: frozenset[str] = frozenset()
@@ -267,7 +267,7 @@ class UsageFilter:
 @dataclass(frozen=True, slots=True)
 class Contract:
     """``overrides`` in the order in which they were added; ``explicit_priorities``: multipliers are chosen by their priority, not
-    by their size; ``usage_filters`` by their start, no two at the same one."""
+    by their size; ``usage_filters`` by their start, no two at the same one. ``custom_fields``: sorted pairs."""
 
     id: str
     rate_card_id: str | None
@@ -277,11 +277,37 @@ class Contract:
     overrides: tuple[Override, ...] = ()
     explicit_priorities: bool = False
     usage_filters: tuple[UsageFilter, ...] = ()
+    custom_fields: tuple[tuple[str, str], ...] = ()
 
 
 class AlertType(StrEnum):
     SPEND_THRESHOLD = "spend_threshold_reached"
     USAGE_THRESHOLD = "usage_threshold_reached"
+    CREDIT_BALANCE = "low_remaining_contract_credit_balance_reached"
+    COMMIT_BALANCE = "low_remaining_commit_balance_reached"
+    TOTAL_BALANCE = "low_remaining_contract_credit_and_commit_balance_reached"
+    CREDIT_PERCENTAGE = "low_remaining_contract_credit_percentage_reached"
+    COMMIT_PERCENTAGE = "low_remaining_commit_percentage_reached"
+    TOTAL_PERCENTAGE = "low_remaining_contract_credit_and_commit_percentage_reached"
+    COMMIT_SEGMENT_DAYS = "low_remaining_days_for_commit_segment_reached"
+    CREDIT_SEGMENT_DAYS = "low_remaining_days_for_contract_credit_segment_reached"
+    INVOICE_TOTAL = "invoice_total_reached"
+
+
+class Entity(StrEnum):
+    """What a custom field filter looks at: the contract itself (of a balance: the one it belongs to), or the balance."""
+
+    CONTRACT = "Contract"
+    COMMIT = "Commit"
+    CREDIT = "ContractCredit"
+    CREDIT_OR_COMMIT = "ContractCreditOrCommit"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomFieldFilter:
+    entity: Entity
+    key: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +315,7 @@ class Alert:
     """A threshold notification.
 
     ``group_values``: empty, or (key, value) pairs; a value of None means "every value of the key has its own state".
+    ``custom_field_filters``: all must hold. ``invoice_types``: None = every type.
     ``created_version``: the catalog revision (alert for all customers) or customer version (own alert) that brought it:
     a customer whose state was last evaluated before that version has not met this alert yet.
     """
@@ -304,6 +331,8 @@ class Alert:
     group_values: tuple[tuple[str, str | None], ...] = ()
     evaluate_on_create: bool = True
     version: int = 1
+    custom_field_filters: tuple[CustomFieldFilter, ...] = ()
+    invoice_types: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

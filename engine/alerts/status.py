@@ -49,7 +49,8 @@ def read_status(
         key = state_key(field_name)
         if key.period != meta.span and not key.period.starting_hour * HOUR_US <= now_us < key.period.ending_hour * HOUR_US:
             continue
-        values = dict(zip((name for name, _ in alert.group_values), sub_key_values(key.sub_key), strict=True))
+        names = [name for name, _ in alert.group_values]
+        values = dict(zip(names, sub_key_values(key.sub_key), strict=True)) if names else {}
         if any(values.get(name) != value for name, value in wanted.items()):
             continue
         stored = decode_state(text)

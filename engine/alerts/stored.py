@@ -5,7 +5,10 @@
     q|<alert>|<sub-key>                      how many notifications there were
     c|<series>                               last reading of the days folded away (LATEST)
 
-The sub-key is empty, or the JSON array of the group values, in the order of the alert's ``group_values``.
+    i|...                                    an invoice that is final (engine.invoices.codec)
+
+The sub-key is empty, or a JSON array: the group values, in the order of the alert's ``group_values``; for days-remaining alerts
+the id of the segment; for invoice alerts that of the invoice.
 `ok` takes no memory. Alert ids hold no "|" (they are UUIDs).
 """
 
@@ -42,7 +45,8 @@ class StoredState(NamedTuple):
 class StateMeta:
     """``now_us``: up to when time was looked at. ``frozen_at_us``: when the customer was archived (None: it is not).
     ``span``: the period that was current at ``now_us``. ``days``: UTC days that have a window map. ``months``: months
-    ("YYYY-MM") that have a folded map. ``folded_before``: days before this one are folded or never existed."""
+    ("YYYY-MM") that have a folded map. ``folded_before``: days before this one are folded or never existed.
+    ``final_hour``: invoices of periods that ended by then are final and stored, or never existed; None = never looked at."""
 
     customer_version: int = 0
     catalog_revision: int = 0
@@ -52,6 +56,7 @@ class StateMeta:
     days: set[int] = field(default_factory=set)
     months: set[str] = field(default_factory=set)
     folded_before: int = 0
+    final_hour: int | None = None
 
 
 def sub_key_text(values: tuple[str, ...]) -> str:
@@ -97,6 +102,8 @@ def encode_meta(meta: StateMeta) -> str:
         document["months"] = sorted(meta.months)
     if meta.folded_before:
         document["folded"] = meta.folded_before
+    if meta.final_hour is not None:
+        document["final"] = meta.final_hour
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -115,4 +122,5 @@ def decode_meta(state: Mapping[str, str]) -> StateMeta:
         days=set(document.get("days", ())),
         months=set(document.get("months", ())),
         folded_before=document.get("folded", 0),
+        final_hour=document.get("final"),
     )
