@@ -60,7 +60,7 @@ def _multiplier(value: Decimal) -> Decimal:
 def _supported_rate_type(value: object) -> object:
     folded = value.upper() if isinstance(value, str) else value
     if folded in {"PERCENTAGE", "SUBSCRIPTION", "TIERED_PERCENTAGE", "CUSTOM"}:
-        raise PydanticCustomError("unsupported", "{value} is not supported yet", {"value": folded})
+        raise PydanticCustomError("unsupported", "the rate type {value} is not supported yet", {"value": folded})
     return folded
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+import orjson
 import pytest
 
 from engine.catalog import (
@@ -37,6 +38,9 @@ from engine.numbers import exact
 from engine.periods import Period
 from engine.rating.book import RateBook
 from engine.rating.prices import RateError
+from schemas.documents import encode
+from schemas.override_documents import override_of, usage_filters_of
+from schemas.overrides import OverrideBody
 from tests.support.stored_customer import Driver
 
 PLAIN = Product("plain", "Plain", "m1", tags=frozenset({"ai", "text"}))
@@ -298,6 +302,62 @@ def test_contracts_share_books_where_they_can() -> None:
         found = compiled.contract_book(contract)
         assert found is not None
         assert priced(found) == [(100, 200, price)]
+
+
+# --- as documents ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_request_says_is_what_the_engine_reads() -> None:
+    at = "1970-01-05T04:00:00Z"
+    requests: list[tuple[dict[str, object], Override]] = [
+        (
+            {"type": "multiplier", "multiplier": Decimal("0.9"), "priority": 2, "applicable_product_tags": ["a", "b"]},
+            times("0.9", 100, priority=Decimal(2), specifiers=tuple(Specifier(product_tags=frozenset(tag)) for tag in "ab")),
+        ),
+        (
+            {"type": "OVERWRITE", "product_id": "0" * 32, "overwrite_rate": {"rate_type": "flat", "price": Decimal("0.1")}},
+            overwrite("0.1", 100, specifiers=(Specifier(product_id="00000000-0000-0000-0000-000000000000"),)),
+        ),
+        (
+            {
+                "entitled": False,
+                "override_specifiers": [{"product_tags": ["a", "b"], "pricing_group_values": {"x": "1", "b": "2"}}],
+            },
+            entitlement(False, 100, specifiers=(Specifier(None, frozenset("ab"), (("b", "2"), ("x", "1"))),)),
+        ),
+        (
+            {"type": "TIERED", "priority": 1, "tiers": [{"size": 5, "multiplier": Decimal("0.5")}]},
+            replace(by_tiers(("5", "0.5")), starting_hour=100),
+        ),
+        (
+            {
+                "type": "OVERWRITE",
+                "entitled": True,
+                "ending_before": "1970-01-05T05:00:00Z",
+                "overwrite_rate": {"rate_type": "TIERED", "tiers": [{"size": 1, "price": 2}, {"price": 1}]},
+            },
+            replace(
+                overwrite("0", 100, 101, entitled=True),
+                overwrite_rate=OverwriteRate(RateType.TIERED, tiers=tiers_of(("1", "2"), (None, "1"))),
+            ),
+        ),
+    ]
+    for fields, expected in requests:
+        document = OverrideBody.model_validate({"starting_at": at, **fields}).document(expected.id, at)
+        assert override_of(orjson.loads(encode(document))) == expected
+
+
+def test_of_filters_with_one_start_the_last_set_holds() -> None:
+    filters = [("b", "02:00"), ("a", "00:00"), ("c", "02:00")]
+    contract = {
+        "usage_filters": [
+            {"group_key": "project", "group_values": [value], "starting_at": f"1970-01-01T{at}:00Z"} for value, at in filters
+        ]
+    }
+    assert usage_filters_of(contract) == (
+        UsageFilter("project", frozenset("a"), 0),
+        UsageFilter("project", frozenset("c"), 2),
+    )
 
 
 # --- in the aggregate -----------------------------------------------------------------------------------------------------
