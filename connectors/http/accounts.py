@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from connectors.http.editing import CatalogEdit, read_catalog
 from connectors.http.services import Services
-from engine.alerts.stored import CARRY_PREFIX
+from engine.alerts.stored import CARRY_PREFIX, decode_meta
 from engine.balances.ledger import BalanceStatement
 from engine.catalog import CustomerConfig
 from engine.compiled import CompiledCatalog
@@ -18,12 +18,12 @@ from engine.customer import stored_days
 from engine.effects import StoredCustomer
 from engine.invoices.codec import decode_invoices
 from engine.invoices.items import Invoice
-from engine.invoices.statement import Statement, statement
+from engine.invoices.statement import Statement, finalize, statement
 from engine.invoices.usage import HourlyUsage, usage_of_store
 from engine.metering.codec import Reading, decode_quantity
 from engine.metering.windows import WindowStore
 from engine.numbers import exact
-from schemas.documents import Document, customer_of, load_catalog
+from schemas.documents import Document, customer_of, instant_us, load_catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,9 @@ class Account:
 
 
 async def read_account(services: Services, customer: Document, now_us: int) -> Account:
-    """``customer``: its document. Usage that is not evaluated yet is not in it."""
+    """``customer``: its document. What is not evaluated yet is not in it. Once archived, the account stays as it was then."""
+    if customer["archived_at"] is not None:
+        now_us = min(now_us, instant_us(customer["archived_at"]))
     catalog = await read_catalog(services)
     stored = await services.customers.stored(customer["id"], stored_days)
     with exact():
@@ -54,10 +56,10 @@ async def read_account(services: Services, customer: Document, now_us: int) -> A
 
 
 def _account(customer: Document, catalog: CatalogEdit, stored: StoredCustomer, now_us: int, grace_hours: int) -> Account:
-    config: CustomerConfig = customer_of(customer)
+    config = customer_of(customer)
     compiled = CompiledCatalog(load_catalog(catalog.revision, catalog.parts))
-    finalized = decode_invoices(stored.state)
     usage = _usage(stored, compiled)
+    finalized = _finalized(config, compiled, usage, stored, now_us, grace_hours)
     return Account(
         customer=customer,
         products=catalog.all("products"),
@@ -65,6 +67,18 @@ def _account(customer: Document, catalog: CatalogEdit, stored: StoredCustomer, n
         finalized=tuple(finalized),
         statement=statement(config, compiled, usage, now_us=now_us, grace_hours=grace_hours, finalized=finalized),
     )
+
+
+def _finalized(
+    config: CustomerConfig, compiled: CompiledCatalog, usage: HourlyUsage, stored: StoredCustomer, now_us: int, grace_hours: int
+) -> list[Invoice]:
+    """The final invoices, those included whose grace period has ended since the worker last looked at this customer."""
+    finalized = decode_invoices(stored.state)
+    final_hour = decode_meta(stored.state).final_hour
+    if final_hour is None:
+        return finalized
+    due = finalize(config, compiled, usage, now_us=now_us, grace_hours=grace_hours, finalized=finalized, from_hour=final_hour)
+    return [*finalized, *due]
 
 
 def _usage(stored: StoredCustomer, compiled: CompiledCatalog) -> HourlyUsage:

@@ -123,8 +123,8 @@ async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: by
         ("/v1/customers", {"name": "a", "billing_config": {"billing_provider_type": "stripe"}}, "billing_config"),
         (
             "/v1/contracts/create",
-            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "commits": [{"type": "PREPAID"}]},
-            "commits",
+            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "recurring_commits": [{"priority": 1}]},
+            "recurring_commits",
         ),
         (
             "/v1/contracts/create",
