@@ -32,6 +32,7 @@ _APPLIED_NAMES = {
     BalanceType.CREDIT: "Credit applied",
 }
 _CONVERSION_NAME = "Conversion of pricing units"
+_COMMITTED_NAME = "Conversion of pricing units under a postpaid commit"
 
 
 class _Paid(NamedTuple):
@@ -206,36 +207,40 @@ def _conversions(
     inner = {cut for cut in cuts if period.starting_hour < cut < period.ending_hour}
     for unit, rate in sorted(terms.conversions.items()):
         for start, end in pairwise(sorted({*period, *inner})):
-            paid = [each for each in custom if each.item.credit_type_id == unit and start <= each.item.starting_hour < end]
-            covered = [
-                each for each in (each for line in paid for each in line.applied) if each.balance_type is BalanceType.POSTPAID
-            ]
-            rest = [each for line in paid for each in (line.item, *line.applied)]
-            still_open.extend(_conversion(unit, rate, terms.fiat, Period(start, end), rest, 1))
-            committed.extend(_conversion(unit, rate, terms.fiat, Period(start, end), covered, -1))
+            here = [paid for paid in custom if paid.item.credit_type_id == unit and start <= paid.item.starting_hour < end]
+            applied = [item for paid in here for item in paid.applied]
+            rest = _units([paid.item for paid in here] + applied)
+            covered = _units([item for item in applied if item.balance_type is BalanceType.POSTPAID])
+            empty = LineItem(
+                type=ItemType.CPU_CONVERSION,
+                name=_CONVERSION_NAME,
+                credit_type_id=terms.fiat,
+                total=ZERO,
+                starting_hour=start,
+                ending_hour=end,
+                unit_price=rate,
+                custom_credit_type_id=unit,
+            )
+            still_open.extend(_converted(empty, rest, rate))
+            committed.extend(
+                _converted(replace(empty, name=_COMMITTED_NAME), {hour: ZERO - paid for hour, paid in covered.items()}, rate)
+            )
     return still_open, committed
 
 
-def _conversion(unit: str, rate: Decimal, fiat: str, stretch: Period, items: Iterable[LineItem], sign: int) -> list[LineItem]:
-    """One line for the sum of these items, times ``sign``; none if it is zero."""
+def _units(items: Iterable[LineItem]) -> dict[int, Decimal]:
+    """The sum of these items' amounts, hour by hour."""
     units: dict[int, Decimal] = {}
     for item in items:
         for hour, _, amount in item.increments:
-            units[hour] = units.get(hour, ZERO) + amount * sign
-    increments = tuple(Increment(hour, units[hour], units[hour] * rate) for hour in sorted(units) if units[hour])
-    quantity = sum((increment.quantity for increment in increments), ZERO)
+            units[hour] = units.get(hour, ZERO) + amount
+    return units
+
+
+def _converted(empty: LineItem, units: Mapping[int, Decimal], rate: Decimal) -> list[LineItem]:
+    """The conversion of these units; none if they come to zero."""
+    quantity = sum(units.values(), ZERO)
     if not quantity:
         return []
-    item = LineItem(
-        type=ItemType.CPU_CONVERSION,
-        name=_CONVERSION_NAME,
-        credit_type_id=fiat,
-        total=quantity * rate,
-        starting_hour=stretch.starting_hour,
-        ending_hour=stretch.ending_hour,
-        quantity=quantity,
-        unit_price=rate,
-        custom_credit_type_id=unit,
-        increments=increments,
-    )
-    return [item]
+    increments = tuple(Increment(hour, units[hour], units[hour] * rate) for hour in sorted(units) if units[hour])
+    return [replace(empty, quantity=quantity, total=quantity * rate, increments=increments)]

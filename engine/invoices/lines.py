@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from engine.balances.matching import UsageKey
-from engine.catalog import Aggregation, BillableMetric, Contract, Product
+from engine.catalog import Aggregation, BillableMetric, Contract, Product, RateType
 from engine.compiled import CompiledCatalog
 from engine.invoices.items import Increment, ItemType, LineItem, TierOfItem
 from engine.invoices.usage import HourlyUsage
@@ -170,7 +170,7 @@ def _stretch_items(
     product: Product, usage: UsageKey, ladder: Ladder, steps: Sequence[Step], stretch: Period
 ) -> Iterator[LineItem]:
     """The items of one stretch: one for each tier in which its quantity is not zero."""
-    tiered = bool(ladder.edges)
+    tiered = ladder.rate_type is RateType.TIERED
     for tier, price in enumerate(ladder.prices):
         increments: list[Increment] = []
         for before, after in pairwise(steps):
