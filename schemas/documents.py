@@ -8,7 +8,7 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
     product     {id, type, current: {name, billable_metric_id?, pricing_group_key?, ...}, archived_at?}
     rate card   {id, fiat_credit_type_id, rates: [{product_id, rate_type, price | tiers, starting_at, ...}]}
     alert       {id, type, name, threshold, created_version, version, evaluate_on_create, customer_id?, credit_type_id?,
-                 billable_metric_id?, group_values?, archived_at?}
+                 billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, archived_at?}
     customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
                 (the latter two: schemas.balance_documents)
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
@@ -34,6 +34,8 @@ from engine.catalog import (
     Catalog,
     Contract,
     CustomerConfig,
+    CustomFieldFilter,
+    Entity,
     Frequency,
     Operation,
     Product,
@@ -173,6 +175,11 @@ def alert_of(document: Document) -> Alert:
         group_values=tuple((group["key"], group.get("value")) for group in document.get("group_values") or ()),
         evaluate_on_create=document["evaluate_on_create"],
         version=document["version"],
+        custom_field_filters=tuple(
+            CustomFieldFilter(Entity(each["entity"]), each["key"], each["value"])
+            for each in document.get("custom_field_filters") or ()
+        ),
+        invoice_types=_values(document.get("invoice_types_filter") or None),
     )
 
 
@@ -187,6 +194,7 @@ def contract_of(document: Document) -> Contract:
         overrides=overrides_of(document),
         explicit_priorities=document.get("multiplier_override_prioritization") == "EXPLICIT",
         usage_filters=usage_filters_of(document),
+        custom_fields=tuple(sorted((document.get("custom_fields") or {}).items())),
     )
 
 
