@@ -19,6 +19,7 @@ from connectors.http import (
     contract_edits,
     contract_rates,
     contracts,
+    custom_fields,
     customer_alerts,
     customers,
     endpoints,
@@ -48,6 +49,7 @@ log = structlog.get_logger("http")
 
 ROUTES: list[Route] = [
     *customers.ROUTES,
+    *custom_fields.ROUTES,
     *billable_metrics.ROUTES,
     *pricing_units.ROUTES,
     *products.ROUTES,
