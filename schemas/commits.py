@@ -219,38 +219,35 @@ class CreditUpdateEndDate(Body):
     access_ending_before: HourInstant
 
 
-def _access(schedule: AccessSchedule, new_id: NewId) -> Document:
+def access_item(item: AccessItem, new_id: NewId) -> Document:
     return {
-        "credit_type_id": schedule.credit_type_id,
-        "schedule_items": [
-            {
-                "id": new_id(),
-                "amount": item.amount,
-                "starting_at": rfc3339(item.starting_at),
-                "ending_before": rfc3339(item.ending_before),
-            }
-            for item in schedule.schedule_items
-        ],
+        "id": new_id(),
+        "amount": item.amount,
+        "starting_at": rfc3339(item.starting_at),
+        "ending_before": rfc3339(item.ending_before),
     }
+
+
+def invoice_item(item: InvoiceItem, new_id: NewId) -> Document:
+    return {
+        "id": new_id(),
+        "timestamp": rfc3339(item.timestamp),
+        "amount": item.total(),
+        "unit_price": item.amount if item.unit_price is None else item.unit_price,
+        "quantity": Decimal(1) if item.quantity is None else item.quantity,
+    }
+
+
+def _access(schedule: AccessSchedule, new_id: NewId) -> Document:
+    items = [access_item(item, new_id) for item in schedule.schedule_items]
+    return {"credit_type_id": schedule.credit_type_id, "schedule_items": items}
 
 
 def _invoices(schedule: InvoiceSchedule | None, new_id: NewId) -> Document | None:
     if schedule is None:
         return None
-    return {
-        "credit_type_id": schedule.credit_type_id,
-        "do_not_invoice": schedule.do_not_invoice,
-        "schedule_items": [
-            {
-                "id": new_id(),
-                "timestamp": rfc3339(item.timestamp),
-                "amount": item.total(),
-                "unit_price": item.amount if item.unit_price is None else item.unit_price,
-                "quantity": Decimal(1) if item.quantity is None else item.quantity,
-            }
-            for item in schedule.schedule_items
-        ],
-    }
+    items = [invoice_item(item, new_id) for item in schedule.schedule_items]
+    return {"credit_type_id": schedule.credit_type_id, "do_not_invoice": schedule.do_not_invoice, "schedule_items": items}
 
 
 def balance_document(

@@ -90,7 +90,7 @@ async def get_net_balance(call: Call[NetBalanceBody, NoQuery]) -> Data[NetBalanc
     return Data(data=net_balance(account.statement.balances, call.body))
 
 
-def _balance(customer: Document, balance_id: str) -> Document:
+def balance_in(customer: Document, balance_id: str) -> Document:
     for balance in customer.get("balances") or ():
         if balance["id"] == balance_id:
             found: Document = balance
@@ -98,14 +98,14 @@ def _balance(customer: Document, balance_id: str) -> Document:
     raise unknown("balances", balance_id)
 
 
-def _replaced(customer: Document, changed: Document, now: str) -> Document:
+def replaced(customer: Document, changed: Document, now: str) -> Document:
     balances = [changed if each["id"] == changed["id"] else each for each in customer["balances"]]
     return {**customer, "balances": balances, "updated_at": now}
 
 
 def _own(customer: Document, balance_id: str, kind: str) -> Document:
     """A customer-level balance that may be changed. ``kind``: PREPAID or CREDIT."""
-    balance = _balance(customer, balance_id)
+    balance = balance_in(customer, balance_id)
     if (balance["type"] == "CREDIT") != (kind == "CREDIT"):
         raise unknown("balances", balance_id)
     if balance["type"] != kind:
@@ -124,7 +124,7 @@ async def end_commit(call: Call[CommitUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     def change(customer: Document) -> Document | None:
         balance = _own(customer, body.commit_id, "PREPAID")
         changed = ended_at(balance, access_end, invoices_end)
-        return None if changed == balance else _replaced(customer, changed, call.now)
+        return None if changed == balance else replaced(customer, changed, call.now)
 
     await edit_customer(call.services, body.customer_id, change)
     return Data(data=IdAnswer(id=body.commit_id))
@@ -136,14 +136,14 @@ async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     def change(customer: Document) -> Document | None:
         balance = _own(customer, body.credit_id, "CREDIT")
         changed = ended_at(balance, rfc3339(body.access_ending_before), None)
-        return None if changed == balance else _replaced(customer, changed, call.now)
+        return None if changed == balance else replaced(customer, changed, call.now)
 
     await edit_customer(call.services, body.customer_id, change)
     return Data(data=IdAnswer(id=body.credit_id))
 
 
 def _entry(customer: Document, body: ManualEntryBody, entry_id: str, now: str) -> Document:
-    balance = _balance(customer, body.id)
+    balance = balance_in(customer, body.id)
     no_longer("balances", balance)
     if balance["contract_id"] != body.contract_id:
         level = f"the contract {balance['contract_id']}" if balance["contract_id"] else "the customer, not to a contract"

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from connectors.http import (
     alerts,
+    balance_edits,
     balances,
     billable_metrics,
     contract_edits,
@@ -29,6 +30,7 @@ from connectors.http import (
     products,
     rate_cards,
     rates,
+    service_addresses,
     usage,
 )
 from connectors.http.dispatch import handler_of
@@ -59,12 +61,14 @@ ROUTES: list[Route] = [
     *contract_rates.ROUTES,
     *contract_edits.ROUTES,
     *balances.ROUTES,
+    *balance_edits.ROUTES,
     *invoices.ROUTES,
     *alerts.ROUTES,
     *customer_alerts.ROUTES,
     *usage.ROUTES,
     *event_search.ROUTES,
     *endpoints.ROUTES,
+    *service_addresses.ROUTES,
 ]
 MAINTENANCE_INTERVAL_S = 60.0
 RETRY_S = 0.5

@@ -425,3 +425,99 @@ async def test_routes_are_in_the_openapi_document(http: httpx.AsyncClient, api: 
     for path in ("customerCommits/create", "customerBalances/getNetBalance", "addManualBalanceLedgerEntry"):
         assert f"{BASE}/{path}" in paths
     assert "get" in paths["/v1/customers/{customer_id}/invoices/breakdowns"]
+
+
+async def test_edited_commits_and_credits(sdk: AsyncMetronome) -> None:
+    fixed, other = await make_fixed(sdk), await make_fixed(sdk, "Renewal")
+    usage = await make_product(sdk, await make_metric(sdk))
+    customer = await make_customer(sdk)
+    contract = (await sdk.v1.contracts.create(customer_id=customer, starting_at=START)).data.id
+    common: Any = {"customer_id": customer, "product_id": fixed, "priority": 1, "access_schedule": access(segment(100))}
+    commit = (
+        await sdk.v1.customers.commits.create(
+            **common,
+            type="PREPAID",
+            applicable_contract_ids=[contract],
+            specifiers=[{"product_tags": ["x"]}],
+            invoice_contract_id=contract,
+            invoice_schedule={"schedule_items": [{"timestamp": START, "unit_price": 4, "quantity": 10}]},
+        )
+    ).data.id
+    credit = (await sdk.v1.customers.credits.create(**common)).data.id
+
+    async def row(kind: Any) -> Any:
+        return (await all_of(kind.list(customer_id=customer, include_balance=True)))[0]
+
+    before = await row(sdk.v1.customers.commits)
+    edited = await sdk.v2.contracts.edit_commit(
+        customer_id=customer,
+        commit_id=commit,
+        access_schedule={
+            "add_schedule_items": [{"amount": 0.5, "starting_at": START, "ending_before": END}],
+            "update_schedule_items": [{"id": before.access_schedule.schedule_items[0].id, "amount": 70}],
+        },
+        invoice_schedule={"update_schedule_items": [{"id": before.invoice_schedule.schedule_items[0].id, "unit_price": 3}]},
+        specifiers=None,
+        applicable_contract_ids=None,
+        applicable_product_ids=[usage],
+        product_id=other,
+        priority=7,
+        name="Edited",
+    )
+    assert edited.data.id == commit
+    after = await row(sdk.v1.customers.commits)
+    assert (after.balance, after.product.name, after.priority, after.name) == (70.5, "Renewal", 7, "Edited")
+    assert (after.applicable_contract_ids, after.applicable_product_ids, after.specifiers) == (None, [usage], [])
+    assert [each.amount for each in after.access_schedule.schedule_items] == [70, 0.5]
+    assert [(each.amount, each.quantity) for each in after.invoice_schedule.schedule_items] == [(30, 10)]
+    assert after.access_schedule.schedule_items[0].id == before.access_schedule.schedule_items[0].id
+
+    segment_id = (await row(sdk.v1.customers.credits)).access_schedule.schedule_items[0].id
+    await sdk.v2.contracts.edit_credit(
+        customer_id=customer,
+        credit_id=credit,
+        access_schedule={
+            "remove_schedule_items": [{"id": segment_id}],
+            "add_schedule_items": [{"amount": 9, "starting_at": START, "ending_before": END}],
+        },
+    )
+    assert (await row(sdk.v1.customers.credits)).balance == 9
+
+    edit: Any = sdk.v2.contracts.edit_commit
+    where: Any = {"customer_id": customer, "commit_id": commit}
+    only = after.access_schedule.schedule_items
+    for refused, error, words in (
+        ({"commit_id": credit}, metronome.NotFoundError, "there is no commit or credit"),
+        ({"access_schedule": {"remove_schedule_items": [{"id": UNKNOWN}]}}, metronome.NotFoundError, "no schedule item"),
+        ({"access_schedule": {"remove_schedule_items": [{"id": each.id} for each in only]}}, metronome.BadRequestError, "keep 1"),
+        (
+            {"access_schedule": {"update_schedule_items": [{"id": only[0].id, "ending_before": START}]}},
+            metronome.BadRequestError,
+            "must be after its starting_at",
+        ),
+        ({"specifiers": [{"product_tags": ["x"]}]}, metronome.BadRequestError, "cannot be used together"),
+        ({"product_id": usage}, metronome.BadRequestError, "must be a FIXED product"),
+        ({"applicable_contract_ids": [UNKNOWN]}, metronome.BadRequestError, "the customer has no contract"),
+        ({"rate_type": "COMMIT_RATE"}, metronome.InternalServerError, "COMMIT_RATE is not supported yet"),
+    ):
+        with pytest.raises(error, match=words):
+            await edit(**{**where, **refused})
+    assert (await row(sdk.v1.customers.commits)) == after
+
+
+async def test_a_postpaid_commit_keeps_one_amount(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    fixed = await made(http, "/v1/contract-pricing/products/create", {"name": "fee", "type": "FIXED"})
+    charges = {"schedule_items": [{"timestamp": END, "amount": 100}]}
+    commit = {"type": "POSTPAID", "product_id": fixed, "access_schedule": access(), "invoice_schedule": charges}
+    body = {"customer_id": customer, "starting_at": START, "commits": [commit]}
+    contract = await made(http, f"{BASE}/create", body)
+    where = {"customer_id": customer, "contract_id": contract}
+    (row,) = (await post(http, "/v2/contracts/get", where))["data"]["commits"]
+    more = {"update_schedule_items": [{"id": row["access_schedule"]["schedule_items"][0]["id"], "amount": 150}]}
+    edit = {"customer_id": customer, "commit_id": row["id"], "access_schedule": more}
+    assert "both of the same amount" in (await post(http, "/v2/contracts/commits/edit", edit, 400))["message"]
+    owed = {"update_schedule_items": [{"id": row["invoice_schedule"]["schedule_items"][0]["id"], "amount": 150}]}
+    await post(http, "/v2/contracts/commits/edit", {**edit, "invoice_schedule": owed})
+    net = await post(http, f"{BASE}/customerBalances/getNetBalance", {"customer_id": customer})
+    assert net["data"]["balance"] == 150
