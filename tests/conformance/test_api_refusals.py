@@ -202,7 +202,7 @@ async def test_money_keeps_every_digit(http: httpx.AsyncClient) -> None:
 
 async def test_empty_unsupported_blocks_are_fine(http: httpx.AsyncClient) -> None:
     customer = await made(http, "/v1/customers", {"name": "a"})
-    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": None}
+    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": [], "subscriptions": None}
     await made(http, "/v1/contracts/create", body)
 
 
