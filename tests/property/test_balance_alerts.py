@@ -19,19 +19,26 @@ from engine.alerts.states import State
 from engine.alerts.stored import decode_state, state_field, state_key
 from engine.catalog import (
     USD_CENTS,
+    Aggregation,
     Alert,
     AlertType,
     Balance,
     BalanceType,
+    BillableMetric,
     BillingSchedule,
     Catalog,
     Contract,
     CustomerConfig,
     Frequency,
     ManualEntry,
+    Product,
+    Rate,
+    RateCard,
+    RateType,
     Segment,
 )
 from engine.customer import EngineSettings
+from engine.effects import UsageEvent
 from engine.numbers import exact
 from tests.strategies import FIRST_HOUR, HOUR_US, NOW_US, Step, catalogs, streams
 from tests.support.stored_customer import Driver
@@ -138,6 +145,48 @@ def test_headroom_hides_nothing(configuration: tuple[CustomerConfig, Catalog], s
                 continue
             values = [(before[key].value, now[key].value) for key in now if key in before and key.alert_id == each.alert_id]
             assert (each.previous_value, each.value) in values
+
+
+FLAT = Catalog(
+    revision=1,
+    metrics={name: BillableMetric(name, name, Aggregation.SUM, name) for name in ("cash", "coins")},
+    products={name: Product(name, name, name) for name in ("cash", "coins")},
+    rate_cards={
+        "card": RateCard(
+            "card",
+            (
+                Rate("cash", RateType.FLAT, 0, price=Decimal(2)),
+                Rate("coins", RateType.FLAT, 0, credit_type_id="credits", price=Decimal(1)),
+            ),
+            conversions=(("credits", Decimal("1.5")),),
+        )
+    },
+)
+
+
+@BOUNDED
+@given(
+    standing=st.lists(alerts("a"), min_size=1, max_size=4),
+    left=st.lists(balances("b", ["cash", "coins"]), max_size=2),
+    uses=st.lists(
+        st.tuples(st.sampled_from(["cash", "coins"]), st.sampled_from(["0.25", "1", "2", "3"])), min_size=4, max_size=14
+    ),
+)
+def test_rising_spend_uses_headroom_up_in_time(standing: list[Alert], left: list[Balance], uses: list[tuple[str, str]]) -> None:
+    """Plain amounts in dollars and in a custom unit that is converted: nothing but the headroom asks for a statement."""
+    catalog = replace(FLAT, alerts=tuple(replace(alert, id=f"a{number}") for number, alert in enumerate(standing)))
+    schedule = BillingSchedule(Frequency.WEEKLY, FIRST_HOUR * HOUR_US)
+    contract = Contract("c0", "card", FIRST_HOUR, None, schedule)
+    made = (
+        Balance("money", BalanceType.PREPAID, "fee", (Segment("m", NOW - 9, NOW + 9, Decimal(12)),)),
+        Balance("units", BalanceType.CREDIT, "fee", (Segment("u", NOW - 9, NOW + 9, Decimal(6)),), credit_type_id="credits"),
+        *(replace(each, id=f"b{number}") for number, each in enumerate(left)),
+    )
+    driver = Driver(CustomerConfig("customer", 1, (contract,), balances=made), catalog, NOW_US)
+    for number, (metric, amount) in enumerate(uses):
+        driver.event(UsageEvent(f"t{number}", "call", NOW_US, NOW, {metric: amount}, "t", 0, number, 0), NOW_US)
+        driver.collect()
+        assert alarmed(driver) == past_their_line(driver)
 
 
 @BOUNDED
