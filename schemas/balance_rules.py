@@ -20,30 +20,39 @@ def _need_products(place: str, product_ids: Iterable[str], products: Mapping[str
             raise BadRequest(f"{place}: there is no product {product_id}")
 
 
-def check_balance(place: str, balance: Document, products: Mapping[str, Document], units: Mapping[str, Document]) -> None:
-    """``place``: what stands before the names of fields in messages, "commits[0]." for example."""
+def check_balance(
+    place: str,
+    balance: Document,
+    products: Mapping[str, Document],
+    units: Mapping[str, Document],
+    before: Document | None = None,
+) -> None:
+    """``place``: what stands before the names of fields in messages, "commits[0]." for example. ``before``: the balance that is
+    edited; it may keep a product or credit type that was archived meanwhile."""
     product_id = balance["product_id"]
     _need_products(f"{place}product_id", [product_id], products)
     product = products[product_id]
     if product["type"] != "FIXED":
         raise BadRequest(f"{place}product_id: must be a FIXED product; {product_id} is a {product['type']} product")
-    if product["archived_at"] is not None:
+    if product["archived_at"] is not None and (before is None or before["product_id"] != product_id):
         raise BadRequest(f"{place}product_id: the product {product_id} is archived")
     _need_products(f"{place}applicable_product_ids", balance["applicable_product_ids"], products)
     named = [each["product_id"] for each in balance["specifiers"] if "product_id" in each]
     _need_products(f"{place}specifiers", named, products)
     credit_type_id = balance["access_schedule"]["credit_type_id"]
     unit = units.get(credit_type_id)
-    if credit_type_id != USD_CENTS and (unit is None or unit["archived_at"] is not None):
+    if before is None and credit_type_id != USD_CENTS and (unit is None or unit["archived_at"] is not None):
         raise BadRequest(f"{place}access_schedule.credit_type_id: there is no credit type {credit_type_id}")
     invoices = balance["invoice_schedule"]
     if invoices is not None and invoices["credit_type_id"] != USD_CENTS:
         raise BadRequest(f"{place}invoice_schedule.credit_type_id: only US dollars in cents are supported")
 
 
-def check_contracts(balance: Document, customer: Document) -> None:
-    """That the contracts which a customer-level balance names are the customer's own."""
-    own = {contract["id"] for contract in customer["contracts"] if contract["archived_at"] is None}
+def check_contracts(balance: Document, customer: Document, before: Document | None = None) -> None:
+    """That the contracts which a balance names are the customer's own. ``before``: the balance that is edited; what it named
+    already, it may keep."""
+    known = () if before is None else (*(before["applicable_contract_ids"] or ()), before["invoice_contract_id"])
+    own = {contract["id"] for contract in customer["contracts"] if contract["archived_at"] is None} | {*known}
     for contract_id in balance["applicable_contract_ids"] or ():
         if contract_id not in own:
             raise BadRequest(f"applicable_contract_ids: the customer has no contract {contract_id}")

@@ -25,8 +25,8 @@ async def _edit(call: Call[CommitEdit, NoQuery] | Call[CreditEdit, NoQuery], bal
         changed = edited_balance(balance, call.body, call.services.new_id)
         if changed == balance:
             return None
-        check_balance("", changed, products, units)
-        check_contracts(changed, customer)
+        check_balance("", changed, products, units, before=balance)
+        check_contracts(changed, customer, before=balance)
         return replaced(customer, changed, call.now)
 
     await edit_customer(call.services, call.body.customer_id, change)

@@ -483,6 +483,13 @@ async def test_edited_commits_and_credits(sdk: AsyncMetronome) -> None:
     )
     assert (await row(sdk.v1.customers.credits)).balance == 9
 
+    await sdk.v1.contracts.products.archive(product_id=other)  # what it names already, it may keep
+    await sdk.v2.contracts.edit_commit(customer_id=customer, commit_id=commit, description="d")
+    with pytest.raises(metronome.BadRequestError, match="is archived"):
+        await sdk.v2.contracts.edit_credit(customer_id=customer, credit_id=credit, product_id=other)
+    after = await row(sdk.v1.customers.commits)
+    assert after.description == "d"
+
     edit: Any = sdk.v2.contracts.edit_commit
     where: Any = {"customer_id": customer, "commit_id": commit}
     only = after.access_schedule.schedule_items
