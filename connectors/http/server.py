@@ -23,6 +23,7 @@ from connectors.http import (
     custom_fields,
     customer_alerts,
     customers,
+    deliveries,
     endpoints,
     event_search,
     invoices,
@@ -68,6 +69,7 @@ ROUTES: list[Route] = [
     *usage.ROUTES,
     *event_search.ROUTES,
     *endpoints.ROUTES,
+    *deliveries.ROUTES,
     *service_addresses.ROUTES,
 ]
 MAINTENANCE_INTERVAL_S = 60.0

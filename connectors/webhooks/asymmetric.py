@@ -15,7 +15,7 @@ PUBLIC_PREFIX = "whpk_"
 _KEY_BYTES = 32
 
 
-class Unavailable(ValueError):
+class ExtraMissing(ValueError):
     """The extra is not installed."""
 
     def __init__(self) -> None:
@@ -26,29 +26,29 @@ def _ed25519() -> Any:
     try:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
-        raise Unavailable from None
+        raise ExtraMissing from None
     return ed25519
 
 
 class SigningKey:
     """A private key: ``whsk_`` and the base64 of 32 bytes. Equal to another with the same text."""
 
-    __slots__ = ("_key", "_text")
+    __slots__ = ("_key", "text")
 
     def __init__(self, text: str, key: Any) -> None:
-        self._text = text
+        self.text = text
         self._key = key
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:
-        """Raises ValueError for a text that is no key, and ``Unavailable``."""
+        """Raises ValueError for a text that is no key, and ``ExtraMissing``."""
         return cls(text, _ed25519().Ed25519PrivateKey.from_private_bytes(_raw(text, PRIVATE_PREFIX)))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SigningKey) and self._text == other._text
+        return isinstance(other, SigningKey) and self.text == other.text
 
     def __hash__(self) -> int:
-        return hash(self._text)
+        return hash(self.text)
 
     def sign(self, text: bytes) -> str:
         """One entry of ``webhook-signature``."""
@@ -61,12 +61,12 @@ class SigningKey:
 
 
 def new_signing_key() -> str:
-    """Raises ``Unavailable``."""
+    """Raises ``ExtraMissing``."""
     return PRIVATE_PREFIX + base64.b64encode(_ed25519().Ed25519PrivateKey.generate().private_bytes_raw()).decode()
 
 
 def is_signature_of(public_key: str, text: bytes, entry: str) -> bool:
-    """Whether ``entry`` ("v1a,...") signs ``text``. Raises ValueError for a key that is none, and ``Unavailable``."""
+    """Whether ``entry`` ("v1a,...") signs ``text``. Raises ValueError for a key that is none, and ``ExtraMissing``."""
     from_bytes = _ed25519().Ed25519PublicKey.from_public_bytes
     key = from_bytes(_raw(public_key, PUBLIC_PREFIX))
     from cryptography.exceptions import InvalidSignature

@@ -86,7 +86,7 @@ class Deliveries:
 
     async def take_due(self, outbox: Outbox, share: int) -> bool:
         """Take what is due of endpoints whose lanes have room, at most ``share`` of each (other partitions have some, too), and
-        of endpoints that are gone, to end it. What belongs to a disabled endpoint stays due. Returns whether there was anything."""
+        of endpoints that are gone, to end it. What belongs to a disabled endpoint stays due. Returns whether it took anything."""
         now_ms = _now_ms()
         endpoints = await outbox.due_endpoints(now_ms)
         if any(endpoint_id not in self._directory.known for endpoint_id in endpoints):
