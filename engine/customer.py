@@ -27,7 +27,7 @@ from engine.alerts.tracker import Finding, Occasion, Tracker
 from engine.alerts.watch import Watch
 from engine.catalog import Alert, Catalog, CustomerConfig
 from engine.compiled import CompiledCatalog, compile_catalog
-from engine.counting import HOURS_A_DAY, Counting, Hit
+from engine.counting import HOURS_A_DAY, Counting
 from engine.effects import Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
 from engine.evaluation import crossings, end_states, hold, reconcile, tell
 from engine.finalization import FinalInvoices, next_end
@@ -116,12 +116,13 @@ class CustomerAggregate:
         if day not in self._usage.windows.days:
             self._add_day(day)
         self._serial += 1
-        if self._headrooms.by_credit_type:
-            self._count_with_headroom(hits, event)  # type: ignore[arg-type]
-            return None
+        former = FormerQuantities(hits, event, self._usage.windows) if self._headrooms.by_credit_type else None  # type: ignore[arg-type]
+        self._headrooms.hour = event.hour
         self._counting.add(hits, event, self._live, self._serial)  # type: ignore[arg-type]
         if self._live.due:
             self._settle_due(event)
+        if self._headrooms.due:
+            self._hold(self._used(event), self._standing.at(self._now_us, former))
         return None
 
     def reconfigure(self, customer: CustomerConfig, catalog: Catalog, now_us: int) -> None:
@@ -179,16 +180,6 @@ class CustomerAggregate:
         self._delta.evaluations += len(due)
         tell(self._tracker, crossings(due), self._used(event))
         due.clear()
-
-    def _count_with_headroom(self, hits: list[Hit], event: UsageEvent) -> None:
-        """Counts an event, and makes a statement if that used up the headroom of a balance or an invoice."""
-        former = FormerQuantities(hits, event, self._usage.windows)
-        self._headrooms.hour = event.hour
-        self._counting.add(hits, event, self._live, self._serial)
-        if self._live.due:
-            self._settle_due(event)
-        if self._headrooms.due:
-            self._hold(self._used(event), self._standing.at(self._now_us, former))
 
     def _used(self, event: UsageEvent) -> Occasion:
         evidence = Evidence(
@@ -339,7 +330,7 @@ class CustomerAggregate:
         frozen = self._meta.frozen_at_us is not None
         if not frozen:
             self._finalize()
-        self._headrooms = Headrooms(() if frozen else self._watch.drawn)
+        self._headrooms = Headrooms(() if frozen else self._standing.drawn)
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead)
         stays = frozen or self._live.closed
         self._instant_us = NEVER_US if stays else self._standing.next_instant_us(self._now_us)
@@ -379,7 +370,7 @@ class CustomerAggregate:
         a threshold without any new usage: at 0, with several contracts, or by what is drawn from balances."""
         lowest, contracts = self._watch.lowest, self._customer.contracts
         gauged = lowest is not None and (bool(self._tracker) or lowest <= 0 or len(contracts) > 1)
-        boundary_us = self._boundary_us if gauged or self._watch.drawn else NEVER_US
+        boundary_us = self._boundary_us if gauged or self._standing.drawn else NEVER_US
         due = min(boundary_us, self._fold_us, self._instant_us, self._final_us())
         return None if due == NEVER_US else due
 

@@ -58,9 +58,11 @@ Figures = Mapping[StateKey, Figure]
 
 
 class Standing:
-    """Makes figures for one customer under one configuration. It keeps no values: each call reads the windows as they are."""
+    """Makes figures for one customer under one configuration. It keeps no values: each call reads the windows as they are.
 
-    __slots__ = ("_alerts", "_compiled", "_config", "_final", "_grace_hours", "_usage")
+    ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure."""
+
+    __slots__ = ("_alerts", "_compiled", "_config", "_final", "_grace_hours", "_usage", "drawn")
 
     def __init__(
         self,
@@ -73,7 +75,8 @@ class Standing:
     ) -> None:
         self._config = config
         self._compiled = compiled
-        self._alerts = alerts
+        self._alerts = _with_something_to_measure(alerts, config)
+        self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
         self._usage = usage
         self._final = final
         self._grace_hours = grace_hours
@@ -130,32 +133,59 @@ def figures(alerts: Iterable[Alert], config: CustomerConfig, statement: Statemen
     """All figures at ``now_us``, for which the statement was made."""
     contracts = {contract.id: contract for contract in config.contracts}
     found: list[Figure] = []
-    for alert in alerts:
-        if alert.type in INVOICES:
-            found += _invoices(alert, contracts, statement.drafts)
+    for alike in _alike(alerts):
+        first = alike[0]
+        if first.type in INVOICES:
+            found.extend(figure for alert in alike for figure in _invoices(alert, contracts, statement.drafts))
             continue
-        matching = [each for each in statement.balances if selects(alert, each.balance, contracts)]
-        if alert.type in DAYS:
-            found += _segments(alert, matching, now_us)
+        matching = [each for each in statement.balances if selects(first, each.balance, contracts)]
+        if first.type in DAYS:
+            found.extend(figure for alert in alike for figure in _segments(alert, matching, now_us))
         else:
-            measured = [
-                each for each in matching if any(part.segment.starting_hour * HOUR_US <= now_us for part in each.segments)
-            ]
-            if measured:
-                found.append(_balance(alert, measured))
+            found += _balances(alike, matching, now_us)
     return {figure.key: figure for figure in found}
 
 
-def _balance(alert: Alert, measured: list[BalanceStatement]) -> Figure:
+def _alike(alerts: Iterable[Alert]) -> Iterable[list[Alert]]:
+    """The alerts, those that select the same balances together: what is left is added up once for all of their thresholds."""
+    groups: dict[tuple[object, ...], list[Alert]] = {}
+    for alert in alerts:
+        groups.setdefault((alert.type, alert.credit_type_id, alert.custom_field_filters), []).append(alert)
+    return groups.values()
+
+
+def _with_something_to_measure(alerts: Iterable[Alert], config: CustomerConfig) -> tuple[Alert, ...]:
+    contracts = {contract.id: contract for contract in config.contracts}
+    balances = [balance for balance in config.balances if not balance.archived]
+    found: list[Alert] = []
+    for alike in _alike(alerts):
+        if alike[0].type in INVOICES:
+            wanted = any(bills(alike[0], contract) for contract in config.contracts)
+        else:
+            wanted = any(selects(alike[0], balance, contracts) for balance in balances)
+        if wanted:
+            found += alike
+    return tuple(found)
+
+
+def _balances(alike: list[Alert], matching: list[BalanceStatement], now_us: int) -> Iterator[Figure]:
+    """The figure of each of the alerts; none before a segment of any of the balances has begun."""
+    measured = [each for each in matching if any(part.segment.starting_hour * HOUR_US <= now_us for part in each.segments)]
+    if not measured:
+        return
     left = sum((each.remaining for each in measured), ZERO)
     granted = sum((each.granted for each in measured), ZERO)
-    measure: dict[str, object] = {"credit_type_id": alert.credit_type_id, "remaining_balance": left, **_whose(measured)}
-    if alert.type in AMOUNTS:
-        return Figure(alert, ENDLESS, (), left, left <= alert.threshold, measure, left - alert.threshold)
+    measure: dict[str, object] = {"credit_type_id": alike[0].credit_type_id, "remaining_balance": left, **_whose(measured)}
+    if alike[0].type in AMOUNTS:
+        for alert in alike:
+            margin = left - alert.threshold
+            yield Figure(alert, ENDLESS, (), left, margin <= 0, measure, margin)
+        return
     percentage = _quotient(left * _HUNDRED, granted) if granted else _HUNDRED if left else ZERO
     measure |= {"remaining_percentage": percentage, "granted": granted}
-    margin = left - granted * alert.threshold / 100
-    return Figure(alert, ENDLESS, (), percentage, margin <= 0, measure, margin)
+    for alert in alike:
+        margin = left - granted * alert.threshold / 100
+        yield Figure(alert, ENDLESS, (), percentage, margin <= 0, measure, margin)
 
 
 def _quotient(dividend: Decimal, divisor: Decimal) -> Decimal:
@@ -243,14 +273,12 @@ def next_instant(alerts: Iterable[Alert], config: CustomerConfig, after_us: int)
     only an alert's days left. (Billing periods change figures, too; those are frames' boundaries.) None: there is none."""
     contracts = {contract.id: contract for contract in config.contracts}
     instants: set[int] = set()
-    for alert in alerts:
-        if alert.type in INVOICES:
-            continue
+    for alike in _alike(alert for alert in alerts if alert.type not in INVOICES):
         for balance in config.balances:
-            if balance.archived or not selects(alert, balance, contracts):
+            if balance.archived or not selects(alike[0], balance, contracts):
                 continue
             for segment in balance.segments:
                 instants.update((segment.starting_hour * HOUR_US, segment.ending_hour * HOUR_US))
-                if alert.type in DAYS:
-                    instants.add(_reached_us(alert, segment.ending_hour))
+                if alike[0].type in DAYS:
+                    instants.update(_reached_us(alert, segment.ending_hour) for alert in alike)
     return min((instant for instant in instants if instant > after_us), default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from engine.alerts.kinds import AMOUNTS, GAUGED, INVOICES, PERCENTAGES
+from engine.alerts.kinds import GAUGED
 from engine.alerts.ladder import Ladder
 from engine.catalog import Alert, AlertType
 
@@ -50,16 +50,14 @@ class SpendLadders:
 
 class Watch:
     """``usage``: by metric; ``spend``: by credit type and group keys; ``lowest``: the least threshold of these, if any.
-    ``standing``: alerts that are read from a statement; ``drawn``: the credit types in which spend can move what they measure.
-    """
+    ``standing``: alerts that are read from a statement (engine.standing)."""
 
-    __slots__ = ("alerts", "drawn", "lowest", "spend", "standing", "usage")
+    __slots__ = ("alerts", "lowest", "spend", "standing", "usage")
 
     def __init__(self, alerts: Iterable[Alert]) -> None:
         self.alerts = {alert.id: alert for alert in alerts}
         gauged = [alert for alert in self.alerts.values() if alert.type in GAUGED]
         self.standing = tuple(alert for alert in self.alerts.values() if alert.type not in GAUGED)
-        self.drawn = frozenset(alert.credit_type_id for alert in self.standing if alert.type in AMOUNTS | PERCENTAGES | INVOICES)
         self.lowest = min((alert.threshold for alert in gauged), default=None)
         usage: dict[str, list[Alert]] = {}
         spend: dict[tuple[str, NamesOf], list[Alert]] = {}
