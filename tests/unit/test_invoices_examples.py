@@ -152,6 +152,26 @@ class TestTwoMonths:
         assert self.final("2024-10-01T23:00", [], "2024-09-01") == []
 
 
+class TestShortCommit:
+    """A commit of $70 for the same usage: $65 in September, $20 in October."""
+
+    customer = config("2024-09-01", balance("commit", BalanceType.PREPAID, 1, "2024-09-01", "2025-09-01", 7_000))
+
+    def test_a_draft_takes_what_the_one_before_it_has_left(self) -> None:
+        seen = statement(self.customer, compiled(), TestTwoMonths.used, now_us=us("2024-10-01T12:00"), grace_hours=24)
+        assert [draft.total for draft in seen.drafts] == [0, 1_500]
+        assert seen.balances[0].segments[0].draft == 7_000
+
+    def test_a_draft_takes_what_final_invoices_have_left(self) -> None:
+        now_us, used = us("2024-10-02"), TestTwoMonths.used
+        final = finalize(
+            self.customer, compiled(), used, now_us=now_us, grace_hours=24, finalized=[], from_hour=hour("2024-09-01")
+        )
+        seen = statement(self.customer, compiled(), used, now_us=now_us, grace_hours=24, finalized=final)
+        assert [draft.total for draft in seen.drafts] == [1_500]
+        assert (seen.balances[0].remaining, seen.balances[0].remaining_finalized) == (0, 500)
+
+
 class TestDays:
     """37, 24 and 12 units in three regions on October 1st, 91 in one of them on the 2nd, at 100 cents."""
 
