@@ -328,6 +328,43 @@ def test_an_archived_balance_is_no_longer_measured() -> None:
     assert said(told) == [("resolved", "40", "0", "balance_change")]
 
 
+def test_an_archived_customer_keeps_its_status() -> None:
+    watching = alert(AlertType.COMMIT_BALANCE, "50")
+    driver = rig(balance(), alerts=(watching,))
+    use(driver, "40")
+    entry = ManualEntry("b-1", Decimal(-10), START_US, "correction")
+    last = replace(config(replace(balance(), manual_entries=(entry,)), version=2), archived=True)
+    assert said(driver.reconfigure(customer=last)) == [("reached", "60", "50", "balance_change")]  # evaluated once more
+    assert driver.timer_us is not None  # windows fold
+    assert driver.advance((YEAR + 24) * HOUR_US) == []
+    assert read_status(driver.store.state, watching, driver.now_us).status == "in_alarm"
+
+
+def test_time_that_passed_unseen_is_lived_through_first() -> None:
+    """Loaded late, under a configuration that has changed since: the segment's end is still told as an instant of time."""
+    driver = rig(balance(ending=START + 48), alerts=(alert(AlertType.COMMIT_BALANCE, "0"),))
+    driver.now_us = (START + 60) * HOUR_US
+    driver.customer = config(balance(ending=START + 48), version=2)
+    driver.reload()
+    told = driver.collect()
+    assert [(str(each.triggered_by), each.timestamp_us // HOUR_US - START) for each in told] == [("time", 48)]
+
+
+def test_after_the_last_contract_the_status_stays_until_another_begins() -> None:
+    ended = replace(CONTRACT, ending_hour=START + 48)
+    driver = Driver(
+        CustomerConfig("customer", 1, (ended,), balances=(balance(),)), catalog(alert(AlertType.COMMIT_BALANCE, "50")), START_US
+    )
+    use(driver, "60")
+    driver.advance((START + 100) * HOUR_US)
+    assert [each.value for each in driver.notifications] == [40]
+    second = Contract("second", "card", START + 120, None, CONTRACT.schedule)
+    balances = (balance(), balance("c", amount="30"))
+    assert driver.reconfigure(customer=CustomerConfig("customer", 2, (ended,), balances=balances)) == []
+    assert driver.reconfigure(customer=CustomerConfig("customer", 3, (ended, second), balances=balances)) == []
+    assert said(driver.advance((START + 120) * HOUR_US)) == [("resolved", "70", "70", "time")]
+
+
 # --- periods and finalization ---------------------------------------------------------------------------------------------
 
 
@@ -344,9 +381,11 @@ def test_a_final_invoice_keeps_what_it_drew() -> None:
 
 
 def test_grace_ends_for_an_invoice_in_alarm() -> None:
-    driver = rig(alerts=(alert(AlertType.INVOICE_TOTAL, "50"),))
+    watching = alert(AlertType.INVOICE_TOTAL, "50")
+    driver = rig(alerts=(watching,))
     reached = use(driver, "60")
     assert driver.advance(FEBRUARY * HOUR_US) == []  # still a draft
+    assert read_status(driver.store.state, watching, driver.now_us).status == "in_alarm"
     assert said(use(driver, "55")) == [("reached", "0", "55", "usage")]  # February's own invoice
     resolved = driver.advance((FEBRUARY + 24) * HOUR_US)
     assert said(resolved) == [("resolved", "60", "0", "period_reset")]
