@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from engine.catalog import (
     USD_CENTS,
     Aggregation,
+    Alert,
+    AlertType,
     Balance,
     BalanceType,
     BillingSchedule,
@@ -40,9 +42,10 @@ from engine.metering.series import SeriesKey, series_field
 from engine.metering.windows import WindowStore
 from engine.numbers import ZERO, exact
 from tests.strategies import FIRST_HOUR, HOUR_US, NOW_US, Step, catalogs, streams
+from tests.support.recomputed import spend
 from tests.support.recomputed_invoice import Accounts, Bill, Line
 
-BOUNDED = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+BOUNDED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WEEK = 7 * 24
 BOUNDARY = FIRST_HOUR + 5 * WEEK  # the end of the week in which usage begins
 TAGS = ("compute", "storage")
@@ -339,3 +342,18 @@ def test_a_final_invoice_is_read_back_as_it_was_by_days(catalog: Catalog, config
     for invoice in made:
         by_day = [as_stored(each.invoice) for each in breakdowns(invoice, WindowSize.DAY, 0, 10**9)]
         assert [each.invoice for each in breakdowns(as_stored(invoice), WindowSize.DAY, 0, 10**9)] == by_day
+
+
+@BOUNDED
+@given(catalog=priced(), config=customers(), steps=streams())
+def test_usage_on_invoices_is_the_spend_that_alerts_measure(catalog: Catalog, config: CustomerConfig, steps: list[Step]) -> None:
+    """Whatever balances cut and pay: charges before draw-down are the same."""
+    config = replace(config, contracts=tuple(replace(contract, usage_filters=()) for contract in config.contracts))
+    books = Books(catalog, config, 24)
+    books.events = [step.event for step in distinct(steps)]
+    for invoice in books.look(steps[-1].now_us).drafts:
+        for unit in (USD_CENTS, "credits"):
+            alert = Alert("a", AlertType.SPEND_THRESHOLD, "a", ZERO, 1, credit_type_id=unit)
+            usage = (item.total for item in invoice.line_items if item.type is ItemType.USAGE and item.credit_type_id == unit)
+            expected = spend(catalog, alert, invoice.period, books.events).get((), Fraction(0))
+            assert Fraction(sum(usage, ZERO)) == expected
