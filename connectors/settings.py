@@ -70,9 +70,7 @@ class Settings(BaseSettings):
     # --- dispatcher -------------------------------------------------------------------------------------------------
     webhook_allow_private: bool = False
     webhook_allow_list: str = ""  # comma separated host names or networks that may be private
-    webhook_source_addresses: str = (
-        ""  # comma separated addresses or networks that GET /v1/services names; it changes nothing else
-    )
+    webhook_source_addresses: str = ""  # comma separated addresses or networks, for GET /v1/services to name
     webhook_timeout_s: float = Field(default=10.0, gt=0, le=60)
     webhook_concurrency: int = Field(default=8, ge=1)  # requests under way at once, for each endpoint
     webhook_retry_steps_s: str = "1,2,4,8,16,32,64,128,256,512,900"  # waits between attempts; the last one is repeated
