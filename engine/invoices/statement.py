@@ -3,6 +3,9 @@
 Live are the billing periods that have begun and whose grace period has not ended. Invoices draw on the balances in the order
 of their periods' ends (then starts, then contract ids): so those in grace come first, and it is the order in which they become
 final. A draft takes what final invoices have left.
+
+No hour of a contract is billed twice: where a contract's end was moved after its last invoice became final, the next invoice
+begins where that one ended.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from engine.balances.matching import covers_contract
 from engine.catalog import Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.invoices.drafts import Drafting, deductions_of
-from engine.invoices.items import Invoice, invoice_id
+from engine.invoices.items import Invoice
 from engine.invoices.usage import HourlyUsage
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period, periods_between
@@ -41,8 +44,8 @@ def statement(
 ) -> Statement:
     """Raises RateError if a rate card cannot be priced.
 
-    ``finalized``: all final invoices of the customer; a period whose invoice is among them has no draft. Exact arithmetic must be
-    current (engine.numbers)."""
+    ``finalized``: all final invoices of the customer; what they have billed has no draft. Exact arithmetic must be current
+    (engine.numbers)."""
     now_hour = now_us // HOUR_US
     deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
@@ -76,7 +79,7 @@ def finalize(
     from_hour: int,
 ) -> list[Invoice]:
     """The invoices that have become final: of all billing periods that end after ``from_hour`` (the end of the last run's
-    reach), whose grace period has ended by now, and that are not in ``finalized``; in the order in which they draw."""
+    reach), whose grace period has ended by now, and that ``finalized`` has not billed; in the order in which they draw."""
     until_hour = now_us // HOUR_US - grace_hours
     deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
@@ -88,12 +91,15 @@ def _unbilled(
     config: CustomerConfig, finalized: Sequence[Invoice], from_hour: int, until_hour: int
 ) -> list[tuple[Contract, Period]]:
     """The billing periods that share an hour with [from_hour, until_hour) and have no final invoice, in the order of drawing."""
-    done = {invoice.id for invoice in finalized}
+    billed_until: dict[str, int] = {}
+    for invoice in finalized:
+        billed_until[invoice.contract_id] = max(invoice.period.ending_hour, billed_until.get(invoice.contract_id, 0))
 
     def found() -> Iterator[tuple[Contract, Period]]:
         for contract in config.contracts:
+            billed = billed_until.get(contract.id, 0)
             for period in periods_between(contract.schedule, contract.starting_hour, contract.ending_hour, from_hour, until_hour):
-                if invoice_id(contract.id, period) not in done:
-                    yield contract, period
+                if billed < period.ending_hour:
+                    yield contract, Period(max(period.starting_hour, billed), period.ending_hour)
 
     return sorted(found(), key=lambda each: (each[1].ending_hour, each[1].starting_hour, each[0].id))

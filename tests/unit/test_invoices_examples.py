@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -170,6 +171,18 @@ class TestShortCommit:
         seen = statement(self.customer, compiled(), used, now_us=now_us, grace_hours=24, finalized=final)
         assert [draft.total for draft in seen.drafts] == [1_500]
         assert (seen.balances[0].remaining, seen.balances[0].remaining_finalized) == (0, 500)
+
+
+def test_a_contract_that_goes_on_after_its_last_invoice_is_billed_from_there() -> None:
+    customer = config("2024-09-01")
+    (contract,) = customer.contracts
+    used = TestTwoMonths.used
+    ended = replace(customer, contracts=(replace(contract, ending_hour=hour("2024-09-15")),))
+    since = hour("2024-09-01")
+    final = finalize(ended, compiled(), used, now_us=us("2024-09-16"), grace_hours=24, finalized=[], from_hour=since)
+    assert [invoice.total for invoice in final] == [6_000]
+    seen = statement(customer, compiled(), used, now_us=us("2024-09-20"), grace_hours=24, finalized=final)
+    assert [(draft.period, draft.total) for draft in seen.drafts] == [((hour("2024-09-15"), hour("2024-10-01")), 500)]
 
 
 class TestDays:
