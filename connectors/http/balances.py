@@ -103,15 +103,13 @@ def replaced(customer: Document, changed: Document, now: str) -> Document:
     return {**customer, "balances": balances, "updated_at": now}
 
 
-def _own(customer: Document, balance_id: str, kind: str) -> Document:
-    """A customer-level balance that may be changed. ``kind``: PREPAID or CREDIT."""
+def _ending(customer: Document, balance_id: str, kind: str) -> Document:
+    """A balance whose end may be moved, of the customer or of a contract. ``kind``: PREPAID or CREDIT."""
     balance = balance_in(customer, balance_id)
     if (balance["type"] == "CREDIT") != (kind == "CREDIT"):
         raise unknown("balances", balance_id)
     if balance["type"] != kind:
         raise BadRequest(f"commit_id: only the end of a PREPAID commit can be moved; {balance_id} is {balance['type']}")
-    if balance["contract_id"] is not None:
-        raise BadRequest(f"{'credit_id' if kind == 'CREDIT' else 'commit_id'}: {balance_id} belongs to a contract")
     no_longer("balances", balance)
     return balance
 
@@ -122,7 +120,7 @@ async def end_commit(call: Call[CommitUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     invoices_end = None if body.invoices_ending_before is None else rfc3339(body.invoices_ending_before)
 
     def change(customer: Document) -> Document | None:
-        balance = _own(customer, body.commit_id, "PREPAID")
+        balance = _ending(customer, body.commit_id, "PREPAID")
         changed = ended_at(balance, access_end, invoices_end)
         return None if changed == balance else replaced(customer, changed, call.now)
 
@@ -134,7 +132,7 @@ async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     body = call.body
 
     def change(customer: Document) -> Document | None:
-        balance = _own(customer, body.credit_id, "CREDIT")
+        balance = _ending(customer, body.credit_id, "CREDIT")
         changed = ended_at(balance, rfc3339(body.access_ending_before), None)
         return None if changed == balance else replaced(customer, changed, call.now)
 

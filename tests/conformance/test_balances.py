@@ -217,6 +217,8 @@ async def test_manual_ledger_entries(sdk: AsyncMetronome) -> None:
         await add(**{**where, "id": UNKNOWN}, amount=1, reason="r")
     await add(**where, amount=-100, reason="more than there is")
     assert (await credit()).balance == 0
+    await sdk.v1.customers.credits.update_end_date(customer_id=customer, credit_id=row.id, access_ending_before=MIDDLE)
+    assert (await credit()).access_schedule.schedule_items[0].ending_before == datetime(2026, 7, 1, tzinfo=UTC)
 
 
 async def test_contract_edits(sdk: AsyncMetronome) -> None:

@@ -5,6 +5,7 @@ The examples keep their dates, October 2024: the clocks of the API and of the wo
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -30,16 +31,16 @@ def instant(text: str) -> datetime:
 
 
 class Clock:
-    """Stands in for the module ``time`` where processes read the time of day; it stands still until it is set."""
+    """Stands in for the module ``time`` where processes read the time of day. It runs on from what it is set to."""
 
     def __init__(self) -> None:
-        self._now_us = 0
+        self._ahead_ns = 0
 
     def set(self, text: str) -> None:
-        self._now_us = int(instant(text).timestamp()) * 1_000_000
+        self._ahead_ns = int(instant(text).timestamp()) * 1_000_000_000 - time.monotonic_ns()
 
     def time_ns(self) -> int:
-        return self._now_us * 1_000
+        return time.monotonic_ns() + self._ahead_ns
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ async def test_the_october_example(sdk: AsyncMetronome, worker: RunningWorker, c
     granted = ("PREPAID_COMMIT_SEGMENT_START", instant("2024-09-01"), 10_000)
     assert (await ledgers())["Prepaid Credits"] == [granted]
 
-    clock.set("2024-10-01T23:59:59")  # grace goes on
+    clock.set("2024-10-01T23:50:00")  # grace goes on
     assert (await ledgers())["Prepaid Credits"] == [granted]
     assert await balances() == {"Prepaid Credits": 3500, "Reward credit": 500}
     clock.set("2024-10-02T00:00:00")
@@ -166,6 +167,13 @@ async def test_the_october_example(sdk: AsyncMetronome, worker: RunningWorker, c
         ("Reward credit applied", -500, "CREDIT"),
         ("Prepaid Credits applied", -1500, "PREPAID"),
     }
+
+    stored: Any = {"customer_id": customer, "starting_on": SEPTEMBER, "ending_before": OCTOBER}
+    (day,) = await all_of(sdk.v1.customers.invoices.list_breakdowns(**stored))
+    assert (day.id, day.status, day.breakdown_start_timestamp) == (invoices[0].id, "FINALIZED", instant("2024-09-15"))
+    assert [each.total for each in day.line_items] == [6500, -6500]
+    with pytest.raises(metronome.BadRequestError, match="is final, and kept by DAY only"):  # so it was the worker that kept it
+        await sdk.v1.customers.invoices.list_breakdowns(**stored, window_size="HOUR")
 
     clock.set("2024-11-02T00:00:00")
     assert await ledgers() == {
@@ -327,3 +335,27 @@ async def test_an_archived_customers_account_stays(sdk: AsyncMetronome, worker: 
     clock.set("2024-12-20T00:00:00")
     listed = [each async for each in sdk.v1.customers.invoices.list(customer_id=customer)]
     assert [(each.status, each.total) for each in listed] == [("DRAFT", 16_400)]
+
+
+async def test_a_manual_entry_is_evaluated_at_once(sdk: AsyncMetronome, worker: RunningWorker, clock: Clock) -> None:
+    customer, fixed = await make_customer(sdk), await make_fixed(sdk)
+    commit = await sdk.v1.customers.commits.create(
+        customer_id=customer,
+        type="PREPAID",
+        product_id=fixed,
+        priority=1,
+        access_schedule=access(segment(100, "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z")),
+    )
+    alert = await sdk.v1.alerts.create(
+        alert_type="low_remaining_commit_balance_reached", name="low", threshold=30, customer_id=customer
+    )
+
+    async def standing() -> tuple[str | None, str | None]:
+        found = (await sdk.v1.customers.alerts.retrieve(customer_id=customer, alert_id=alert.data.id)).data
+        return found.customer_status, found.triggered_by
+
+    await until(standing, ("ok", None))
+    (row,) = await all_of(sdk.v1.customers.commits.list(customer_id=customer))
+    where: Any = {"customer_id": customer, "id": commit.data.id, "segment_id": row.access_schedule.schedule_items[0].id}
+    await sdk.v1.contracts.add_manual_balance_entry(**where, amount=-70, reason="taken back")
+    await until(standing, ("in_alarm", "balance_change"))
