@@ -47,9 +47,10 @@ class Outbox:
 
     async def admit(
         self, entries: Sequence[tuple[OutboxEntry, Sequence[Admission]]], now_ms: int, lease_ms: int
-    ) -> tuple[int, list[Delivery]]:
-        """Move entries, which were read from the stream's beginning, into the lanes: how many were moved, and the deliveries
-        that are now leased to the caller for ``lease_ms`` (a duration). What another dispatcher has moved is not moved again."""
+    ) -> tuple[int, list[Delivery], int]:
+        """Move entries, which were read from the stream's beginning, into the lanes: how many were moved, the deliveries that
+        are now leased to the caller for ``lease_ms`` (a duration), and how many were superseded. What another dispatcher has
+        moved is not moved again."""
         keys = self.keys
         names = [keys.outbox, keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.deliveries_at]
         names += [keys.delivery_places, keys.delivery_log, keys.delivery_log_at]
@@ -67,8 +68,9 @@ class Outbox:
             moves.append((entry.entry_id, rows))
         lease_ends_ms = now_ms + lease_ms
         names += [keys.due(endpoint_id) for endpoint_id in endpoints]
-        moved, leased = await _ADMIT.run(self._redis, names, now_ms, lease_ends_ms, pack(moves))
-        return moved, [replace(placed[delivery_id.decode()], lease_ms=lease_ends_ms) for delivery_id in leased]
+        moved, leased, superseded = await _ADMIT.run(self._redis, names, now_ms, lease_ends_ms, pack(moves))
+        taken = [replace(placed[delivery_id.decode()], lease_ms=lease_ends_ms) for delivery_id in leased]
+        return moved, taken, superseded
 
     async def due_endpoints(self, now_ms: int) -> list[str]:
         """Endpoints whose lane holds something that is due, the longest due first."""
@@ -98,15 +100,25 @@ class Outbox:
         return bool(await _PUT_BACK.run(self._redis, names, *arguments, attempt, ATTEMPTS_KEPT, self._log_ms, now_ms))
 
     async def conclude(
-        self, delivery: Delivery, status: str, now_ms: int, lease_ms: int, attempt: bytes = b""
+        self,
+        delivery: Delivery,
+        status: str,
+        now_ms: int,
+        lease_ms: int,
+        attempt: bytes = b"",
+        *,
+        only_if_followed: bool = False,
     ) -> tuple[bool, Delivery | None]:
         """The delivery has ended (``status``: see ``LoggedDelivery``). Returns whether it was there, and the next one of its
-        order key, leased to the caller for ``lease_ms`` (a duration). A repetition changes nothing."""
+        order key, leased to the caller for ``lease_ms`` (a duration). A repetition changes nothing.
+
+        ``only_if_followed``: nothing is changed unless another one of its order key waits behind it.
+        """
         keys = self.keys
         names = [*self._names(delivery), keys.delivery_log_at, keys.delivery_log, keys.deliveries_at, keys.delivery_places]
         arguments: list[Argument] = [delivery.id, delivery.endpoint_id, delivery.place, status, encode_delivery(delivery)]
         lease_ends_ms = now_ms + lease_ms
-        kept: list[Argument] = [attempt, ATTEMPTS_KEPT, self._log_ms, now_ms, lease_ends_ms]
+        kept: list[Argument] = [attempt, ATTEMPTS_KEPT, self._log_ms, now_ms, lease_ends_ms, int(only_if_followed)]
         answer = await _CONCLUDE.run(self._redis, names, *arguments, *kept)
         if isinstance(answer, int):
             return bool(answer), None

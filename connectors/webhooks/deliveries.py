@@ -70,7 +70,8 @@ class Deliveries:
         now_ms = _now_ms()
         room = {endpoint_id: lane.room for endpoint_id, lane in self._lanes.of.items()}
         moves = [(entry, [self._admission(entry, lane, room, now_ms) for lane in self._lanes.of.values()]) for entry in entries]
-        _, leased = await outbox.admit(moves, now_ms, self._lease_ms)
+        _, leased, superseded = await outbox.admit(moves, now_ms, self._lease_ms)
+        WEBHOOK_DELIVERIES.labels("superseded").inc(superseded)
         first_bytes = {entry.id: _FirstByte(entry) for entry in entries}
         for delivery in leased:
             await self.send(outbox, delivery, first_bytes[delivery.entry.id])
@@ -109,7 +110,7 @@ class Deliveries:
         for delivery in await outbox.admitted_before(before_ms, limit):
             lane = self._lanes.of.get(delivery.endpoint_id)
             if (lane is None or not lane.room) and postponed(delivery, 0.0, self._schedule, _now_ms()) is None:
-                await self.send(outbox, await self._conclude(outbox, delivery, "exhausted", b""))
+                await self.send(outbox, (await self._conclude(outbox, delivery, "exhausted", b""))[1])
 
     async def send(self, outbox: Outbox, delivery: Delivery | None, first_byte: Callable[[], None] | None = None) -> None:
         """Offer a leased delivery to its endpoint's lane."""
@@ -119,7 +120,7 @@ class Deliveries:
     async def _offer(self, outbox: Outbox, delivery: Delivery, first_byte: Callable[[], None] | None) -> Delivery | None:
         """The delivery to go on with, if this one has ended without being sent."""
         if delivery.endpoint_id not in self._directory.known:
-            return await self._conclude(outbox, delivery, "endpoint_removed", b"")
+            return (await self._conclude(outbox, delivery, "endpoint_removed", b""))[1]
         if first_byte is None and delivery.attempts == 0:
             first_byte = _FirstByte(delivery.entry)
         lane = self._lanes.of.get(delivery.endpoint_id)
@@ -144,23 +145,36 @@ class Deliveries:
             if attempt.outcome == "success":
                 done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
                 _log.debug("delivered", **_fields(done), seconds=round(attempt.seconds, 3))
-                return await self._conclude(outbox, done, "delivered", logged)
+                return (await self._conclude(outbox, done, "delivered", logged))[1]
             again = after_failure(delivery, attempt, self._schedule, random.random(), now_ms)
         if again is None:
             if attempt is not None:
                 delivery = replace(delivery, attempts=delivery.attempts + 1, last_error=attempt.error)
-            return await self._conclude(outbox, delivery, "exhausted", logged)
+            return (await self._conclude(outbox, delivery, "exhausted", logged))[1]
         later = again
+        if attempt is not None and self._supersedes(delivery.endpoint_id):
+            ended, follower = await self._conclude(outbox, later, "superseded", logged, only_if_followed=True)
+            if ended:
+                return follower
         await _persist(lambda: outbox.put_back(delivery, later, now_ms, logged))
         return None
 
-    async def _conclude(self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes) -> Delivery | None:
-        ended, follower = await _persist(lambda: outbox.conclude(delivery, status, _now_ms(), self._lease_ms, logged))
+    def _supersedes(self, endpoint_id: str) -> bool:
+        endpoint = self._directory.enabled.get(endpoint_id)
+        return endpoint is not None and endpoint.supersede
+
+    async def _conclude(
+        self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes, *, only_if_followed: bool = False
+    ) -> tuple[bool, Delivery | None]:
+        """Whether it has ended by this, and the next one of its order key."""
+        ended, follower = await _persist(
+            lambda: outbox.conclude(delivery, status, _now_ms(), self._lease_ms, logged, only_if_followed=only_if_followed)
+        )
         if ended:
             WEBHOOK_DELIVERIES.labels(status).inc()
             if status != "delivered":
                 _log.error("delivery.ended", result=status, **_fields(delivery), error=delivery.last_error)
-        return follower
+        return ended, follower
 
     async def _learn(self, delivery: Delivery, attempt: Attempt, now_ms: int) -> None:
         """What an attempt says about its endpoint."""

@@ -190,7 +190,7 @@ class Lane:
 
     async def _tokens_from_redis(self, rate_per_s: float) -> tuple[int, float]:
         """A few at once, so that a fast endpoint does not cost a round trip for each request."""
-        wanted = min(len(self._queue) + 1, max(1, int(rate_per_s / 20)))
+        wanted = min(len(self._queue) + self._running, max(1, int(rate_per_s / 20)))
         try:
             return await self._take_tokens(self.client.endpoint.id, rate_per_s, wanted)
         except (RedisError, OSError):

@@ -14,7 +14,7 @@ import pytest
 from connectors.redis.client import connect
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.client import RESPONSE_BYTES_MAX
-from tests.support.dispatching import SECRET, Box, dispatching, notification, settings_for, until
+from tests.support.dispatching import SECRET, Box, dispatching, notification, sample, settings_for, until
 from tests.support.receiver import Answer, Hang, Receiver
 from tests.support.redis_server import RedisServer
 
@@ -81,17 +81,19 @@ async def test_order_holds_when_the_previous_is_given_up(redis_url: str, box: Bo
 
 async def test_supersede_sends_the_latest_only(redis_url: str, box: Box, receiver: Receiver) -> None:
     """An option of the endpoint: another endpoint gets all of them, in order."""
+    before = sample("tidemark_webhook_deliveries_total", result="superseded")
     receiver.script("/latest", Answer(500))
     receiver.script("/all", Answer(500))
     await box.add_endpoint("latest", receiver.url_of("/latest"), supersede=True)
     await box.add_endpoint("all", receiver.url_of("/all"))
     await write_to_first(box, of_one(range(1)))
-    async with dispatching(settings_for(redis_url, webhook_retry_steps_s="0.5", webhook_retry_jitter=0.0)):
+    async with dispatching(settings_for(redis_url, webhook_retry_steps_s="2", webhook_retry_jitter=0.0)):
         await until(lambda: len(receiver.received) == 2)
-        await write_to_first(box, of_one(range(1, 2)))
+        await write_to_first(box, of_one(range(1, 2)))  # while the first is under way, or waits for its next attempt
         await box.until_empty()
     assert [request.id for request in receiver.at("/latest")] == ["n-0", "n-1"]
     assert [request.id for request in receiver.at("/all")] == ["n-0", "n-0", "n-1"]
+    assert sample("tidemark_webhook_deliveries_total", result="superseded") == before + 1
     statuses = {each.delivery.id: each.status for each in await box.logged()}
     assert statuses == {
         "n-0:latest": "superseded",
@@ -99,6 +101,19 @@ async def test_supersede_sends_the_latest_only(redis_url: str, box: Box, receive
         "n-0:all": "delivered",
         "n-1:all": "delivered",
     }
+
+
+async def test_supersede_drops_what_fails_while_a_newer_one_waits(redis_url: str, box: Box, receiver: Receiver) -> None:
+    receiver.script("/hook", Answer(500, delay_s=0.7))
+    await box.add_endpoint("a", receiver.url, supersede=True)
+    async with dispatching(settings_for(redis_url)):
+        await write_to_first(box, of_one(range(1)))
+        await until(lambda: len(receiver.received) == 1)
+        await write_to_first(box, of_one(range(1, 3)))
+        await box.until_empty()
+    assert [request.id for request in receiver.received] == ["n-0", "n-2"]
+    statuses = {each.delivery.entry.id: (each.status, each.delivery.attempts) for each in await box.logged()}
+    assert statuses == {"n-0": ("superseded", 1), "n-1": ("superseded", 0), "n-2": ("delivered", 1)}
 
 
 @pytest.mark.parametrize("status", [429, 503])

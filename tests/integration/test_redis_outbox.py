@@ -42,7 +42,7 @@ async def admitted(redis: Redis, *entries: OutboxEntry, **how: bool) -> tuple[Ou
     """Written, read and admitted for the endpoint "e"; what the caller has leased."""
     outbox = await write(redis, *entries)
     moves = [admissions(entry, **how) for entry in await read(outbox, redis)]  # type: ignore[arg-type]
-    moved, leased = await outbox.admit(moves, NOW_MS, LEASE_MS)
+    moved, leased, _ = await outbox.admit(moves, NOW_MS, LEASE_MS)
     assert moved == len(entries)
     return outbox, leased
 
@@ -69,7 +69,7 @@ async def test_entries_are_read_in_order_with_every_byte_and_stay_until_they_are
     for _ in range(2):
         assert [replace(entry, entry_id="") for entry in await read(outbox, redis)] == written
     moves = [admissions(entry) for entry in await read(outbox, redis)]
-    _, leased = await outbox.admit(moves, NOW_MS, LEASE_MS)
+    _, leased, _ = await outbox.admit(moves, NOW_MS, LEASE_MS)
     assert [replace(delivery.entry, entry_id="") for delivery in leased] == written[:1]
     assert await read(outbox, redis) == []
 
@@ -94,16 +94,16 @@ async def test_of_two_that_read_the_same_one_admits_and_the_other_changes_nothin
     moves = [admissions(entry) for entry in await read(outbox, redis)]
     assert (await outbox.admit(moves[:1], NOW_MS, LEASE_MS))[0] == 1
     before = await snapshot(redis)
-    assert await outbox.admit(moves, NOW_MS, LEASE_MS) == (0, [])  # from the first that is gone
+    assert await outbox.admit(moves, NOW_MS, LEASE_MS) == (0, [], 0)  # from the first that is gone
     assert await snapshot(redis) == before
-    moved, leased = await outbox.admit(moves[1:], NOW_MS, LEASE_MS)
+    moved, leased, _ = await outbox.admit(moves[1:], NOW_MS, LEASE_MS)
     assert (moved, ids(leased)) == (1, ["2"])
 
 
 async def test_each_endpoint_has_its_delivery_and_its_lane(redis: Redis) -> None:
     outbox = await write(redis, entry_of(1))
     (entry,) = await read(outbox, redis)
-    _, leased = await outbox.admit([admissions(entry, "a", "b")], NOW_MS, LEASE_MS)
+    _, leased, _ = await outbox.admit([admissions(entry, "a", "b")], NOW_MS, LEASE_MS)
     assert [delivery.id for delivery in leased] == ["notification-1:a", "notification-1:b"]
     assert await outbox.depth() == OutboxDepth(0, 2, entry.written_at_ms)
     assert await outbox.due_endpoints(NOW_MS + LEASE_MS - 1) == []
@@ -113,7 +113,7 @@ async def test_each_endpoint_has_its_delivery_and_its_lane(redis: Redis) -> None
 async def test_without_a_lease_it_is_due_when_it_was_said_to_be(redis: Redis) -> None:
     outbox = await write(redis, apart(1))
     (entry,) = await read(outbox, redis)
-    assert await outbox.admit([admissions(entry, lease=False, due_ms=NOW_MS + 5)], NOW_MS, LEASE_MS) == (1, [])
+    assert await outbox.admit([admissions(entry, lease=False, due_ms=NOW_MS + 5)], NOW_MS, LEASE_MS) == (1, [], 0)
     assert await take(outbox, NOW_MS + 4) == []
     assert ids(await take(outbox, NOW_MS + 5)) == ["1"]
 
@@ -154,7 +154,7 @@ async def test_endpoints_and_groups_do_not_wait_for_each_other(redis: Redis) -> 
 
     outbox = await write(redis, grouped(1, "x"), grouped(2, "y"), grouped(3, "x"))
     moves = [admissions(entry, "a", "b") for entry in await read(outbox, redis)]
-    _, leased = await outbox.admit(moves, NOW_MS, LEASE_MS)
+    _, leased, _ = await outbox.admit(moves, NOW_MS, LEASE_MS)
     assert [delivery.id for delivery in leased] == [f"notification-{n}:{e}" for n in (1, 2) for e in ("a", "b")]
 
 
@@ -174,6 +174,18 @@ async def test_supersede_drops_what_waits_and_leaves_alone_what_is_under_way(red
     _, leased = await admitted(redis, entry_of(4), supersede=True)
     assert ids(leased) == ["4"]
     assert (await outbox.depth()).retries == 1
+
+
+async def test_ended_only_if_another_waits_behind(redis: Redis) -> None:
+    outbox, (first,) = await admitted(redis, entry_of(1))
+    before = await snapshot(redis)
+    assert await outbox.conclude(first, "superseded", NOW_MS, LEASE_MS, only_if_followed=True) == (False, None)
+    assert await snapshot(redis) == before
+    await admitted(redis, entry_of(2))
+    ended, follower = await outbox.conclude(first, "superseded", NOW_MS, LEASE_MS, only_if_followed=True)
+    assert ended
+    assert follower is not None
+    assert ids([follower]) == ["2"]
 
 
 # --- leases -------------------------------------------------------------------------------------------------------------
@@ -238,7 +250,7 @@ async def test_what_no_endpoint_took_expires_by_age(redis: Redis) -> None:
 async def test_depth_names_the_oldest_of_entries_and_deliveries(redis: Redis) -> None:
     outbox = await write(redis, entry_of(1), entry_of(2))
     (entry, _) = await read(outbox, redis)
-    _, (leased,) = await outbox.admit([admissions(entry)], NOW_MS, LEASE_MS)
+    _, (leased,), _ = await outbox.admit([admissions(entry)], NOW_MS, LEASE_MS)
     assert await outbox.depth() == OutboxDepth(1, 1, NOW_MS + 1)
     assert [delivery.id for delivery in await outbox.admitted_before(NOW_MS + 1, 10)] == [leased.id]
     assert await outbox.admitted_before(NOW_MS, 10) == []

@@ -13,9 +13,9 @@
 -- ARGV[3]  MessagePack: {{entry id, {{id, its due zset's place in KEYS, endpoint id, place's prefix, due time (ms), lease it,
 --          supersede, delivery}, ...}}, ...}
 -- An entry is moved only if it is the first of the stream: where another dispatcher was faster, nothing is left to do.
--- Returns {how many entries were moved, ids of the deliveries that were leased}.
+-- Returns {how many entries were moved, ids of the deliveries that were leased, how many were superseded}.
 local now, lease_ends = ARGV[1], ARGV[2]
-local moved, leased = 0, {}
+local moved, leased, superseded = 0, {}, 0
 
 local function under_way(id)
   local lease = redis.call('HGET', KEYS[3], id)
@@ -32,6 +32,7 @@ local function supersede(due, order)
       redis.call('HDEL', KEYS[3], id)
       redis.call('HDEL', KEYS[4], id)
       redis.call('ZREM', KEYS[5], id)
+      superseded = superseded + 1
     end
   end
 end
@@ -64,4 +65,4 @@ for _, entry in ipairs(cmsgpack.unpack(ARGV[3])) do
   end
 end
 for endpoint, due in pairs(touched) do relane(due, KEYS[2], endpoint) end
-return { moved, leased }
+return { moved, leased, superseded }

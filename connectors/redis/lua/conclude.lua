@@ -18,7 +18,12 @@
 -- ARGV[8]  how long (ms)
 -- ARGV[9]  now (ms)
 -- ARGV[10] end of the lease of the next one (ms)
--- Returns 0 if there was no such delivery (nothing was changed), else 1 or the next delivery, leased to the caller.
+-- ARGV[11] 1: only if another one waits behind it
+-- Returns 0 if there was no such delivery or none behind it (nothing was changed), else 1 or the next one, leased to the caller.
+if ARGV[11] == '1' then
+  local order = string.sub(ARGV[3], 1, 16)
+  if #redis.call('ZRANGEBYLEX', KEYS[9], '[' .. order .. ':', '(' .. order .. ';', 'LIMIT', 0, 2) < 2 then return 0 end
+end
 if redis.call('HDEL', KEYS[4], ARGV[1]) == 0 then return 0 end
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
