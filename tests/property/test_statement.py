@@ -26,8 +26,10 @@ from engine.catalog import (
     CustomerConfig,
     Frequency,
     ManualEntry,
+    RateType,
     Segment,
     Specifier,
+    Tier,
     UsageFilter,
 )
 from engine.compiled import CompiledCatalog
@@ -126,14 +128,18 @@ def customers(draw: st.DrawFn) -> CustomerConfig:
 
 @st.composite
 def priced(draw: st.DrawFn) -> Catalog:
-    """Products with tags, and credits that convert, or not."""
+    """Products with tags, credits that convert or not, and often another price where most of the usage is."""
     catalog = draw(catalogs())
+    rows = catalog.rate_cards["card"].rates
+    if draw(st.booleans()):
+        tiers = (Tier(Decimal(4), Decimal(2)), Tier(None, Decimal("0.5")))
+        rows += tuple(replace(row, rate_type=RateType.TIERED, starting_hour=BOUNDARY - 29, tiers=tiers) for row in rows)
     tagged = {
         product.id: replace(product, tags=frozenset(draw(st.sets(st.sampled_from(TAGS)))))
         for product in catalog.products.values()
     }
     conversions = draw(st.sampled_from([(("credits", Decimal("0.4")),), (("credits", Decimal(3)),), ()]))
-    cards = {"card": replace(catalog.rate_cards["card"], conversions=conversions)}
+    cards = {"card": replace(catalog.rate_cards["card"], rates=rows, conversions=conversions)}
     return replace(catalog, products=tagged, rate_cards=cards, alerts=())
 
 
