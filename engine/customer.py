@@ -334,7 +334,7 @@ class CustomerAggregate:
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead)
         stays = frozen or self._live.closed
         self._instant_us = NEVER_US if stays else self._standing.next_instant_us(self._now_us)
-        self._boundary_us = NEVER_US if frozen else self._live.boundary_us
+        self._boundary_us = NEVER_US if frozen else min(self._live.boundary_us, self._final_us())
         self._kept_from_hour = NEVER_US if frozen else self._live.kept_from_hour
         self._schedule()
 
@@ -371,12 +371,13 @@ class CustomerAggregate:
         lowest, contracts = self._watch.lowest, self._customer.contracts
         gauged = lowest is not None and (bool(self._tracker) or lowest <= 0 or len(contracts) > 1)
         boundary_us = self._boundary_us if gauged or self._standing.drawn else NEVER_US
-        due = min(boundary_us, self._fold_us, self._instant_us, self._final_us())
+        final_us = self._final_us() if self._usage.windows.days else NEVER_US  # without usage there is no hurry
+        due = min(boundary_us, self._fold_us, self._instant_us, final_us)
         return None if due == NEVER_US else due
 
     def _final_us(self) -> int:
-        """When the next invoice becomes final; without usage there is no hurry to make it."""
-        if self._meta.frozen_at_us is not None or self._meta.final_hour is None or not self._usage.windows.days:
+        """When the next invoice becomes final."""
+        if self._meta.frozen_at_us is not None or self._meta.final_hour is None:
             return NEVER_US
         hour = next_end(self._customer.contracts, self._meta.final_hour)
         return NEVER_US if hour >= NEVER_HOUR else (hour + self._settings.grace_hours) * HOUR_US

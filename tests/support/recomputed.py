@@ -126,7 +126,8 @@ def rate_at(catalog: Catalog, product: Product, values: tuple[str | None, ...], 
 def priced_alike(a: Rate | None, b: Rate | None) -> bool:
     if a is None or b is None:
         return a is b
-    return (a.rate_type, a.price, a.tiers, a.credit_type_id) == (b.rate_type, b.price, b.tiers, b.credit_type_id)
+    prices = [rate.price if rate.rate_type == "FLAT" else rate.tiers for rate in (a, b)]  # of a flat rate, tiers mean nothing
+    return (a.rate_type, a.credit_type_id) == (b.rate_type, b.credit_type_id) and prices[0] == prices[1]
 
 
 def spend(catalog: Catalog, alert: Alert, period: tuple[int, int], events: list[UsageEvent]) -> dict[tuple[str, ...], Fraction]:

@@ -392,6 +392,22 @@ def test_grace_ends_for_an_invoice_in_alarm() -> None:
     assert resolved[0].measure["invoice_id"] == reached[0].measure["invoice_id"]
 
 
+def test_an_invoice_becomes_final_in_the_gap_between_two_contracts_too() -> None:
+    """Its grace period ends at no end of a frame: the next contract began while it ran."""
+    first = replace(CONTRACT, ending_hour=START + 48)
+    second = Contract("second", "card", START + 60, None, BillingSchedule(Frequency.MONTHLY, START_US))
+    driver = Driver(CustomerConfig("customer", 1, (first, second)), catalog(), START_US)
+    use(driver, "5")
+    while driver.timer_us is not None and driver.timer_us <= (START + 100) * HOUR_US:
+        at_us = driver.timer_us
+        driver.advance(at_us)
+        assert driver.timer_us is None or driver.timer_us > at_us  # else the worker would wake it for ever
+        if at_us == (START + 48 + 24) * HOUR_US:
+            break
+    assert [(invoice.contract_id, invoice.total) for invoice in decode_invoices(driver.store.state)] == [("contract", 5)]
+    assert driver.now_us == (START + 48 + 24) * HOUR_US
+
+
 def test_usage_of_a_period_in_grace_still_draws() -> None:
     driver = rig(balance(), alerts=(alert(AlertType.COMMIT_BALANCE, "30"),))
     use(driver, "50")
