@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.connection import parse_url
 
 
 class Settings(BaseSettings):
@@ -95,6 +96,19 @@ class Settings(BaseSettings):
     def _steps(cls, text: str) -> str:
         seconds_of(text)
         return text
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, url: SecretStr) -> SecretStr:
+        """The reason is not told: it may hold a part of the password."""
+        try:
+            parse_url(url.get_secret_value())
+        except ValueError:
+            raise ValueError(
+                "must be redis://, rediss:// or unix://, with a host and a port number; special characters of a password "
+                "are to be percent-encoded"
+            ) from None
+        return url
 
 
 def seconds_of(text: str) -> tuple[float, ...]:

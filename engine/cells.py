@@ -79,11 +79,11 @@ class LastReading:
 
     def __init__(self, shift: Sink) -> None:
         self._shift = shift
-        self._last = Reading(-(2**63), ZERO)
+        self._last = Reading(-(2**63), 0, ZERO)
 
     def add(self, reading: Reading, serial: int) -> None:
         last = self._last
-        if reading.timestamp_us >= last.timestamp_us:
+        if reading >= last:
             self._last = reading
             self._shift(reading.value - last.value, serial)
 
@@ -102,14 +102,16 @@ class Increment:
         self._quantity = ZERO
 
     def add(self, reading: Reading, serial: int) -> None:
+        first = False
         if reading.timestamp_us < self._starting_us:
-            if self._base is None or reading.timestamp_us >= self._base.timestamp_us:
+            if self._base is None or reading >= self._base:
                 self._base = reading
-        elif reading.timestamp_us < self._ending_us and (self._last is None or reading.timestamp_us >= self._last.timestamp_us):
+        elif reading.timestamp_us < self._ending_us and (self._last is None or reading >= self._last):
+            first = self._last is None
             self._last = reading
         if self._last is not None:
             quantity = self._last.value - self._base.value if self._base is not None else self._last.value
-            if quantity != self._quantity:
+            if first or quantity != self._quantity:
                 self._shift(quantity - self._quantity, serial)
                 self._quantity = quantity
 
@@ -182,6 +184,16 @@ class Cell:
         gauge.value = after = before + delta * slope
         if after >= gauge.high or after < gauge.low:
             gauge.due.append(gauge)
+
+    def slope_for(self, deltas: Sequence[Decimal], total: Decimal) -> Decimal | None:
+        """The slope along which all of these changes, none below zero, would move the gauge; None where the line would be rated
+        again on the way. ``total``: their sum."""
+        if self.reach is not None and total > self.reach:
+            return None
+        grain = self.line.grain
+        if self.slope is not None and grain is not None and any(delta % grain for delta in deltas):
+            return None
+        return self.slope
 
 
 class Line:
@@ -266,11 +278,11 @@ class Line:
         changed.quantity += delta
         after = self._spend()
         for credit_type, old, new in zip(self._credit_types, before, after, strict=True):
-            if old != new:
-                if credit_type in self._gauges:
-                    self._gauges[credit_type].shift(new - old, serial)
-                if credit_type in self._drafts:
-                    self._drafts[credit_type].change(new - old)
+            gauge = self._gauges.get(credit_type)
+            if gauge is not None and (old != new or gauge is changed.gauge):  # usage without cost is usage
+                gauge.shift(new - old, serial)
+            if old != new and credit_type in self._drafts:
+                self._drafts[credit_type].change(new - old)
         self._known = after if self._factor is None else None
         self._find_slopes()
 

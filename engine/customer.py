@@ -17,7 +17,7 @@ Exact arithmetic (engine.numbers.activate) must be current in the caller's threa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from engine.alerts.kinds import GAUGED
@@ -27,8 +27,8 @@ from engine.alerts.tracker import Finding, Occasion, Tracker
 from engine.alerts.watch import Watch
 from engine.catalog import Alert, Catalog, CustomerConfig
 from engine.compiled import CompiledCatalog, compile_catalog
-from engine.counting import HOURS_A_DAY, Counting
-from engine.effects import Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
+from engine.counting import HOURS_A_DAY, Counting, Route
+from engine.effects import Counted, Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
 from engine.evaluation import crossings, end_states, hold, reconcile, tell
 from engine.finalization import FinalInvoices, next_end
 from engine.folding import fold_due_us, fold_windows
@@ -37,11 +37,14 @@ from engine.frames import NEVER_HOUR
 from engine.headroom import Headrooms
 from engine.live import NEVER_US, LiveGauges, Usage
 from engine.metering.codec import Reading, decode_quantity
+from engine.metering.matching import read_values
 from engine.metering.windows import WindowStore
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period
 from engine.settings import EngineSettings
 from engine.standing import Figures, Standing, margins
+from engine.together import add as add_sums
+from engine.together import sum_up
 
 __all__ = ["CustomerAggregate", "EngineSettings", "stored_days"]
 
@@ -69,7 +72,7 @@ class CustomerAggregate:
         self._usage = Usage(WindowStore(), _stored_carry(stored.state))
         self._final = FinalInvoices(stored.state)
         self._delta = Delta()
-        self._serial = 0
+        self._serial = self._meta.arrivals
         self._headrooms = Headrooms(())
         self._instant_us = NEVER_US
         self._take(customer, catalog)
@@ -100,30 +103,57 @@ class CustomerAggregate:
             self.advance(now_us)
         elif now_us > self._now_us:
             self._now_us = now_us
-        hits = self._counting.hits(event)
-        if hits.__class__ is Rejection:
-            return hits
-        day = event.hour // HOURS_A_DAY
-        if day < self._meta.folded_before:
+        event_type, hour = event.event_type, event.hour
+        route = self._counting.routes.get((event_type, hour))
+        matchers = self._compiled.matchers_for(event_type) if route is None else route.matchers
+        values = read_values(matchers, event.properties)
+        if isinstance(values, Rejection):
+            return values
+        if route is None and hour // HOURS_A_DAY < self._meta.folded_before:
             return Rejection("timestamp_too_old", "the hours of its day were folded into a day (windows_hourly_days)")
-        if not hits:
+        if values is None:
             return None
-        if event.hour < self._live.live_from_hour and self._meta.frozen_at_us is None:
+        if route is None:
+            route = self._open_route(event_type, hour)
+        if route.final and self._meta.frozen_at_us is None:
             self._delta.after_finalization += 1
-        if not self._live.knows(event.hour):
-            self._rebuild(hour_ahead=event.hour)
-            self._reconcile(TriggeredBy.TIME)
-        if day not in self._usage.windows.days:
-            self._add_day(day)
         self._serial += 1
-        former = FormerQuantities(hits, event, self._usage.windows) if self._headrooms.by_credit_type else None  # type: ignore[arg-type]
-        self._headrooms.hour = event.hour
-        self._counting.add(hits, event, self._live, self._serial)  # type: ignore[arg-type]
+        former = FormerQuantities(route, values, event, self._usage.windows) if self._headrooms.by_credit_type else None
+        self._headrooms.hour = event.timestamp_us // HOUR_US
+        self._counting.add(route, values, event, self._serial)
+        if route.reads:
+            self._meta.arrivals = self._serial
+            self._meta_changed = True
         if self._live.due:
             self._settle_due(event)
         if self._headrooms.due:
             self._hold(self._used(event), self._standing.at(self._now_us, former))
         return None
+
+    def apply_all(self, events: Sequence[Counted], whole: Callable[[int], UsageEvent], now_us: int) -> dict[int, Rejection]:
+        """Counts the events in their order, as ``apply`` would one by one. Returns the rejections, by the event's place.
+
+        Together where nothing can come of them (engine.together); else in halves, so that few are left around the one that
+        something comes of. ``whole``: gives the event at a place with its evidence, for those that are counted by themselves."""
+        if len(events) < 2 or not self._may_sum(events[0]):
+            outcomes = enumerate([self.apply(whole(place), now_us) for place in range(len(events))])
+            return {place: rejection for place, rejection in outcomes if rejection is not None}
+        if now_us >= self._wake_us:
+            self.advance(now_us)
+        together = sum_up(self._counting.routes, events)
+        if together is None:
+            half = len(events) // 2
+            rejections = self.apply_all(events[:half], whole, now_us)
+            later = self.apply_all(events[half:], lambda place: whole(half + place), now_us)
+            rejections.update((half + place, rejection) for place, rejection in later.items())
+            return rejections
+        self._now_us = max(self._now_us, now_us)
+        if self._meta.frozen_at_us is None:
+            self._delta.after_finalization += together.final
+        self._serial += len(events)
+        add_sums(together.sums, self._serial)
+        assert not self._live.due
+        return together.rejections
 
     def reconfigure(self, customer: CustomerConfig, catalog: Catalog, now_us: int) -> None:
         """Takes a new configuration and evaluates everything under it."""
@@ -159,6 +189,7 @@ class CustomerAggregate:
         if now_us >= self._fold_us:
             fold_windows(self._usage, self._meta, self._settings, now_us, self._kept_from_hour, self._delta)
             self._meta_changed = True
+            self._counting.routes.clear()  # those of days that are folded now lead nowhere
             self._schedule()
 
     def collect(self) -> Delta:
@@ -193,6 +224,22 @@ class CustomerAggregate:
         )
         return Occasion(TriggeredBy.USAGE, self._now_us, evidence)
 
+    def _may_sum(self, event: Counted) -> bool:
+        """Not where a headroom is watched: one event uses it up, and that event is to be named."""
+        if self._headrooms.by_credit_type:
+            return False
+        route = self._counting.routes.get((event.event_type, event.timestamp_us // HOUR_US))
+        return route is None or route.sums
+
+    def _open_route(self, event_type: str, hour: int) -> Route:
+        """Where events of a type go in an hour. Its day begins here, and so does a frame ahead that it falls in."""
+        if not self._live.knows(hour):
+            self._rebuild(hour_ahead=hour)
+            self._reconcile(TriggeredBy.TIME)
+        if hour // HOURS_A_DAY not in self._usage.windows.days:
+            self._add_day(hour // HOURS_A_DAY)
+        return self._counting.open_route(event_type, hour)
+
     def _add_day(self, day: int) -> None:
         self._usage.windows.days.add(day)
         self._meta.days.add(day)
@@ -213,7 +260,6 @@ class CustomerAggregate:
         self._customer = customer
         self._compiled: CompiledCatalog = compile_catalog(catalog)
         self._watch = Watch((*catalog.alerts, *customer.alerts)) if customer.alerts else self._compiled.watch
-        self._counting = Counting(self._compiled, self._usage.windows)
         self._watching(self._watch)
 
     def _watching(self, watch: Watch) -> None:
@@ -332,6 +378,7 @@ class CustomerAggregate:
             self._finalize()
         self._headrooms = Headrooms(() if frozen else self._standing.drawn)
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead)
+        self._counting = Counting(self._compiled, self._usage.windows, self._live)
         stays = frozen or self._live.closed
         self._instant_us = NEVER_US if stays else self._standing.next_instant_us(self._now_us)
         self._boundary_us = NEVER_US if frozen else min(self._live.boundary_us, self._final_us())

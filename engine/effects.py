@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class UsageEvent(NamedTuple):
@@ -30,6 +30,17 @@ class UsageEvent(NamedTuple):
     partition: int
     offset: int
     appended_at_ms: int
+
+
+class Counted(Protocol):
+    """What of a usage event decides how it is counted. The rest is evidence: only an event that crosses a line needs it."""
+
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def timestamp_us(self) -> int: ...
+    @property
+    def properties(self) -> Mapping[str, object]: ...
 
 
 class Rejection(NamedTuple):

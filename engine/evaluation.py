@@ -18,6 +18,8 @@ from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period
 from engine.standing import Figures, gone
 
+_OVERTAKEN = {Input.PERIOD_END: Input.PERIOD_END_OVERTAKEN, Input.FINAL: Input.FINAL_OVERTAKEN}
+
 
 def tell(tracker: Tracker, findings: Iterable[Finding], occasion: Occasion) -> None:
     """Takes findings of one occasion to the tracker: lowest threshold first, then by alert, older periods first."""
@@ -45,8 +47,10 @@ def end_states(
     findings: list[Finding] = []
     for key in keys:
         alert, group = watch.alerts[key.alert_id], sub_key_values(key.sub_key)
+        overtaken = tracker.state(alert.id, live.current.span, group) in ALARMED
         value = live.value(alert, live.current.span, group) or ZERO
-        findings.append(Finding(alert, key.period, group, cause, _before(was, alert, key.period, group, value), value))
+        found = _OVERTAKEN[cause] if overtaken else cause
+        findings.append(Finding(alert, key.period, group, found, _before(was, alert, key.period, group, value), value))
     tell(tracker, findings, Occasion(TriggeredBy.PERIOD_RESET, now_us))
 
 

@@ -50,7 +50,7 @@ def fold_windows(
         delta.folded_set.setdefault(month, {}).update(fields)
         delta.windows_deleted.append(day)
         for field, reading in readings.items():
-            if field not in usage.carry or reading.timestamp_us >= usage.carry[field].timestamp_us:
+            if field not in usage.carry or reading >= usage.carry[field]:
                 usage.carry[field] = reading
                 delta.state_set[CARRY_PREFIX + field] = encode_quantity(reading)
         meta.days.discard(day)

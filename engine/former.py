@@ -3,18 +3,28 @@ that a sum can take back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from engine.catalog import Aggregation
-from engine.counting import HOURS_A_DAY, Hit
+from engine.counting import HOURS_A_DAY, Route
 from engine.effects import UsageEvent
 from engine.invoices.usage import HourlyUsage
 from engine.metering.codec import Quantity, Reading, decode_hours
-from engine.metering.series import SeriesKey, series_field
+from engine.metering.matching import MetricMatcher, Value
+from engine.metering.series import GroupValues, SeriesKey, series_field
 from engine.metering.windows import ElementSeries, Series, WindowStore
 
 _SUMS = frozenset({Aggregation.SUM, Aggregation.COUNT})
+
+
+class Hit(NamedTuple):
+    """A metric that an event counts for, what it adds, and its values for each declared group key."""
+
+    matcher: MetricMatcher
+    value: Value
+    groups: list[GroupValues]
 
 
 class FormerQuantities:
@@ -23,14 +33,20 @@ class FormerQuantities:
 
     __slots__ = ("_hits", "_hour", "_noted")
 
-    def __init__(self, hits: list[Hit], event: UsageEvent, windows: WindowStore) -> None:
+    def __init__(self, route: Route, values: Sequence[Value], event: UsageEvent, windows: WindowStore) -> None:
+        """``values``: those of the route's matchers (engine.metering.matching.read_values)."""
+        hits = [
+            Hit(matcher, value, matcher.groups(event.properties) if matcher.dimensions else [])
+            for matcher, value in zip(route.matchers, values, strict=True)
+            if value is not None
+        ]
         self._hits = hits
         self._hour = event.hour
         self._noted: dict[SeriesKey, Decimal | Reading | bool | None] = {}
         for hit in hits:
-            if hit[0].aggregation not in _SUMS:
+            if hit.matcher.aggregation not in _SUMS:
                 for key in _keys(hit):
-                    self._noted[key] = _quantity(windows.series.get(series_field(key)), event.hour, hit[1])
+                    self._noted[key] = _quantity(windows.series.get(series_field(key)), event.hour, hit.value)
 
     def taken_from(self, usage: HourlyUsage) -> HourlyUsage:
         """``usage``, which has the event, without it."""
@@ -38,7 +54,7 @@ class FormerQuantities:
         for hit in self._hits:
             for key in _keys(hit):
                 before = dict(hours[key])
-                quantity = self._before(key, before[self._hour], hit[1])
+                quantity = self._before(key, before[self._hour], hit.value)
                 if quantity is None:
                     del before[self._hour]
                 else:
@@ -59,10 +75,10 @@ class FormerQuantities:
 
 
 def _keys(hit: Hit) -> Iterator[SeriesKey]:
-    metered, _, groups = hit
-    yield SeriesKey(metered.metric_id)
-    for dimension, values in enumerate(groups):
-        yield SeriesKey(metered.metric_id, dimension, values)
+    metric_id = hit.matcher.metric.id
+    yield SeriesKey(metric_id)
+    for dimension, values in enumerate(hit.groups):
+        yield SeriesKey(metric_id, dimension, values)
 
 
 def _quantity(series: Series | None, hour: int, value: object) -> Decimal | Reading | bool | None:

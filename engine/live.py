@@ -26,13 +26,10 @@ from engine.periods import HOUR_US, Period
 
 NEVER_US = 2**62
 
-HOURS_PLANNED_MAX = 1_024
-"""So many hours remember their plan: events can come for any hour of 34 days."""
-
 _NOTHING = Watch(())
 
 Plan = dict[str, Sinks]
-"""In a stretch of hours: metric id -> what its values go to."""
+"""In a stretch of hours without a cut: metric id -> what its values go to."""
 
 
 class Usage(NamedTuple):
@@ -61,7 +58,6 @@ class LiveGauges:
         "due",
         "kept_from_hour",
         "live_from_hour",
-        "plans",
     )
 
     def __init__(
@@ -93,7 +89,6 @@ class LiveGauges:
         self.kept_from_hour = NEVER_HOUR if self.closed else min(frame.span.starting_hour for frame in frames)
         self.live_from_hour = over_hour if self.closed else frames[-1].starting_hour
         self.due: list[Gauge] = []
-        self.plans: dict[int, Plan] = {}
         self._plans_by_cut: dict[int, Plan] = {}
         self._starts_ahead: list[tuple[int, int]] = []
         self.boards: dict[Period, Board] = {}
@@ -112,19 +107,15 @@ class LiveGauges:
             return True
         return any(start <= hour < end for start, end in self._starts_ahead)
 
-    def plan(self, hour: int) -> Plan:
-        """What feeds the gauges in an hour; filled in metric by metric (see ``sinks``)."""
-        if len(self.plans) >= HOURS_PLANNED_MAX:
-            self.plans.clear()
-        plan = self.plans[hour] = self._plan_of_cut(hour)
-        return plan
-
-    def sinks(self, plan: Plan, metric_id: str, hour: int) -> Sinks:
-        """What a metric's values go to in an hour, noted in the plan."""
-        parts = [board.sinks(metric_id, hour) for board in self._all_boards()]
-        sinks = plan[metric_id] = Sinks(
-            tuple(sink for part in parts for sink in part.plain), tuple(group for part in parts for group in part.grouped)
-        )
+    def sinks(self, metric_id: str, hour: int) -> Sinks:
+        """What a metric's values go to in an hour."""
+        plan = self._plans_by_cut.setdefault(bisect_right(self._cuts, hour), {})
+        sinks = plan.get(metric_id)
+        if sinks is None:
+            parts = [board.sinks(metric_id, hour) for board in self._all_boards()]
+            sinks = plan[metric_id] = Sinks(
+                tuple(sink for part in parts for sink in part.plain), tuple(group for part in parts for group in part.grouped)
+            )
         return sinks
 
     def gauges(self) -> Iterator[tuple[Board, Gauge]]:
@@ -173,15 +164,16 @@ class LiveGauges:
                 self._feed(key, hour, quantity)
         for field, reading in usage.carry.items():
             self._feed(series_key(field), reading.timestamp_us // HOUR_US, reading)
+        moved = {id(gauge) for gauge in self.due}
         self.due.clear()
         for _, gauge in self.gauges():
-            gauge.settle()
+            if gauge.high > 0 or id(gauge) in moved:  # at 0 without usage, a threshold of 0 is not reached
+                gauge.settle()
 
     def _feed(self, key: SeriesKey, hour: int, quantity: Quantity) -> None:
         """Gives an hour's quantity to the gauges, as if it were an event."""
         self._headrooms.hour = hour
-        plan = self._plan_of_cut(hour)
-        sinks = plan.get(key.metric_id) or self.sinks(plan, key.metric_id, hour)
+        sinks = self.sinks(key.metric_id, hour)
         found: list[Sink] = list(sinks.plain)
         if key.values:
             grouped = [group.sink(key.values) for group in sinks.grouped if group.dimension == key.dimension]
@@ -190,6 +182,3 @@ class LiveGauges:
         for sink in found:
             for value in values:
                 sink(value, 0)
-
-    def _plan_of_cut(self, hour: int) -> Plan:
-        return self._plans_by_cut.setdefault(bisect_right(self._cuts, hour), {})

@@ -118,6 +118,13 @@ def _rule(error: Any) -> str:
     return message[:1].lower() + message[1:]
 
 
+def _sentence(error: Any) -> str:
+    """A rule about several fields of the body names them itself."""
+    if not error["loc"] and error["type"] == "value_error":
+        return _rule(error)
+    return f"{_where(error['loc'])}: {_rule(error)}"
+
+
 def field_rules(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
     """(where, rule) of everything that is wrong, in the order of the fields."""
     return [(each["loc"], _rule(each)) for each in error.errors(include_url=False, include_input=False)]
@@ -131,7 +138,7 @@ def refusal(error: ValidationError) -> ApiError:
     errors = error.errors(include_url=False, include_input=False)
     wrong = [each for each in errors if each["type"] != "unsupported"]
     shown = wrong or errors
-    message = "; ".join(f"{_where(each['loc'])}: {_rule(each)}" for each in shown[:_ERRORS_SHOWN])
+    message = "; ".join(_sentence(each) for each in shown[:_ERRORS_SHOWN])
     if len(shown) > _ERRORS_SHOWN:
         message += f"; and {len(shown) - _ERRORS_SHOWN} more"
     return BadRequest(message) if wrong else NotSupported(message)

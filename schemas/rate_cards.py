@@ -13,6 +13,7 @@ from schemas.common import (
     CustomFields,
     HourInstant,
     Id,
+    Instant,
     Key,
     Name,
     NotNegative,
@@ -164,14 +165,14 @@ class RateSelector(ScheduleSelector):
 
 class GetRates(Body):
     rate_card_id: Id
-    at: HourInstant
+    at: Instant
     selectors: list[RateSelector] = Field(default_factory=list)
 
 
 class GetRateSchedule(Body):
     rate_card_id: Id
-    starting_at: HourInstant
-    ending_before: HourInstant | None = None
+    starting_at: Instant
+    ending_before: Instant | None = None
     selectors: list[ScheduleSelector] = Field(default_factory=list)
 
 

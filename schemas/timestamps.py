@@ -29,13 +29,20 @@ _seconds_us: dict[str, int] = {}
 """``YYYY-MM-DDTHH:MM:SS`` -> microseconds, for seconds in UTC met before: events come in runs of the same seconds."""
 
 _FRACTIONS_US = {"Z": 0} | {f".{milliseconds:03}Z": milliseconds * 1_000 for milliseconds in range(1_000)}
-"""What most clocks write after the seconds."""
+"""What many clocks write after the seconds."""
+
+_MICROSECONDS_LENGTH = len("YYYY-MM-DDTHH:MM:SS.ffffffZ")
+"""What most others write."""
 
 
 def parse_timestamp(text: str) -> int | None:
     """Microseconds since the epoch, or None if ``text`` is not an RFC 3339 timestamp."""
     second_us = _seconds_us.get(text[:19])
     if second_us is not None:
+        if len(text) == _MICROSECONDS_LENGTH and text[19] == "." and text[26] == "Z":
+            digits = text[20:26]
+            if digits.isdigit() and digits.isascii():
+                return second_us + int(digits)
         rest = text[19:]
         fraction_us = _FRACTIONS_US.get(rest)
         if fraction_us is not None:

@@ -3,10 +3,12 @@ skipped with the reason, or fails if ``TIDEMARK_TEST_REQUIRE_ALL=1`` (continuous
 
 from __future__ import annotations
 
+import decimal
 import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from connectors.redis.client import connect
@@ -15,12 +17,24 @@ from tests.support.kafka_server import KafkaServer, KafkaUnavailable
 from tests.support.redis_server import KINDS, RedisServer
 from tests.support.trace import TRACE_FILE, Row, read_trace
 
+# No test may depend on the machine's speed: neither on that of an example nor on that of drawing one.
+settings.register_profile("tidemark", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tidemark")
+
 
 def missing(reason: str) -> None:
     """Skips the test visibly, or fails it where nothing may be missing."""
     if os.environ.get("TIDEMARK_TEST_REQUIRE_ALL") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _decimal_context() -> Iterator[None]:
+    """A test may make exact arithmetic current (engine.numbers.activate); it ends with the test."""
+    before = decimal.getcontext().copy()
+    yield
+    decimal.setcontext(before)
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,10 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = [f"TIDEMARK_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()]
+        faults = [
+            f"TIDEMARK_{'_'.join(map(str, item['loc'])).upper()}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        ]
         raise Hopeless("; ".join(faults)) from error
 
 

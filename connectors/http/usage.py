@@ -43,9 +43,10 @@ _CUSTOMERS_A_READ = 200
 
 async def ingest(call: Call[IngestBody, NoQuery]) -> None:
     """Answers when Kafka has all events, on all in-sync replicas. Keyed by the customer's id, where it is known."""
-    events, limit = call.body.root, call.services.settings.ingest_events_max
-    if len(events) > limit:
-        raise BadRequest(f"the array has {len(events)} events; at most {limit} are taken at once")
+    settings, events = call.services.settings, call.body.root
+    if len(events) > settings.ingest_events_max:
+        raise BadRequest(f"the array has {len(events)} events; at most {settings.ingest_events_max} are taken at once")
+    call.body.check_age(call.now_us, settings.event_age_max_days, settings.event_ahead_max_hours)
     if not events:
         return
     known = await call.services.catalog.resolve(list({event.customer_id for event in events}))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.kafka.intake import Arrived, Plan, Rejected
 from engine.customer import CustomerAggregate
-from engine.effects import UsageEvent
+from engine.effects import Rejection, UsageEvent
 
 _HOUR_US = 3_600_000_000
+new = tuple.__new__  # half the cost of calling the NamedTuple
 
 
 @dataclass(slots=True)
@@ -23,47 +24,99 @@ class Evaluated:
 
 
 def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, CustomerAggregate], now_us: int) -> Evaluated:
-    """Applies the plan's events in their order. ``duplicates`` runs parallel to ``plan.here``.
+    """Applies the plan's events customer by customer, those of each in their order. (Which of two customers' events came first
+    cannot be seen; a customer's objects are touched once, while they are in the processor's cache.)
+    ``duplicates`` runs parallel to ``plan.here``.
 
     An event that is rejected is not remembered as seen: mended, it may be sent again under its id.
     """
+    here, seen_ids = plan.here, plan.seen_ids
     result = Evaluated()
-    seen = result.seen.append
-    seen_here: set[bytes] = set()
-    seen_add = seen_here.add
-    apply = {customer_id: aggregate.apply for customer_id, aggregate in aggregates.items()}
-    new = tuple.__new__  # half the cost of calling the NamedTuple
-    for item, customer_id, seen_id, duplicate in zip(plan.here, plan.customers, plan.seen_ids, duplicates, strict=True):
-        if duplicate or seen_id in seen_here:
-            result.duplicates += 1
-            continue
-        apply_event = apply.get(customer_id)
-        if apply_event is None:
-            result.parked.append(item)
-            continue
-        event, record, index, appended_at_ms, _ = item
-        transaction_id, _, event_type, timestamp_us, properties = event
-        offset = record.offset
-        rejection = apply_event(
-            new(
-                UsageEvent,
-                (
-                    transaction_id,
-                    event_type,
-                    timestamp_us,
-                    timestamp_us // _HOUR_US,
-                    properties,
-                    record.topic,
-                    record.partition,
-                    offset,
-                    appended_at_ms,
-                ),
-            ),
-            now_us,
-        )
-        if rejection is None:
-            seen_add(seen_id)
-            seen((seen_id, offset))
+    not_applied: set[int] = set()
+    rejections: dict[int, Rejection] = {}
+    for customer_id, places in _places_by_customer(plan.customers, duplicates).items():
+        aggregate = aggregates.get(customer_id)
+        if aggregate is None:
+            not_applied.update(places)
+            result.parked += [here[place] for place in places]
+        elif len(places) == 1:
+            rejection = aggregate.apply(_usage_event(here[places[0]]), now_us)
+            if rejection is not None:
+                rejections[places[0]] = rejection
+        elif len({seen_ids[place] for place in places}) == len(places):
+            events = [here[place][0] for place in places]  # their ``event``
+            refused = aggregate.apply_all(events, _events_at(here, places), now_us)
+            if refused:
+                rejections.update((places[number], rejection) for number, rejection in refused.items())
         else:
-            result.rejected.append(Rejected(rejection, record, index, appended_at_ms))
+            again = _apply_distinct(plan, places, aggregate, rejections, now_us)
+            not_applied.update(again)
+            result.duplicates += len(again)
+    for place, rejection in sorted(rejections.items()):
+        item = here[place]
+        result.rejected.append(Rejected(rejection, item.record, item.place, item.appended_at_ms))
+    not_applied.update(rejections)
+    for place, duplicate in enumerate(duplicates):
+        if duplicate:
+            not_applied.add(place)
+            result.duplicates += 1
+        elif place not in not_applied:
+            result.seen.append((seen_ids[place], here[place].record.offset))
     return result
+
+
+def _places_by_customer(customers: Sequence[str], duplicates: Sequence[bool]) -> dict[str, list[int]]:
+    """Where each customer's events are in the plan, without those seen before."""
+    places_of: dict[str, list[int]] = {}
+    for place, (customer_id, duplicate) in enumerate(zip(customers, duplicates, strict=True)):
+        if duplicate:
+            continue
+        places = places_of.get(customer_id)
+        if places is None:
+            places_of[customer_id] = [place]
+        else:
+            places.append(place)
+    return places_of
+
+
+def _apply_distinct(
+    plan: Plan, places: Sequence[int], aggregate: CustomerAggregate, rejections: dict[int, Rejection], now_us: int
+) -> list[int]:
+    """One customer's events, among which an id comes twice: one by one, since the second is a duplicate only if the first
+    was applied. Returns the places of the duplicates; notes rejections."""
+    applied: set[bytes] = set()
+    again: list[int] = []
+    for place in places:
+        seen_id = plan.seen_ids[place]
+        if seen_id in applied:
+            again.append(place)
+            continue
+        rejection = aggregate.apply(_usage_event(plan.here[place]), now_us)
+        if rejection is None:
+            applied.add(seen_id)
+        else:
+            rejections[place] = rejection
+    return again
+
+
+def _events_at(here: Sequence[Arrived], places: Sequence[int]) -> Callable[[int], UsageEvent]:
+    return lambda number: _usage_event(here[places[number]])
+
+
+def _usage_event(item: Arrived) -> UsageEvent:
+    event, record, _, appended_at_ms, _ = item
+    transaction_id, _, event_type, timestamp_us, properties = event
+    return new(
+        UsageEvent,
+        (
+            transaction_id,
+            event_type,
+            timestamp_us,
+            timestamp_us // _HOUR_US,
+            properties,
+            record.topic,
+            record.partition,
+            record.offset,
+            appended_at_ms,
+        ),
+    )

@@ -81,7 +81,7 @@ class Intake:
 
     def __init__(self, settings: Settings, partition: int, partitions: int) -> None:
         limits = EventLimits(settings.record_bytes_max, settings.record_events_max, settings.properties_bytes_max)
-        self._decode = EventDecoder(limits).decode
+        self._decoder = EventDecoder(limits)
         self._age_max_us = settings.event_age_max_days * _DAY_US
         self._ahead_max_us = settings.event_ahead_max_hours * _HOUR_US
         self._remembered_max = settings.customers_cached_max
@@ -94,21 +94,30 @@ class Intake:
         """Every event of the records, in order. ``now_ms``: arrival where the topic does not stamp records itself."""
         arrived: list[Arrived] = []
         rejected: list[Rejected] = []
-        decode = self._decode
+        decode_plain = self._decoder.decode_plain
         append = arrived.append
         new = tuple.__new__  # half the cost of calling the NamedTuple
         for record in records:
             appended_at_ms = record.timestamp if record.timestamp_type == _LOG_APPEND_TIME else now_ms
-            hops = 0
-            headers = record.headers
-            if headers:
-                appended_at_ms, hops = read_route(headers, appended_at_ms)
-            for place, event in enumerate(decode(record.value, headers)):
-                if type(event) is Decoded:
-                    append(new(Arrived, (event, record, place, appended_at_ms, hops)))
-                else:
-                    rejected.append(Rejected(event, record, place, appended_at_ms))  # type: ignore[arg-type]
+            value = record.value
+            if value is not None and not record.headers:
+                event = decode_plain(value)
+                if event is not None:
+                    append(new(Arrived, (event, record, 0, appended_at_ms, 0)))
+                    continue
+            self._decode_any(record, appended_at_ms, arrived, rejected)
         return arrived, rejected
+
+    def _decode_any(self, record: Record, appended_at_ms: int, arrived: list[Arrived], rejected: list[Rejected]) -> None:
+        hops = 0
+        headers = record.headers
+        if headers:
+            appended_at_ms, hops = read_route(headers, appended_at_ms)
+        for place, event in enumerate(self._decoder.decode(record.value, headers)):
+            if isinstance(event, Decoded):
+                arrived.append(Arrived(event, record, place, appended_at_ms, hops))
+            else:
+                rejected.append(Rejected(event, record, place, appended_at_ms))
 
     def unknown(self, arrived: Iterable[Arrived]) -> list[str]:
         """The references that have to be looked up. (Room is made here and never later: ``classify`` relies on what is known.)"""

@@ -146,7 +146,10 @@ class _Dispatcher:
         elif not self._lanes.have_room and not all(lane.blocked for lane in self._lanes.of.values()):
             await asyncio.sleep(_FULL_PAUSE_S)
         else:
-            for outbox, entries in await read_first(self._redis, self._outboxes, self._read_count, _READ_BLOCK_MS):
+            read = await read_first(self._redis, self._outboxes, self._read_count, _READ_BLOCK_MS)
+            if read:
+                await self._directory.refresh()  # endpoints that the API acknowledged before these were written get them, too
+            for outbox, entries in read:
                 await self._deliveries.admit(outbox, entries)
 
     async def _retry(self) -> None:

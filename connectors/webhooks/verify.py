@@ -1,4 +1,4 @@
-"""For receivers: is this request really from us, and fresh? To be imported as ``tidemark.webhooks``.
+"""For receivers: is this request really from us, and fresh?
 
     verify(secret, request.headers, await request.read())      # raises VerificationError
 

@@ -41,8 +41,8 @@ class Gauge:
     """One measured value in one period. ``before`` is its value before the event with number ``serial``.
 
     ``period``: the span that its alerts' states belong to. ``group``: the values of the ladder's group keys, in the keys' sorted
-    order; () for an ungrouped gauge. A new gauge is at 0, and below its first rung: if 0 is past that already, it is due at once.
-    About 250 bytes, numbers included.
+    order; () for an ungrouped gauge. A new gauge is at 0, and below its first rung even if that is at 0: where nothing was
+    measured, alerts are ok. The first change, one by 0 included, makes such a gauge due. About 250 bytes, numbers included.
     """
 
     __slots__ = ("before", "due", "group", "high", "ladder", "low", "period", "rung", "serial", "value")
@@ -56,8 +56,6 @@ class Gauge:
         self.serial = 0
         self.rung = 0
         self.high, self.low = ladder.thresholds[0], _NEVER_DOWN
-        if self.high <= 0:
-            due.append(self)
 
     def shift(self, delta: Decimal, serial: int) -> None:
         """Moves the value; a gauge that leaves its gap puts itself on the list of those that are due."""

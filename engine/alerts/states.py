@@ -12,6 +12,8 @@ was told to whom: so there are two states in which the line is crossed and somet
 The period is part of the key, so a new period begins at ok with its own value; nothing is carried over. When a period ends,
 its alarms are resolved ("period_reset") and lapse. While the grace period runs, an alert that was still ok in the old period can
 be raised by a late event; the end of grace resolves that one too, and then all states of the period are forgotten.
+An alarm that the current period has *overtaken*, being in alarm itself, ends without a word: "resolved" would tell a receiver
+that all is well while it is not. (That takes late usage of the old period, or usage dated ahead.)
 
 An input is what was found out; a row says what becomes of the state and what is sent. A pair that is not in the table
 cannot happen, and raises KeyError.
@@ -37,7 +39,9 @@ class Input(StrEnum):
     ABOVE_QUIETLY = "value >= threshold, not to be told"
     ABOVE_TOO_LATE = "value >= threshold in a period that is over"
     PERIOD_END = "period ends"
+    PERIOD_END_OVERTAKEN = "period ends, the next one is in alarm already"
     FINAL = "grace ends"
+    FINAL_OVERTAKEN = "grace ends, the current period is in alarm"
     DROP = "reset"
 
 
@@ -59,22 +63,30 @@ TABLE: dict[tuple[State, Input], Outcome] = {
     (State.OK, Input.ABOVE): Outcome(State.IN_ALARM, Message.REACHED),
     (State.OK, Input.BELOW): Outcome(State.OK),
     (State.OK, Input.PERIOD_END): Outcome(State.OK),
+    (State.OK, Input.PERIOD_END_OVERTAKEN): Outcome(State.OK),
     (State.OK, Input.FINAL): Outcome(State.OK),
+    (State.OK, Input.FINAL_OVERTAKEN): Outcome(State.OK),
     (State.OK, Input.DROP): Outcome(State.OK),
     (State.IN_ALARM, Input.ABOVE): Outcome(State.IN_ALARM),
     (State.IN_ALARM, Input.BELOW): Outcome(State.OK, Message.RESOLVED),
     (State.IN_ALARM, Input.PERIOD_END): Outcome(State.LAPSED, Message.RESOLVED),
+    (State.IN_ALARM, Input.PERIOD_END_OVERTAKEN): Outcome(State.LAPSED),
     (State.IN_ALARM, Input.FINAL): Outcome(State.OK, Message.RESOLVED),
+    (State.IN_ALARM, Input.FINAL_OVERTAKEN): Outcome(State.OK),
     (State.IN_ALARM, Input.DROP): Outcome(State.OK),
     (State.HELD, Input.ABOVE): Outcome(State.HELD),
     (State.HELD, Input.BELOW): Outcome(State.OK),
     (State.HELD, Input.PERIOD_END): Outcome(State.HELD),
+    (State.HELD, Input.PERIOD_END_OVERTAKEN): Outcome(State.HELD),
     (State.HELD, Input.FINAL): Outcome(State.OK),
+    (State.HELD, Input.FINAL_OVERTAKEN): Outcome(State.OK),
     (State.HELD, Input.DROP): Outcome(State.OK),
     (State.LAPSED, Input.ABOVE): Outcome(State.LAPSED),
     (State.LAPSED, Input.BELOW): Outcome(State.LAPSED),
     (State.LAPSED, Input.PERIOD_END): Outcome(State.LAPSED),
+    (State.LAPSED, Input.PERIOD_END_OVERTAKEN): Outcome(State.LAPSED),
     (State.LAPSED, Input.FINAL): Outcome(State.OK),
+    (State.LAPSED, Input.FINAL_OVERTAKEN): Outcome(State.OK),
     (State.LAPSED, Input.DROP): Outcome(State.LAPSED),
 }
 

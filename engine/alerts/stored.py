@@ -46,7 +46,8 @@ class StateMeta:
     """``now_us``: up to when time was looked at. ``frozen_at_us``: when the customer was archived (None: it is not).
     ``span``: the period that was current at ``now_us``. ``days``: UTC days that have a window map. ``months``: months
     ("YYYY-MM") that have a folded map. ``folded_before``: days before this one are folded or never existed.
-    ``final_hour``: invoices of periods that ended by then are final and stored, or never existed; None = never looked at."""
+    ``final_hour``: invoices of periods that ended by then are final and stored, or never existed; None = never looked at.
+    ``arrivals``: the highest arrival number that a reading has (LATEST)."""
 
     customer_version: int = 0
     catalog_revision: int = 0
@@ -57,6 +58,7 @@ class StateMeta:
     months: set[str] = field(default_factory=set)
     folded_before: int = 0
     final_hour: int | None = None
+    arrivals: int = 0
 
 
 def sub_key_text(values: tuple[str, ...]) -> str:
@@ -104,6 +106,8 @@ def encode_meta(meta: StateMeta) -> str:
         document["folded"] = meta.folded_before
     if meta.final_hour is not None:
         document["final"] = meta.final_hour
+    if meta.arrivals:
+        document["arrivals"] = meta.arrivals
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -123,4 +127,5 @@ def decode_meta(state: Mapping[str, str]) -> StateMeta:
         months=set(document.get("months", ())),
         folded_before=document.get("folded", 0),
         final_hour=document.get("final"),
+        arrivals=document.get("arrivals", 0),
     )

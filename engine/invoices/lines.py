@@ -163,7 +163,7 @@ def _last_before(group: _Group, hours: Sequence[int], starting_hour: int) -> Dec
 
 
 def _last(readings: Sequence[Reading]) -> Reading:
-    return max(readings, key=lambda reading: reading.timestamp_us)
+    return max(readings)
 
 
 def _stretch_items(

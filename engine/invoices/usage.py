@@ -39,6 +39,6 @@ def usage_of_windows(usage: UsageWindows) -> HourlyUsage:
     for month in usage.months:
         for key, by_day in month.items():
             for quantity in by_day.values():
-                if isinstance(quantity, Reading) and (key not in carry or quantity.timestamp_us > carry[key].timestamp_us):
+                if isinstance(quantity, Reading) and (key not in carry or quantity > carry[key]):
                     carry[key] = quantity
     return HourlyUsage(hours, carry)

@@ -1,9 +1,9 @@
 """The stored text of windows: one map for each UTC day, and one for each month of folded days.
 
     day map      <series>                       "13:2.5 14:7"        hour of the day : sum, count or maximum
-                 <series>                       "13:<us>@2.5"        hour : timestamp in microseconds @ last reading (LATEST)
+                 <series>                       "13:<us>.7@2.5"      hour : timestamp in us . arrival @ last reading (LATEST)
                  <series> US <hour> US <text>   ""                   one element of that hour (UNIQUE)
-    month map    <day> US <series>              "9.5" or "<us>@2.5"  the day's sum, maximum or last reading
+    month map    <day> US <series>              "9.5" or "<us>.7@2.5"  the day's sum, maximum or last reading
                  <day> US <series> US <text>    ""                   one element of that day (UNIQUE)
 
 US is the control character "unit separator". Days are counted from the epoch. Decimals are written by ``str`` and
@@ -20,9 +20,11 @@ from engine.metering.series import ELEMENT_SEPARATOR, SeriesKey, series_key
 
 
 class Reading(NamedTuple):
-    """What LATEST keeps: the last value read, and when."""
+    """What LATEST keeps: the last value read, and when. Readings compare by that: of two with one timestamp the one that
+    arrived later is the later one. ``arrival`` numbers them; it grows with every event of the customer that has a reading."""
 
     timestamp_us: int
+    arrival: int
     value: Decimal
 
 
@@ -38,13 +40,16 @@ FoldedWindows = dict[SeriesKey, dict[int, Quantity]]
 
 def encode_quantity(quantity: Decimal | Reading) -> str:
     if isinstance(quantity, Reading):
-        return f"{quantity.timestamp_us}@{quantity.value}"
+        return f"{quantity.timestamp_us}.{quantity.arrival}@{quantity.value}"
     return str(quantity)
 
 
 def decode_quantity(text: str) -> Decimal | Reading:
-    timestamp, at, value = text.partition("@")
-    return Reading(int(timestamp), Decimal(value)) if at else Decimal(text)
+    when, at, value = text.partition("@")
+    if not at:
+        return Decimal(text)
+    timestamp, _, arrival = when.partition(".")
+    return Reading(int(timestamp), int(arrival), Decimal(value))
 
 
 def decode_hours(text: str) -> dict[int, Decimal | Reading]:

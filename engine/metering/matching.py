@@ -9,7 +9,7 @@ aggregation property is there but is not a number within bounds is rejected as a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from engine.catalog import Aggregation, BillableMetric, PropertyFilter
@@ -40,16 +40,20 @@ def property_text(value: object) -> str | None:
 
 
 class MetricMatcher:
-    """One metric, compiled. Shared by all customers."""
+    """One metric, compiled. Shared by all customers.
 
-    __slots__ = ("_filters", "aggregation", "dimensions", "key", "metric")
+    ``number_key``: the property that is all there is to its value, as a number (see ``read_values``); None: ask ``value``."""
+
+    __slots__ = ("_filters", "aggregation", "dimensions", "key", "metric", "number_key")
 
     def __init__(self, metric: BillableMetric) -> None:
         self.metric = metric
         self.aggregation = metric.aggregation
         self.key = metric.aggregation_key
         self.dimensions = metric.group_keys
-        self._filters = metric.property_filters
+        self._filters = tuple(condition for condition in metric.property_filters if not _is_implied(condition, metric))
+        is_number = metric.aggregation not in {Aggregation.COUNT, Aggregation.UNIQUE}
+        self.number_key = metric.aggregation_key if is_number and not self._filters else None
 
     def takes_type(self, event_type: str) -> bool:
         metric = self.metric
@@ -73,8 +77,11 @@ class MetricMatcher:
         try:
             return parse_decimal(raw)
         except NumberError as error:
-            reason = "property_out_of_bounds" if error.reason.startswith("number_too") else "property_not_a_number"
-            return self._rejection(reason, error.detail)
+            return self.not_a_number(error)
+
+    def not_a_number(self, error: NumberError) -> Rejection:
+        reason = "property_out_of_bounds" if error.reason.startswith("number_too") else "property_not_a_number"
+        return self._rejection(reason, error.detail)
 
     def groups(self, properties: Mapping[str, object]) -> list[GroupValues]:
         """The event's values for each declared group key."""
@@ -82,6 +89,35 @@ class MetricMatcher:
 
     def _rejection(self, reason: str, rule: str) -> Rejection:
         return Rejection(reason, f'property "{self.key}" {rule} (metric {self.metric.id})')
+
+
+def read_values(matchers: Sequence[MetricMatcher], properties: Mapping[str, object]) -> list[Value] | Rejection | None:
+    """What an event of a type that all of these metrics take adds to each (None: it does not count for that one), or why it is
+    rejected as a whole; None if it counts for no metric. Most metrics sum up one property: these need no call of ``value``."""
+    values: list[Value] = []
+    counts = False
+    for matcher in matchers:
+        key = matcher.number_key
+        value: Value | Rejection
+        if key is None:
+            value = matcher.value(properties)
+            if value.__class__ is Rejection:
+                return value
+        else:
+            raw = properties.get(key)
+            try:
+                value = None if raw is None else parse_decimal(raw)
+            except NumberError as error:
+                return matcher.not_a_number(error)
+        if value is not None:
+            counts = True
+        values.append(value)  # type: ignore[arg-type]
+    return values if counts else None
+
+
+def _is_implied(condition: PropertyFilter, metric: BillableMetric) -> bool:
+    """That the aggregation property exists: where it does not, there is no value, so the event does not count anyway."""
+    return condition == PropertyFilter(metric.aggregation_key or "", exists=True) and metric.aggregation is not Aggregation.COUNT
 
 
 def _holds(condition: PropertyFilter, value: object) -> bool:

@@ -96,7 +96,7 @@ def combine(aggregation: Aggregation, quantities: Iterable[Quantity]) -> Decimal
         else:
             elements |= quantity
     if readings:
-        return max(readings, key=lambda reading: reading.timestamp_us).value
+        return max(readings).value
     if elements:
         return Decimal(len(elements))
     if not numbers:

@@ -68,6 +68,10 @@ class NumberSeries:
         return opened
 
     def add(self, day: int, hour: int, value: Decimal) -> None:
+        opened = self._latest
+        if opened is not None and opened.day == day and hour in opened.changed:
+            opened.hours[hour] += value  # type: ignore[operator] # an hour that changed has a quantity
+            return
         hours = self._touch(day, hour).hours
         old = hours.get(hour)
         hours[hour] = value if old is None else old + value  # type: ignore[operator]
@@ -121,11 +125,11 @@ class LatestSeries(NumberSeries):
     def add(self, day: int, hour: int, value: Reading) -> None:  # type: ignore[override]
         hours = self._touch(day, hour).hours
         old = hours.get(hour)
-        if old is None or value.timestamp_us >= old.timestamp_us:  # type: ignore[union-attr]
+        if old is None or value >= old:  # type: ignore[operator]
             hours[hour] = value
 
     def _folded(self, quantities: list[Decimal | Reading]) -> Decimal | Reading:
-        return max(quantities, key=lambda reading: reading.timestamp_us)  # type: ignore[union-attr]
+        return max(quantities)
 
 
 class ElementSeries:

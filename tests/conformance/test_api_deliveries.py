@@ -20,11 +20,11 @@ from connectors.redis.batches import outbox_fields
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.keys import PartitionKeys, partition_of
 from connectors.redis.types import OutboxEntry
+from connectors.webhooks.verify import VerificationError, verify, verify_standard
 from schemas.documents import instant_text
 from tests.conformance.conftest import PARTITIONS, Api
 from tests.support.dispatching import SECRET, dispatching, notification, settings_for
 from tests.support.receiver import Answer, Receiver
-from tidemark.webhooks import VerificationError, verify, verify_standard
 
 BASE = "/v1/webhook-deliveries"
 ENDPOINTS = "/v1/webhook-endpoints"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -103,6 +103,8 @@ async def test_nothing_to_take(http: httpx.AsyncClient, tail: Tail, body: bytes)
         ({"event_type": None}, "event_type", "must be a string"),
         ({"timestamp": "yesterday"}, "timestamp", "RFC 3339"),
         ({"timestamp": 1700000000}, "timestamp", "must be a string"),
+        ({"timestamp": "1970-01-01T00:00:00Z"}, "timestamp", "must not be more than 34 days ago"),
+        ({"timestamp": "2099-01-01T00:00:00Z"}, "timestamp", "must not be more than 24 hours ahead"),
         ({"properties": []}, "properties", "must be an object"),
         ({"properties": {"n": 10**25}}, "properties", "at most 20 digits"),
         ({"properties": {"n": "x" * 70_000}}, "properties", "larger than"),
@@ -126,6 +128,14 @@ async def test_every_bad_event_is_named(http: httpx.AsyncClient) -> None:
         (2, "customer_id"),
         (3, "event"),
     ]
+
+
+async def test_events_near_the_limits_of_time_are_taken(http: httpx.AsyncClient, tail: Tail) -> None:
+    near = timedelta(minutes=5)
+    times = [datetime.now(UTC) - timedelta(days=34) + near, datetime.now(UTC) + timedelta(hours=24) - near]
+    answer = await http.post("/v1/ingest", json=[event(f"near-{at}", timestamp=at.isoformat()) for at in times])
+    assert answer.status_code == 200
+    assert await tail.appended() == 2
 
 
 @pytest.mark.parametrize("body", [{"events": []}, "text", 7, None])

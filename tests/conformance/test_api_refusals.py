@@ -134,6 +134,11 @@ async def test_bad_bodies_are_400(http: httpx.AsyncClient, path: str, body: Any,
     assert list(refused) == ["message"]
 
 
+async def test_a_rule_about_several_fields_names_them_itself(http: httpx.AsyncClient) -> None:
+    answer = await post(http, "/v1/billable-metrics/create", {"name": "m"}, 400)
+    assert answer["message"] == "aggregation_type is required"
+
+
 @pytest.mark.parametrize("raw", [b"{", b"\xff", b'{"name": NaN}', b'{"name": "\\ud800"}', b"[" * 2000])
 async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: bytes) -> None:
     answer = await http.post("/v1/customers", content=raw)

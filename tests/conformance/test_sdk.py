@@ -180,12 +180,14 @@ async def test_rate_cards_and_rates(sdk: AsyncMetronome) -> None:
     chosen = [
         row.rate.price
         async for row in cards.rates.list(
-            rate_card_id=card, at=START + timedelta(days=40), selectors=[{"pricing_group_values": {"region": "us"}}]
+            rate_card_id=card, at=START + timedelta(days=40, seconds=1.5), selectors=[{"pricing_group_values": {"region": "us"}}]
         )
     ]
     assert chosen == [1.25]
     schedule = (
-        await cards.retrieve_rate_schedule(rate_card_id=card, starting_at=START, selectors=[{"product_id": product}])
+        await cards.retrieve_rate_schedule(
+            rate_card_id=card, starting_at=START + timedelta(minutes=1), selectors=[{"product_id": product}]
+        )
     ).data
     assert [(row.rate.rate_type, row.starting_at, row.ending_before) for row in schedule] == [
         ("TIERED", START, None),

@@ -62,6 +62,19 @@ async def test_notification_written_while_running_is_sent_at_once(redis_url: str
         await box.until_empty()
 
 
+async def test_an_endpoint_gets_what_is_written_after_it_was_made(redis_url: str, box: Box, receiver: Receiver) -> None:
+    """Also at once after it was made, with other endpoints in use: between two looks at the catalog."""
+    await box.add_endpoint("0", receiver.url_of("/0"))
+    async with dispatching(settings_for(redis_url)):
+        for number in range(1, 6):
+            await box.add_endpoint(str(number), receiver.url_of(f"/{number}"))
+            await box.write([notification(number)])
+            await until(lambda sent=number: len(receiver.at("/0")) == sent)  # type: ignore[misc]
+        await box.until_empty()
+    for number in range(1, 6):
+        assert {request.id for request in receiver.at(f"/{number}")} == {f"n-{later}" for later in range(number, 6)}
+
+
 async def test_failures_are_tried_again_under_the_same_id_with_the_same_body(
     redis_url: str, box: Box, receiver: Receiver
 ) -> None:

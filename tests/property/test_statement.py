@@ -162,7 +162,7 @@ def usage_of(compiled: CompiledCatalog, events: list[UsageEvent]) -> HourlyUsage
             keys += [SeriesKey(metric.id, dimension, values) for dimension, values in enumerate(matcher.groups(event.properties))]
             for key in keys:
                 latest = metric.aggregation is Aggregation.LATEST
-                quantity = Reading(event.timestamp_us, value) if latest else value  # type: ignore[arg-type]
+                quantity = Reading(event.timestamp_us, event.offset, value) if latest else value  # type: ignore[arg-type]
                 windows.get(series_field(key), metric.aggregation).add(*divmod(event.hour, 24), quantity)  # type: ignore[arg-type]
     return usage_of_store(windows, {})
 

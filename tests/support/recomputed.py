@@ -126,12 +126,16 @@ def rate_at(catalog: Catalog, product: Product, values: tuple[str | None, ...], 
 def priced_alike(a: Rate | None, b: Rate | None) -> bool:
     if a is None or b is None:
         return a is b
-    prices = [rate.price if rate.rate_type == "FLAT" else rate.tiers for rate in (a, b)]  # of a flat rate, tiers mean nothing
-    return (a.rate_type, a.credit_type_id) == (b.rate_type, b.credit_type_id) and prices[0] == prices[1]
+    if (a.rate_type, a.credit_type_id) != (b.rate_type, b.credit_type_id):
+        return False
+    return a.price == b.price if a.rate_type == "FLAT" else a.tiers == b.tiers
 
 
-def spend(catalog: Catalog, alert: Alert, period: tuple[int, int], events: list[UsageEvent]) -> dict[tuple[str, ...], Fraction]:
-    """Spend in the alert's credit type by values of the alert's group keys; () if it has none."""
+def spend(
+    catalog: Catalog, alert: Alert, period: tuple[int, int], events: list[UsageEvent], with_usage: bool = False
+) -> dict[tuple[str, ...], Fraction]:
+    """Spend in the alert's credit type by values of the alert's group keys; () if it has none. ``with_usage``: only what has
+    usage that is priced in this credit type, be it at nothing."""
     names = tuple(name for name, _ in alert.group_values)
     totals: dict[tuple[str, ...], Fraction] = {}
     for product in catalog.products.values():
@@ -149,8 +153,8 @@ def spend(catalog: Catalog, alert: Alert, period: tuple[int, int], events: list[
             pricing = values[: len(product.pricing_group_key)]
             if None in group or not watched(alert, group):
                 continue
-            amounts = line_amounts(catalog, product, pricing, period, line)
-            if alert.credit_type_id in amounts:
+            amounts, used = line_amounts(catalog, product, pricing, period, line)
+            if alert.credit_type_id in (used if with_usage else amounts):
                 totals[group] = totals.get(group, Fraction(0)) + amounts[alert.credit_type_id]
     return totals
 
@@ -161,8 +165,8 @@ def watched(alert: Alert, group: tuple[str | None, ...]) -> bool:
 
 def line_amounts(
     catalog: Catalog, product: Product, pricing: tuple[str | None, ...], period: tuple[int, int], line: list[UsageEvent]
-) -> dict[str, Fraction]:
-    """By credit type; the counter of tiers runs on across slices."""
+) -> tuple[dict[str, Fraction], set[str]]:
+    """By credit type, and the credit types in which there is usage; the counter of tiers runs on across slices."""
     start, end = period
     slices: list[tuple[int, int, Rate | None]] = []
     changes = {hour for rate in catalog.rate_cards["card"].rates for hour in (rate.starting_hour, rate.ending_hour or end)}
@@ -174,6 +178,7 @@ def line_amounts(
         else:
             slices.append((first, last, rate))
     amounts: dict[str, Fraction] = {}
+    used: set[str] = set()
     position = Fraction(0)
     for first, last, rate in slices:
         inside = [event for event in line if first <= event.hour < last]
@@ -184,7 +189,8 @@ def line_amounts(
         amount = cost(rate, position + quantity) - cost(rate, position)
         amounts[rate.credit_type_id] = amounts.get(rate.credit_type_id, Fraction(0)) + amount
         position += quantity
-    return amounts
+        used |= {rate.credit_type_id} if inside else set()
+    return amounts, used
 
 
 class Oracle:
@@ -259,6 +265,16 @@ class Oracle:
                 values.setdefault((period, group), Fraction(0))
         return values
 
+    def _with_usage(self, alert: Alert, ahead: int | None) -> set[tuple[tuple[int, int], tuple[str, ...]]]:
+        """The periods and groups in which something was measured: elsewhere even a threshold of 0 is not reached."""
+        found = set()
+        for period in self._periods(ahead):
+            if alert.metric_id is None:
+                found |= {(period, group) for group in spend(self.catalog, alert, period, self.events, with_usage=True)}
+            elif any(period[0] <= e.hour < period[1] and counts(self.catalog.metrics[alert.metric_id], e) for e in self.events):
+                found.add((period, ()))
+        return found
+
     def _named(self, alert: Alert) -> list[tuple[str, ...]]:
         """The groups that are known without usage: those that some alert on the same keys and credit type names in full."""
         groups = []
@@ -279,10 +295,11 @@ class Oracle:
         ahead: int | None = None,
     ) -> None:
         for alert in sorted(self.catalog.alerts, key=lambda alert: (alert.threshold, alert.id)):
+            with_usage = self._with_usage(alert, ahead)
             for (period, group), value in sorted(self._values(alert, ahead).items()):
                 key = (alert.id, period, group)
                 state = self.alarms.get(key)
-                past = value >= Fraction(alert.threshold)
+                past = value >= Fraction(alert.threshold) and (period, group) in with_usage
                 if past == (state is not None) or state == "lapsed":
                     continue
                 kind = "reached" if past else "resolved"
@@ -306,7 +323,9 @@ class Oracle:
             everything = {**self._values_of(alerts[key[0]], key[1])}
             value = values.get((current, key[2]), Fraction(0))
             before = everything.get(key[2], value)
-            self.told.append(Told("resolved", key[0], key[1], key[2], before, value, "period_reset", None))
+            overtaken = self.alarms.get((key[0], current, key[2])) in ("alarm", "held")
+            if not overtaken:
+                self.told.append(Told("resolved", key[0], key[1], key[2], before, value, "period_reset", None))
             if new is None:
                 del self.alarms[key]
             else:

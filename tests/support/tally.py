@@ -7,12 +7,13 @@ a replay that differs in anything shows as another id. An event with property ``
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from uuid import NAMESPACE_URL, uuid5
 
 from engine.catalog import Catalog, CustomerConfig
 from engine.customer import EngineSettings
-from engine.effects import Delta, Evidence, Notification, Rejection, StoredCustomer, TriggeredBy, UsageEvent
+from engine.effects import Counted, Delta, Evidence, Notification, Rejection, StoredCustomer, TriggeredBy, UsageEvent
 
 TIMER_PROPERTY = "wake_at_us"
 
@@ -39,6 +40,10 @@ class TallyAggregate:
             self._timer_us = int(str(event.properties[TIMER_PROPERTY]))
         self._notifications.append(self._notification(event, now_us))
         return None
+
+    def apply_all(self, events: Sequence[Counted], whole: Callable[[int], UsageEvent], now_us: int) -> dict[int, Rejection]:
+        outcomes = enumerate([self.apply(whole(place), now_us) for place in range(len(events))])
+        return {place: rejection for place, rejection in outcomes if rejection is not None}
 
     def reconfigure(self, customer: CustomerConfig, catalog: Catalog, now_us: int) -> None:
         self.customer_version = customer.version

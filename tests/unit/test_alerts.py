@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,8 @@ def test_every_lasting_state_has_an_outcome_for_every_change() -> None:
 def test_lapsed_never_speaks_again_and_ends_with_its_period() -> None:
     outcomes = {cause: outcome for (state, cause), outcome in TABLE.items() if state is State.LAPSED}
     assert all(outcome.message is None for outcome in outcomes.values())
-    assert {cause for cause, outcome in outcomes.items() if outcome.state is not State.LAPSED} == {Input.FINAL}
+    ends = {cause for cause, outcome in outcomes.items() if outcome.state is not State.LAPSED}
+    assert ends == {Input.FINAL, Input.FINAL_OVERTAKEN}
 
 
 def test_the_diagram_shows_every_change() -> None:
@@ -132,3 +134,8 @@ def test_status_tells_the_version_evaluated_under() -> None:
 def test_an_archived_customer_keeps_its_last_status() -> None:
     frozen = {**STATE, "meta": encode_meta(StateMeta(3, 8, 0, frozen_at_us=5 * HOUR_US))}
     assert read_status(frozen, GROUPED, 99 * HOUR_US).status == "in_alarm"
+
+
+def test_the_diagram_in_the_documentation_is_the_table() -> None:
+    text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
+    assert f"```mermaid\n{mermaid()}```" in text

@@ -83,6 +83,16 @@ def test_a_setting_out_of_bounds_is_named_and_its_value_is_not_shown() -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("url", ["localhost:6379", "http://127.0.0.1", "redis://user:hunter2/x@127.0.0.1:6379"])
+def test_a_redis_url_that_is_none_is_one_line_without_its_value(url: str) -> None:
+    result = run("token", "list", TIDEMARK_REDIS_URL=url)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "TIDEMARK_REDIS_URL: must be redis://" in result.stderr
+    assert url not in result.stderr
+    assert "hunter2" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -23,9 +23,11 @@ from engine.catalog import (
     Operation,
     Product,
     QuantityConversion,
+    QuantityRounding,
     Rate,
     RateCard,
     RateType,
+    RoundingMethod,
     Tier,
 )
 from engine.customer import EngineSettings
@@ -111,6 +113,35 @@ def said(notifications: list[Notification]) -> list[tuple[str, str, str]]:
 def test_nothing_measured_is_ok() -> None:
     rig = driver(usage_alert("a", "1"), spend_alert("b", "0.01"))
     assert rig.notifications == []
+
+
+def test_a_threshold_of_nothing_waits_for_usage() -> None:
+    """At creation, at the start of a period, after a restart: nothing measured is ok. Usage of 0 is usage."""
+    rig = driver(usage_alert("a", "0"), spend_alert("b", "0"))
+    assert rig.notifications == []
+    assert said(use(rig, 0)) == [("a", "reached", "usage"), ("b", "reached", "usage")]
+    assert use(rig, 1) == []
+    rig.reload()
+    assert rig.collect() == []
+    assert said(rig.advance(FEBRUARY_US)) == [("a", "resolved", "period_reset"), ("b", "resolved", "period_reset")]
+    rig.reload()
+    assert rig.collect() == []
+    assert said(use(rig, 1)) == [("a", "reached", "usage"), ("b", "reached", "usage")]
+
+
+def test_usage_without_cost_reaches_a_spend_of_nothing() -> None:
+    rounded = QuantityRounding(RoundingMethod.ROUND_DOWN, 0)
+    rig = driver(spend_alert("b", "0"), rounding=rounded)
+    assert said(use(rig, "0.5")) == [("b", "reached", "usage")]
+
+
+def test_a_group_that_another_alert_names_is_not_measured_by_that() -> None:
+    rig = driver(
+        spend_alert("each", "0", group_values=(("region", None),)), spend_alert("eu", "5", group_values=(("region", "eu"),))
+    )
+    assert rig.notifications == []
+    (told,) = use(rig, 1, region="us")
+    assert (told.alert_id, told.group_values) == ("each", (("region", "us"),))
 
 
 def test_exactly_at_the_threshold_is_reached() -> None:
@@ -409,6 +440,27 @@ def test_a_late_event_can_raise_an_alarm_of_the_period_before() -> None:
     assert rig.timer_us == FEBRUARY_US + DAY_US
     assert said(rig.advance(FEBRUARY_US + DAY_US)) == [("b", "resolved", "period_reset")]
     assert not [name for name in rig.store.state if name.startswith("s|")]
+
+
+def test_an_old_alarm_that_the_current_period_has_overtaken_ends_without_a_word() -> None:
+    rig = driver(usage_alert("a", "10"))
+    use(rig, 5)
+    rig.advance(FEBRUARY_US)
+    use(rig, 11)
+    [told] = use(rig, 6, at_us=FEBRUARY_US - 1)
+    assert (told.value, told.period_ending_us, told.sequence) == (11, FEBRUARY_US, 2)
+    assert rig.advance(FEBRUARY_US + DAY_US) == [], "not resolved: the current period is in alarm"
+    assert read_status(rig.store.state, rig.catalog.alerts[0], rig.now_us).status == "in_alarm"
+    assert said(use(rig, -5)) == [("a", "resolved", "usage")]
+
+
+def test_an_alarm_ahead_overtakes_that_of_the_period_which_ends() -> None:
+    rig = driver(usage_alert("a", "10"))
+    rig.advance(FEBRUARY_US - HOUR_US)
+    use(rig, 12, now_us=rig.now_us)
+    use(rig, 11, at_us=FEBRUARY_US + 1, now_us=rig.now_us)
+    assert rig.advance(FEBRUARY_US) == []
+    assert read_status(rig.store.state, rig.catalog.alerts[0], rig.now_us).status == "in_alarm"
 
 
 def test_an_event_for_a_final_period_counts_in_windows_only() -> None:

@@ -128,14 +128,14 @@ class TestHours:
         assert hourly(draft(seen).line_items[0]) == [(0, "2", "4"), (3, "1", "2")]
 
     def test_last_readings_count_from_the_one_before(self) -> None:
-        before = {SeriesKey("m"): Reading((START - 50) * HOUR_US, Decimal(100))}
-        hours = {1: Reading((START + 1) * HOUR_US, Decimal(110)), 3: Reading((START + 3) * HOUR_US, Decimal(104))}
+        before = {SeriesKey("m"): Reading((START - 50) * HOUR_US, 0, Decimal(100))}
+        hours = {1: Reading((START + 1) * HOUR_US, 0, Decimal(110)), 3: Reading((START + 3) * HOUR_US, 0, Decimal(104))}
         seen = look(hours, aggregation=Aggregation.LATEST, carry=before)
         assert hourly(draft(seen).line_items[0]) == [(1, "10", "20"), (3, "-6", "-12")]
 
     def test_a_newer_reading_of_an_earlier_hour_is_the_base(self) -> None:
-        before = {SeriesKey("m"): Reading((START - 50) * HOUR_US, Decimal(100))}
-        hours = {-2: Reading((START - 2) * HOUR_US, Decimal(90)), 1: Reading((START + 1) * HOUR_US, Decimal(110))}
+        before = {SeriesKey("m"): Reading((START - 50) * HOUR_US, 0, Decimal(100))}
+        hours = {-2: Reading((START - 2) * HOUR_US, 0, Decimal(90)), 1: Reading((START + 1) * HOUR_US, 0, Decimal(110))}
         seen = look(hours, aggregation=Aggregation.LATEST, carry=before)
         assert hourly(draft(seen).line_items[0]) == [(1, "20", "40")]
 
@@ -269,9 +269,9 @@ class TestUsage:
         store.get("sum", Aggregation.SUM).add(1000, 3, Decimal(5))  # type: ignore[arg-type]
         store.get('sum/0/["eu"]', Aggregation.SUM).add(1001, 0, Decimal("2.5"))  # type: ignore[arg-type]
         store.get("users", Aggregation.UNIQUE).add(1000, 3, "someone")  # type: ignore[arg-type]
-        store.get("level", Aggregation.LATEST).add(1000, 3, Reading(7, Decimal(5)))  # type: ignore[arg-type]
-        in_memory = usage_of_store(store, {"level": Reading(3, Decimal(4))})
+        store.get("level", Aggregation.LATEST).add(1000, 3, Reading(7, 0, Decimal(5)))  # type: ignore[arg-type]
+        in_memory = usage_of_store(store, {"level": Reading(3, 0, Decimal(4))})
         days = {day: decode_windows(day, fields) for day, fields in store.collect().items()}
-        months = [decode_folded({"900\x1flevel": "2@3", "901\x1flevel": "3@4", "901\x1fsum": "9"})]
+        months = [decode_folded({"900\x1flevel": "2.1@3", "901\x1flevel": "3.2@4", "901\x1fsum": "9"})]
         assert usage_of_windows(UsageWindows(days, months)) == in_memory
         assert in_memory.hours[SeriesKey("sum", 0, ("eu",))] == {24_024: Decimal("2.5")}

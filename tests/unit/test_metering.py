@@ -143,7 +143,7 @@ def test_windows_survive_storing() -> None:
     store.get("max", Aggregation.MAX).add(10, 0, Decimal(-5))
     store.get("max", Aggregation.MAX).add(10, 0, Decimal(-7))
     latest = store.get("latest", Aggregation.LATEST)
-    for reading in (Reading(50, Decimal(1)), Reading(40, Decimal(9)), Reading(50, Decimal(2))):
+    for reading in (Reading(50, 1, Decimal(1)), Reading(40, 2, Decimal(9)), Reading(50, 3, Decimal(2))):
         latest.add(10, 5, reading)
     store.get("unique", Aggregation.UNIQUE).add(10, 5, "a\x1fb")
     store.get("unique", Aggregation.UNIQUE).add(10, 6, "")
@@ -151,7 +151,7 @@ def test_windows_survive_storing() -> None:
     assert decode_day(fields) == {
         SeriesKey("sum"): {3: Decimal("3.00"), 23: Decimal(-2)},
         SeriesKey("max"): {0: Decimal(-5)},
-        SeriesKey("latest"): {5: Reading(50, Decimal(2))},
+        SeriesKey("latest"): {5: Reading(50, 3, Decimal(2))},
         SeriesKey("unique"): {5: frozenset({"a\x1fb"}), 6: frozenset({""})},
     }
     loaded = WindowStore()
@@ -193,16 +193,16 @@ def test_folding_takes_a_day_out_as_one_quantity() -> None:
         for hour in (1, 2):
             store.get("m", Aggregation.SUM).add(day, hour, Decimal(hour))
             store.get("x", Aggregation.MAX).add(day, hour, Decimal(hour))
-            store.get("l", Aggregation.LATEST).add(day, hour, Reading(day * 100 + hour, Decimal(hour)))
+            store.get("l", Aggregation.LATEST).add(day, hour, Reading(day * 100 + hour, 1, Decimal(hour)))
             store.get("u", Aggregation.UNIQUE).add(day, hour, f"e{hour}")
     fields, readings = store.fold(10)
     assert decode_month(fields) == {
         SeriesKey("m"): {10: Decimal(3)},
         SeriesKey("x"): {10: Decimal(2)},
-        SeriesKey("l"): {10: Reading(1002, Decimal(2))},
+        SeriesKey("l"): {10: Reading(1002, 1, Decimal(2))},
         SeriesKey("u"): {10: frozenset({"e1", "e2"})},
     }
-    assert readings == {"l": Reading(1002, Decimal(2))}
+    assert readings == {"l": Reading(1002, 1, Decimal(2))}
     assert store.collect().keys() == {11}, "what is folded is not written as hours any more"
 
 
@@ -234,7 +234,7 @@ def test_usage_by_group_uses_the_smallest_declared_key() -> None:
     ("aggregation", "hours", "expected"),
     [
         (Aggregation.MAX, {"m": "1:5 2:-9"}, 5),
-        (Aggregation.LATEST, {"m": "1:70@5 2:90@3"}, 3),
+        (Aggregation.LATEST, {"m": "1:70.1@5 2:90.2@3"}, 3),
         (Aggregation.UNIQUE, {"m\x1f1\x1fa": "", "m\x1f2\x1fa": "", "m\x1f2\x1fb": ""}, 2),
     ],
 )

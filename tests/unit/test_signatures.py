@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import pytest
 import standardwebhooks
 
-import tidemark.webhooks
 from connectors.webhooks.asymmetric import SigningKey, new_signing_key
 from connectors.webhooks.signatures import Signing, metronome_signature, signed_headers, signing_of, standard_signature
 from connectors.webhooks.verify import VerificationError, verify, verify_metronome, verify_standard
@@ -191,7 +190,3 @@ def test_ed25519_is_deterministic_and_as_published() -> None:
     public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
     assert base64.b64decode(key.public.removeprefix("whpk_")).hex() == public
     assert key == SigningKey.parse("whsk_" + base64.b64encode(seed).decode())
-
-
-def test_the_public_name_is_the_same_verifier() -> None:
-    assert tidemark.webhooks.verify is verify

@@ -1,1 +1,0 @@
-"""What others may import: ``tidemark.webhooks``."""
