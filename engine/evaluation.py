@@ -83,7 +83,7 @@ def reconcile(
     for key, state in tracker:
         alert, group = watch.alerts[key.alert_id], sub_key_values(key.sub_key)
         value = live.value(alert, key.period, group) or ZERO
-        if state in ALARMED and value < alert.threshold and key.period in live.boards:
+        if state in ALARMED and not live.is_past(alert, key.period, group) and key.period in live.boards:
             before = _before(was, alert, key.period, group, value)
             findings.append(Finding(alert, key.period, group, Input.BELOW, before, value))
     tell(tracker, findings, occasion)

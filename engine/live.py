@@ -115,6 +115,12 @@ class LiveGauges:
             for gauge in board.gauges():
                 yield board, gauge
 
+    def is_past(self, alert: Alert, period: Period, group: tuple[str, ...]) -> bool:
+        """Whether the alert's gauge is past the alert's line. One that has measured nothing is past none, not even one at 0."""
+        board = self.boards.get(period)
+        gauge = None if board is None else board.gauge_of(alert, group)
+        return gauge is not None and gauge.rung > 0 and alert.threshold <= gauge.ladder.thresholds[gauge.rung - 1]
+
     def value(self, alert: Alert, period: Period, group: tuple[str, ...]) -> Decimal | None:
         """What an alert's gauge shows; ``group`` in the order of the alert's own keys. None: it has no gauge here."""
         board = self.boards.get(period)

@@ -584,3 +584,14 @@ def test_latest_is_billed_from_the_last_reading_even_if_its_day_was_folded() -> 
     assert use(rig, 109) == []
     [told] = use(rig, 110)
     assert (told.previous_value, told.value) == (18, 20)
+
+
+def test_usage_that_a_change_prices_elsewhere_leaves_nothing_measured() -> None:
+    """At a threshold of 0 the value alone does not tell: it is 0, but nothing is measured any more."""
+    rig = driver(spend_alert("a", "0"))
+    assert said(use(rig, 1)) == [("a", "reached", "usage")]
+    rates = (Rate("product", RateType.FLAT, 0, credit_type_id="credits", price=Decimal(2)),)
+    moved = replace(rig.catalog, revision=2, rate_cards={"card": RateCard("card", rates)})
+    assert said(rig.reconfigure(catalog=moved)) == [("a", "resolved", "contract_change")]
+    rig.reload()
+    assert rig.collect() == []
