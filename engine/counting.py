@@ -87,13 +87,14 @@ class Counting:
         route = self.routes[event_type, hour] = Route(matchers, targets, day, hour_of_day, final, sums, reads)
         return route
 
-    def add(self, route: Route, values: list[Value], event: UsageEvent, serial: int) -> None:
-        """Adds an event's values to all windows and gauges. ``values``: those of ``read_values`` for the route's matchers."""
+    def add(self, route: Route, values: list[Value], event: UsageEvent, serial: int, arrival: int) -> None:
+        """Adds an event's values to all windows and gauges. ``values``: those of ``read_values`` for the route's matchers.
+        ``arrival``: of the readings in it (LATEST)."""
         day, hour_of_day = route.day, route.hour_of_day
         for target, value in zip(route.targets, values, strict=True):
             if value is None:
                 continue
-            quantity = Reading(event.timestamp_us, serial, value) if target.is_latest else value  # type: ignore[arg-type]
+            quantity = Reading(event.timestamp_us, arrival, value) if target.is_latest else value  # type: ignore[arg-type]
             target.add(day, hour_of_day, quantity)
             for sink in target.plain:
                 sink(quantity, serial)

@@ -65,7 +65,7 @@ class CustomerAggregate:
         self._tracker = Tracker(customer.id, settings.resolved_notifications, stored.state)
         self._usage = Usage(WindowStore(), _stored_carry(stored.state))
         self._delta = Delta()
-        self._serial = self._meta.arrivals
+        self._serial = 0
         self._take(customer, catalog)
         self._usage.windows.load(stored.windows, self._compiled.aggregations)
         self._now_us = self._meta.now_us or now_us
@@ -109,10 +109,10 @@ class CustomerAggregate:
         if route.final and self._meta.frozen_at_us is None:
             self._delta.after_finalization += 1
         self._serial += 1
-        self._counting.add(route, values, event, self._serial)
         if route.reads:
-            self._meta.arrivals = self._serial
+            self._meta.arrivals += 1
             self._meta_changed = True
+        self._counting.add(route, values, event, self._serial, self._meta.arrivals)
         if self._live.due:
             self._settle_due(event)
         return None
