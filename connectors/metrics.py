@@ -61,7 +61,15 @@ WEBHOOK_ATTEMPT_SECONDS = Histogram("tidemark_webhook_attempt_seconds", "Time of
 WEBHOOK_DELIVERIES = Counter("tidemark_webhook_deliveries_total", "Deliveries that ended.", ["result"])
 WEBHOOK_RETRIES = Gauge(
     "tidemark_webhook_retries_waiting",
-    "Deliveries that wait for their next attempt.",
+    "Deliveries that have not ended.",
+    multiprocess_mode="livemostrecent",
+)
+WEBHOOK_LOG_DELIVERIES = Gauge(
+    "tidemark_webhook_log_deliveries", "Deliveries in the log, waiting ones included.", multiprocess_mode="livemostrecent"
+)
+WEBHOOK_LOG_BYTES = Gauge(
+    "tidemark_webhook_log_bytes",
+    "Memory of the deliveries that have ended and are kept in the log, estimated by Redis; attempts not included.",
     multiprocess_mode="livemostrecent",
 )
 EVENT_TO_DELIVERY = Histogram(

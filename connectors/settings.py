@@ -71,11 +71,16 @@ class Settings(BaseSettings):
     # --- dispatcher -------------------------------------------------------------------------------------------------
     webhook_allow_private: bool = False
     webhook_allow_list: str = ""  # comma separated host names or networks that may be private
+    webhook_source_addresses: str = ""  # comma separated addresses or networks, for GET /v1/services to name
     webhook_timeout_s: float = Field(default=10.0, gt=0, le=60)
     webhook_concurrency: int = Field(default=8, ge=1)  # requests under way at once, for each endpoint
+    webhook_retry_steps_s: str = "1,2,4,8,16,32,64,128,256,512,900"  # waits between attempts; the last one is repeated
+    webhook_retry_jitter: float = Field(default=0.2, ge=0, le=1)  # fraction of a step that is left to chance
     webhook_retry_age_max_hours: float = Field(default=48.0, gt=0)
-    webhook_retry_first_s: float = Field(default=1.0, gt=0)
-    webhook_retry_step_max_s: float = Field(default=900.0, gt=0)
+    webhook_retry_timeout_step_s: float = Field(default=60.0, ge=0)  # after a timeout the step is at least this
+    webhook_breaker_open_s: float = Field(default=30.0, gt=0, le=900)  # the first time; each failed trial doubles it up to 900
+    webhook_disable_after_days: float = Field(default=5.0, gt=0)  # of nothing but failures
+    webhook_log_days: float = Field(default=14.0, gt=0)  # how long deliveries that have ended, and attempts, can be looked at
     webhook_claim_idle_s: float = Field(default=30.0, gt=0)  # longer than webhook_timeout_s: then its sender is taken for dead
     outbox_undeliverable_days: float = Field(default=7.0, gt=0)  # how long notifications wait while no endpoint exists
 
@@ -85,6 +90,12 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
     drain_timeout_s: float = Field(default=20.0, gt=0)
+
+    @field_validator("webhook_retry_steps_s")
+    @classmethod
+    def _steps(cls, text: str) -> str:
+        seconds_of(text)
+        return text
 
     @field_validator("redis_url")
     @classmethod
@@ -98,3 +109,11 @@ class Settings(BaseSettings):
                 "are to be percent-encoded"
             ) from None
         return url
+
+
+def seconds_of(text: str) -> tuple[float, ...]:
+    """Comma separated durations, each above 0 and of at most a week. Raises ValueError."""
+    steps_s = tuple(float(part) for part in text.split(","))
+    if not all(0 < step_s <= 7 * 86_400 for step_s in steps_s):
+        raise ValueError("each step must be above 0 and at most 604800 seconds")
+    return steps_s

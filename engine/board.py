@@ -6,26 +6,28 @@
                  Family (contract's period, product, group keys) ── lines, made as their group values are first seen
 
 Grouped spend is rated as though the alert's keys were presentation keys of each product. The smallest declared compound group key
-of the product's metric that holds pricing, presentation and alert keys is used; where there is none, the product does not
-count for that alert. An absent value of an alert's key belongs to no group.
+of the product's metric that holds pricing, presentation, usage filter and alert keys is used; where there is none, the product
+does not count for that alert. An absent value of an alert's key belongs to no group.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import NamedTuple
 
 from engine.alerts.ladder import Gauge
 from engine.alerts.watch import NamesOf, Watch, group_names
-from engine.catalog import Aggregation, Alert, AlertType, Product
+from engine.catalog import Aggregation, Alert, AlertType, Contract, Product
 from engine.cells import Line, Sink, usage_sink
 from engine.compiled import CompiledCatalog
 from engine.frames import Frame
+from engine.headroom import Draft, Headrooms
 from engine.metering.queries import dimension_for
 from engine.metering.series import TOTAL, GroupValues
 from engine.periods import Period
 from engine.rating.book import RateBook
+from engine.rating.filters import UsageSelection
 
 
 class GroupSinks:
@@ -50,24 +52,40 @@ class GroupSinks:
 class Family:
     """The lines of one product in one contract's billing period, split by its own keys and those of one kind of alert.
 
-    ``segments``: the hours at which any of its prices changes; between them, a group's sink stays the same."""
+    ``segments``: the hours at which any of its prices changes, or what the contract bills; between them, a group's sink stays
+    the same."""
 
     __slots__ = (
         "_aggregation",
         "_board",
         "_book",
         "_by_segment",
+        "_declared",
+        "_drafts",
         "_lines",
         "_names",
         "_places",
         "_product",
+        "_selection",
         "dimension",
         "period",
         "segments",
     )
 
-    def __init__(self, board: Board, book: RateBook, product: Product, period: Period, names: NamesOf, dimension: int) -> None:
+    def __init__(
+        self,
+        board: Board,
+        book: RateBook,
+        selection: UsageSelection,
+        product: Product,
+        period: Period,
+        names: NamesOf,
+        dimension: int,
+        drafts: Mapping[str, Draft],
+    ) -> None:
         self._board = board
+        self._drafts = drafts
+        self._selection = selection
         self._book = book
         self._product = product
         self._names = names
@@ -76,7 +94,7 @@ class Family:
         self._by_segment: dict[int, GroupSinks] = {}
         self.period = period
         self.dimension = dimension
-        declared = () if dimension == TOTAL else board.compiled.matchers[product.metric_id].dimensions[dimension]
+        self._declared = declared = () if dimension == TOTAL else board.compiled.matchers[product.metric_id].dimensions[dimension]
         self._places = [
             [declared.index(name) for name in part] for part in (product.pricing_group_key, product.presentation_group_key, names)
         ]
@@ -86,10 +104,11 @@ class Family:
             for part in book.slices(product.id, values, period)
             for hour in (part.starting_hour, part.ending_hour)
         }
-        self.segments = sorted(cuts)
+        self.segments = sorted(cuts.union(selection.starts))
 
     def group_sinks(self, hour: int) -> GroupSinks:
-        segment = -1 if self._aggregation is Aggregation.LATEST else bisect_right(self.segments, hour)
+        changes = self._selection.starts if self._aggregation is Aggregation.LATEST else self.segments
+        segment = bisect_right(changes, hour)
         found = self._by_segment.get(segment)
         if found is None:
             found = self._by_segment[segment] = GroupSinks(self, hour)
@@ -97,6 +116,8 @@ class Family:
 
     def sink(self, values: GroupValues, hour: int) -> Sink | None:
         """What takes the usage of an hour with these values of the dimension."""
+        if not self._selection.admits(hour, lambda name: values[self._declared.index(name)]):
+            return None
         pricing, presentation, group = (tuple([values[place] for place in places]) for places in self._places)
         key = (*pricing, *presentation, *group)
         if key not in self._lines:
@@ -113,12 +134,15 @@ class Family:
             return None
         slices = self._book.slices(self._product.id, pricing_values, self.period)
         gauges: dict[str, Gauge] = {}
+        drafts: dict[str, Draft] = {}
         for part in slices:
             credit_type = part.ladder.credit_type_id
+            if credit_type in self._drafts:
+                drafts[credit_type] = self._drafts[credit_type]
             gauge = self._board.spend_gauge(credit_type, self._names, group_values)
             if gauge is not None:
                 gauges[credit_type] = gauge
-        return Line(self._product, slices, gauges, self._aggregation) if gauges else None
+        return Line(self._product, slices, gauges, self._aggregation, drafts) if gauges or drafts else None
 
 
 class Sinks(NamedTuple):
@@ -129,11 +153,21 @@ class Sinks(NamedTuple):
 
 
 class Board:
-    """``due``: where gauges that leave their headroom put themselves."""
+    """``due``: where gauges that leave their headroom put themselves. ``drafting``: the billing periods (contract id, period) of
+    the frame whose lines report to ``headrooms``; the caller sees to it that each live one is on one board."""
 
-    __slots__ = ("_families", "_spend", "_usage", "_usage_sinks", "compiled", "due", "frame", "watch")
+    __slots__ = ("_families", "_headrooms", "_spend", "_usage", "_usage_sinks", "compiled", "due", "frame", "watch")
 
-    def __init__(self, frame: Frame, watch: Watch, compiled: CompiledCatalog, due: list[Gauge]) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        watch: Watch,
+        compiled: CompiledCatalog,
+        due: list[Gauge],
+        headrooms: Headrooms,
+        drafting: Container[tuple[str, Period]],
+    ) -> None:
+        self._headrooms = headrooms
         self.frame = frame
         self.watch = watch
         self.compiled = compiled
@@ -151,9 +185,10 @@ class Board:
                 self.spend_gauge(credit_type, names, group)
         self._families: dict[str, list[Family]] = {}
         for contract, period in frame.running:
-            book = compiled.book(contract.rate_card_id)
+            book = compiled.contract_book(contract)
             if book is not None:
-                self._add_families(book, period)
+                drafts = self._drafts(contract) if (contract.id, period) in drafting else {}
+                self._add_families(book, UsageSelection(contract.usage_filters), period, drafts)
 
     def sinks(self, metric_id: str, hour: int) -> Sinks:
         plain: list[Sink] = []
@@ -208,15 +243,25 @@ class Board:
         by_name = {name: value for (name, _), value in zip(alert.group_values, group, strict=True)}
         return self._spend.get((alert.credit_type_id, names), {}).get(tuple(by_name[name] for name in names))
 
-    def _add_families(self, book: RateBook, period: Period) -> None:
+    def _drafts(self, contract: Contract) -> dict[str, Draft]:
+        card = self.compiled.catalog.rate_cards[contract.rate_card_id or ""]
+        units = {*self._headrooms.by_credit_type, *(unit for unit, _ in card.conversions)}
+        drafts = {unit: self._headrooms.draft(unit, card.fiat_credit_type_id, card.conversions) for unit in units}
+        return {unit: draft for unit, draft in drafts.items() if draft is not None}
+
+    def _add_families(self, book: RateBook, selection: UsageSelection, period: Period, drafts: Mapping[str, Draft]) -> None:
+        kinds = {names for _, names in self._spend}
+        if drafts:
+            kinds.add(())
         for metric_id in book.metric_ids():
             matcher = self.compiled.matchers.get(metric_id)
             if matcher is None:
                 continue
             for product in book.products_of(metric_id):
-                for names in {names for _, names in self._spend}:
-                    needed = frozenset((*product.pricing_group_key, *product.presentation_group_key, *names))
+                for names in kinds:
+                    needed = frozenset((*product.pricing_group_key, *product.presentation_group_key, *selection.keys, *names))
                     dimension = dimension_for(matcher.metric, needed)
                     if dimension is not None:
-                        family = Family(self, book, product, period, names, dimension)
+                        reports = {} if names else drafts
+                        family = Family(self, book, selection, product, period, names, dimension, reports)
                         self._families.setdefault(metric_id, []).append(family)

@@ -90,6 +90,7 @@ class Product:
     conversion: QuantityConversion | None = None
     rounding: QuantityRounding | None = None
     archived: bool = False
+    tags: frozenset[str] = frozenset()
 
 
 class RateType(StrEnum):
@@ -122,11 +123,13 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class RateCard:
-    """``rates`` are in the order in which they were added: of several that match an hour, the latest added wins."""
+    """``rates`` are in the order in which they were added: of several that match an hour, the latest added wins.
+    ``conversions``: (custom credit type id, units of the fiat credit type for each of its units)."""
 
     id: str
     rates: tuple[Rate, ...] = ()
     fiat_credit_type_id: str = USD_CENTS
+    conversions: tuple[tuple[str, Decimal], ...] = ()
 
 
 class Frequency(StrEnum):
@@ -144,18 +147,167 @@ class BillingSchedule:
     anchor_us: int
 
 
+class BalanceType(StrEnum):
+    PREPAID = "PREPAID"
+    POSTPAID = "POSTPAID"
+    CREDIT = "CREDIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One item of a balance's access schedule: ``amount`` (units of the balance's credit type) can be drawn by usage of the hours
+    [starting_hour, ending_hour); what is left at its end expires."""
+
+    id: str
+    starting_hour: int
+    ending_hour: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Specifier:
+    """Which usage a balance (or an override) is for. All parts that are set must hold: one product, all of the tags, these
+    pricing and presentation group values. Pairs are sorted by key."""
+
+    product_id: str | None = None
+    product_tags: frozenset[str] = frozenset()
+    pricing_group_values: tuple[tuple[str, str], ...] = ()
+    presentation_group_values: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ManualEntry:
+    """A manual ledger entry: a positive amount adds, a negative one draws down."""
+
+    segment_id: str
+    amount: Decimal
+    timestamp_us: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A commit or credit. Applicability: no product ids, tags and specifiers = all usage; else usage that matches any product id,
+    any tag, or any specifier. ``contract_id``: set for a contract-level balance, None for a customer-level one;
+    ``applicable_contract_ids``: None = all contracts. ``cost_basis_free``: it cost nothing (credits; commits invoiced at 0).
+    ``created_us`` breaks ties last of all. ``custom_fields``: sorted pairs."""
+
+    id: str
+    type: BalanceType
+    product_id: str
+    segments: tuple[Segment, ...]
+    credit_type_id: str = USD_CENTS
+    priority: Decimal = Decimal(0)
+    contract_id: str | None = None
+    applicable_contract_ids: frozenset[str] | None = None
+    applicable_product_ids: frozenset[str] = frozenset()
+    applicable_product_tags: frozenset[str] = frozenset()
+    specifiers: tuple[Specifier, ...] = ()
+    cost_basis_free: bool = True
+    manual_entries: tuple[ManualEntry, ...] = ()
+    custom_fields: tuple[tuple[str, str], ...] = ()
+    created_us: int = 0
+    archived: bool = False
+
+
+class OverrideType(StrEnum):
+    OVERWRITE = "OVERWRITE"
+    MULTIPLIER = "MULTIPLIER"
+    TIERED = "TIERED"
+
+
+@dataclass(frozen=True, slots=True)
+class MultiplierTier:
+    """``multiplier`` holds for ``size`` units; None for the open last tier."""
+
+    size: Decimal | None
+    multiplier: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OverwriteRate:
+    """The price that an OVERWRITE puts in the place of the listed one; fields as in Rate."""
+
+    rate_type: RateType
+    price: Decimal = Decimal(0)
+    tiers: tuple[Tier, ...] = ()
+    credit_type_id: str = USD_CENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A contract's own price or entitlement for some of its rate card's rates, in the hours [starting_hour, ending_hour).
+
+    ``type`` None: it changes no price, only entitlement. OVERWRITE has ``overwrite_rate``, MULTIPLIER ``multiplier``, TIERED
+    ``tiers``. ``priority``: set where the contract's priorities are explicit (lowest first). ``entitled`` None: leaves
+    entitlement alone. ``specifiers``: what it is for, any of them; () = every rate (see engine.rating.overrides)."""
+
+    id: str
+    starting_hour: int
+    ending_hour: int | None = None
+    type: OverrideType | None = None
+    overwrite_rate: OverwriteRate | None = None
+    multiplier: Decimal = Decimal(1)
+    tiers: tuple[MultiplierTier, ...] = ()
+    priority: Decimal | None = None
+    entitled: bool | None = None
+    specifiers: tuple[Specifier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFilter:
+    """From ``starting_hour`` on, until the contract's next filter begins, only usage whose property ``group_key`` has one of
+    these values is billed on the contract."""
+
+    group_key: str
+    group_values: frozenset[str]
+    starting_hour: int
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
+    """``overrides`` in the order in which they were added; ``explicit_priorities``: multipliers are chosen by their priority, not
+    by their size; ``usage_filters`` by their start, no two at the same one. ``custom_fields``: sorted pairs."""
+
     id: str
     rate_card_id: str | None
     starting_hour: int
     ending_hour: int | None  # exclusive; None = open-ended
     schedule: BillingSchedule
+    overrides: tuple[Override, ...] = ()
+    explicit_priorities: bool = False
+    usage_filters: tuple[UsageFilter, ...] = ()
+    custom_fields: tuple[tuple[str, str], ...] = ()
 
 
 class AlertType(StrEnum):
     SPEND_THRESHOLD = "spend_threshold_reached"
     USAGE_THRESHOLD = "usage_threshold_reached"
+    CREDIT_BALANCE = "low_remaining_contract_credit_balance_reached"
+    COMMIT_BALANCE = "low_remaining_commit_balance_reached"
+    TOTAL_BALANCE = "low_remaining_contract_credit_and_commit_balance_reached"
+    CREDIT_PERCENTAGE = "low_remaining_contract_credit_percentage_reached"
+    COMMIT_PERCENTAGE = "low_remaining_commit_percentage_reached"
+    TOTAL_PERCENTAGE = "low_remaining_contract_credit_and_commit_percentage_reached"
+    COMMIT_SEGMENT_DAYS = "low_remaining_days_for_commit_segment_reached"
+    CREDIT_SEGMENT_DAYS = "low_remaining_days_for_contract_credit_segment_reached"
+    INVOICE_TOTAL = "invoice_total_reached"
+
+
+class Entity(StrEnum):
+    """What a custom field filter looks at: the contract itself (of a balance: the one it belongs to), or the balance."""
+
+    CONTRACT = "Contract"
+    COMMIT = "Commit"
+    CREDIT = "ContractCredit"
+    CREDIT_OR_COMMIT = "ContractCreditOrCommit"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomFieldFilter:
+    entity: Entity
+    key: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +315,7 @@ class Alert:
     """A threshold notification.
 
     ``group_values``: empty, or (key, value) pairs; a value of None means "every value of the key has its own state".
+    ``custom_field_filters``: all must hold. ``invoice_types``: None = every type.
     ``created_version``: the catalog revision (alert for all customers) or customer version (own alert) that brought it:
     a customer whose state was last evaluated before that version has not met this alert yet.
     """
@@ -178,6 +331,8 @@ class Alert:
     group_values: tuple[tuple[str, str | None], ...] = ()
     evaluate_on_create: bool = True
     version: int = 1
+    custom_field_filters: tuple[CustomFieldFilter, ...] = ()
+    invoice_types: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +344,7 @@ class CustomerConfig:
     contracts: tuple[Contract, ...] = ()
     alerts: tuple[Alert, ...] = ()
     archived: bool = False
+    balances: tuple[Balance, ...] = ()  # contract-level and customer-level ones
 
 
 @dataclass(frozen=True, slots=True)

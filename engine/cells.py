@@ -13,6 +13,7 @@ at each event:
   tiers that run on across a price change) the line is rated again, that line alone.
 
 So the gauge's value is at every moment what rating everything from scratch would give.
+A cell may also report its changes of spend to the headroom of balances and invoices (engine.headroom).
 A cell takes about 400 bytes, its line 300; UNIQUE adds 100 for each element.
 """
 
@@ -23,6 +24,7 @@ from decimal import ROUND_DOWN, Context, Decimal, Inexact
 
 from engine.alerts.ladder import Gauge
 from engine.catalog import Aggregation, Operation, Product
+from engine.headroom import Draft, Headrooms
 from engine.metering.codec import Reading
 from engine.metering.matching import ONE
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
@@ -131,11 +133,12 @@ class Cell:
     """One slice of a line. ``slope``: money for each unit of raw quantity, None = rate the line again at each change.
     ``reach``: how much may be added until the tier's edge; None = any change, of either sign."""
 
-    __slots__ = ("ending_hour", "gauge", "line", "quantity", "reach", "sink", "slope", "starting_hour")
+    __slots__ = ("draft", "ending_hour", "gauge", "line", "quantity", "reach", "sink", "slope", "starting_hour")
 
-    def __init__(self, line: Line, part: Slice, gauge: Gauge | None, aggregation: Aggregation) -> None:
+    def __init__(self, line: Line, part: Slice, gauge: Gauge | None, draft: Draft | None, aggregation: Aggregation) -> None:
         self.line = line
         self.gauge = gauge
+        self.draft = draft
         self.starting_hour, self.ending_hour = part.starting_hour, part.ending_hour
         self.quantity = ZERO
         self.slope: Decimal | None = None
@@ -169,6 +172,8 @@ class Cell:
                 return
             self.reach = reach - delta
         self.quantity += delta
+        if self.draft is not None:
+            self.draft.change(delta * slope)
         gauge = self.gauge
         if gauge is None:
             return
@@ -192,18 +197,46 @@ class Cell:
 
 
 class Line:
-    """``gauges``: by credit type, those that somebody asks for. ``grain``: a change that is no multiple of it does not convert
-    evenly (None: all do)."""
+    """``gauges``, ``drafts``: by credit type, those that somebody asks for. ``grain``: a change that is no multiple of it does
+    not convert evenly (None: all do)."""
 
-    __slots__ = ("_factor", "_gauges", "_known", "_product", "_slices", "cells", "grain")
+    __slots__ = (
+        "_credit_types",
+        "_drafts",
+        "_factor",
+        "_gauges",
+        "_known",
+        "_latest_hour",
+        "_ordered",
+        "_product",
+        "_slices",
+        "cells",
+        "grain",
+    )
 
-    def __init__(self, product: Product, slices: Sequence[Slice], gauges: Mapping[str, Gauge], aggregation: Aggregation) -> None:
+    def __init__(
+        self,
+        product: Product,
+        slices: Sequence[Slice],
+        gauges: Mapping[str, Gauge],
+        aggregation: Aggregation,
+        drafts: Mapping[str, Draft],
+    ) -> None:
         self._product = product
         self._slices = slices
         self._gauges = gauges
+        self._drafts = drafts
+        self._credit_types = tuple({**gauges, **drafts})
         self._known: list[Decimal] | None = None  # the spend at the last rating, if there are no slopes that moved it since
-        self.cells = [Cell(self, part, gauges.get(part.ladder.credit_type_id), aggregation) for part in slices]
+        self.cells = [
+            Cell(self, part, gauges.get(part.ladder.credit_type_id), drafts.get(part.ladder.credit_type_id), aggregation)
+            for part in slices
+        ]
         self._factor, self.grain = linear_conversion(product)
+        summed = aggregation in (Aggregation.SUM, Aggregation.COUNT) and self._factor is not None and self.grain is None
+        plain = summed and not any(part.ladder.edges for part in slices)
+        self._ordered = None if plain or not drafts else next(iter(drafts.values())).headrooms
+        self._latest_hour = -1
         if len(slices) > 1 and any(part.ladder.edges for part in slices):
             self._factor = None
         self._find_slopes()
@@ -212,22 +245,44 @@ class Line:
         """What takes the values of an hour; None if that hour is not billed."""
         for cell in self.cells:
             if cell.starting_hour <= hour < cell.ending_hour:
-                return cell.sink
+                return cell.sink if self._ordered is None else self._in_order(cell.sink)
         return None
 
     def read(self, reading: Reading, serial: int) -> None:
         """A LATEST reading concerns its own slice, and as its base each slice after it."""
+        if self._ordered is not None:
+            self._watch_order(self._ordered)
         for cell in self.cells:
             cell.sink(reading, serial)
+
+    def _in_order(self, sink: Sink) -> Sink:
+        """The sink, for a line whose earlier hours decide what the later ones cost."""
+        headrooms = self._ordered
+        assert headrooms is not None
+
+        def ordered(value: object, serial: int) -> None:
+            self._watch_order(headrooms)
+            sink(value, serial)
+
+        return ordered
+
+    def _watch_order(self, headrooms: Headrooms) -> None:
+        if headrooms.hour < self._latest_hour:
+            headrooms.due = True
+        else:
+            self._latest_hour = headrooms.hour
 
     def rate_again(self, changed: Cell, delta: Decimal, serial: int) -> None:
         """Adds to a cell's quantity, and moves each gauge by the difference in the line's spend."""
         before = self._spend() if self._known is None else self._known
         changed.quantity += delta
         after = self._spend()
-        for gauge, old, new in zip(self._gauges.values(), before, after, strict=True):
-            if old != new or gauge is changed.gauge:  # usage without cost is usage
+        for credit_type, old, new in zip(self._credit_types, before, after, strict=True):
+            gauge = self._gauges.get(credit_type)
+            if gauge is not None and (old != new or gauge is changed.gauge):  # usage without cost is usage
                 gauge.shift(new - old, serial)
+            if old != new and credit_type in self._drafts:
+                self._drafts[credit_type].change(new - old)
         self._known = after if self._factor is None else None
         self._find_slopes()
 
@@ -239,7 +294,7 @@ class Line:
 
     def _spend(self) -> list[Decimal]:
         quantities = [cell.quantity for cell in self.cells]
-        return [line_spend(self._product, self._slices, quantities, credit_type) for credit_type in self._gauges]
+        return [line_spend(self._product, self._slices, quantities, credit_type) for credit_type in self._credit_types]
 
     def _find_slopes(self) -> None:
         """Where spend is linear from the present quantities on; see the module's text."""

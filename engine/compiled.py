@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from engine.alerts.watch import Watch
-from engine.catalog import Catalog
+from engine.catalog import Catalog, Contract, Override
 from engine.metering.matching import MetricMatcher
 from engine.rating.book import RateBook
 
 EVENT_TYPES_MAX = 4_096
 """So many event types are remembered; they come from outside, so there must be a bound."""
+CONTRACT_BOOKS_MAX = 1_024
+"""So many rate books of contracts with overrides are remembered; they are made again when they are needed again."""
 
 
 class CompiledCatalog:
     """``watch``: the alerts for all customers. Rate books are compiled when a contract first needs them."""
 
-    __slots__ = ("_books", "_by_type", "_matchers", "aggregations", "catalog", "matchers", "watch")
+    __slots__ = ("_books", "_by_type", "_contract_books", "_matchers", "aggregations", "catalog", "matchers", "watch")
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -24,6 +26,7 @@ class CompiledCatalog:
         self.watch = Watch(catalog.alerts)
         self._by_type: dict[str, tuple[MetricMatcher, ...]] = {}
         self._books: dict[str, RateBook | None] = {}
+        self._contract_books: dict[tuple[str, bool, tuple[Override, ...]], RateBook] = {}
 
     def matchers_for(self, event_type: str) -> tuple[MetricMatcher, ...]:
         """The metrics that take events of a type."""
@@ -42,6 +45,19 @@ class CompiledCatalog:
             card = self.catalog.rate_cards.get(rate_card_id)
             self._books[rate_card_id] = None if card is None else RateBook.compile(card, self.catalog.products)
         return self._books[rate_card_id]
+
+    def contract_book(self, contract: Contract) -> RateBook | None:
+        """The prices that a contract has: its rate card's, under its overrides. None and errors as for ``book``."""
+        listed = self.book(contract.rate_card_id)
+        if listed is None or contract.rate_card_id is None or not contract.overrides:
+            return listed
+        key = (contract.rate_card_id, contract.explicit_priorities, contract.overrides)
+        found = self._contract_books.get(key)
+        if found is None:
+            if len(self._contract_books) >= CONTRACT_BOOKS_MAX:
+                self._contract_books.clear()
+            found = self._contract_books[key] = listed.overridden(contract.overrides, explicit=contract.explicit_priorities)
+        return found
 
 
 _recent: list[CompiledCatalog] = []

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
+from engine.alerts.kinds import GAUGED
 from engine.alerts.states import Input
 from engine.alerts.stored import CARRY_PREFIX, META, decode_meta, encode_meta, sub_key_values
 from engine.alerts.tracker import Finding, Occasion, Tracker
@@ -28,8 +29,12 @@ from engine.catalog import Alert, Catalog, CustomerConfig
 from engine.compiled import CompiledCatalog, compile_catalog
 from engine.counting import HOURS_A_DAY, Counting, Route
 from engine.effects import Counted, Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
-from engine.evaluation import crossings, end_states, reconcile, tell
+from engine.evaluation import crossings, end_states, hold, reconcile, tell
+from engine.finalization import FinalInvoices, next_end
 from engine.folding import fold_due_us, fold_windows
+from engine.former import FormerQuantities
+from engine.frames import NEVER_HOUR
+from engine.headroom import Headrooms
 from engine.live import NEVER_US, LiveGauges, Usage
 from engine.metering.codec import Reading, decode_quantity
 from engine.metering.matching import read_values
@@ -37,6 +42,7 @@ from engine.metering.windows import WindowStore
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period
 from engine.settings import EngineSettings
+from engine.standing import Figures, Standing, margins
 from engine.together import add as add_sums
 from engine.together import sum_up
 
@@ -64,8 +70,11 @@ class CustomerAggregate:
         self._meta_changed = False
         self._tracker = Tracker(customer.id, settings.resolved_notifications, stored.state)
         self._usage = Usage(WindowStore(), _stored_carry(stored.state))
+        self._final = FinalInvoices(stored.state)
         self._delta = Delta()
         self._serial = 0
+        self._headrooms = Headrooms(())
+        self._instant_us = NEVER_US
         self._take(customer, catalog)
         self._usage.windows.load(stored.windows, self._compiled.aggregations)
         self._now_us = self._meta.now_us or now_us
@@ -109,12 +118,16 @@ class CustomerAggregate:
         if route.final and self._meta.frozen_at_us is None:
             self._delta.after_finalization += 1
         self._serial += 1
+        former = FormerQuantities(route, values, event, self._usage.windows) if self._headrooms.by_credit_type else None
+        self._headrooms.hour = event.timestamp_us // HOUR_US
         if route.reads:
             self._meta.arrivals += 1
             self._meta_changed = True
         self._counting.add(route, values, event, self._serial, self._meta.arrivals)
         if self._live.due:
             self._settle_due(event)
+        if self._headrooms.due:
+            self._hold(self._used(event), self._standing.at(self._now_us, former))
         return None
 
     def apply_all(self, events: Sequence[Counted], whole: Callable[[int], UsageEvent], now_us: int) -> dict[int, Rejection]:
@@ -145,9 +158,9 @@ class CustomerAggregate:
     def reconfigure(self, customer: CustomerConfig, catalog: Catalog, now_us: int) -> None:
         """Takes a new configuration and evaluates everything under it."""
         self.advance(now_us)
-        was = self._live
+        was, former = self._live, self._standing.at(self._now_us)
         self._take(customer, catalog)
-        self._bring_up_to_date(self._now_us, was)
+        self._bring_up_to_date(self._now_us, was, former)
 
     def reset(self, alert_id: str, now_us: int) -> None:
         """Drops the alert's states and evaluates it at once: a breach that still holds is notified again.
@@ -166,9 +179,12 @@ class CustomerAggregate:
         self._reconcile(TriggeredBy.RESET)
 
     def advance(self, now_us: int) -> None:
-        """Lets time pass: period ends, ends of grace, folding of windows. Time never goes back."""
-        while now_us >= self._boundary_us:
-            self._cross_boundary()
+        """Lets time pass: period ends, ends of grace, segments of balances, folding of windows. Time never goes back."""
+        while now_us >= min(self._boundary_us, self._instant_us):
+            if self._instant_us < self._boundary_us:
+                self._cross_instant()
+            else:
+                self._cross_boundary()
         self._now_us = max(self._now_us, now_us)
         if now_us >= self._fold_us:
             fold_windows(self._usage, self._meta, self._settings, now_us, self._kept_from_hour, self._delta)
@@ -193,6 +209,10 @@ class CustomerAggregate:
         """Looks at the gauges that an event took out of their headroom."""
         due = self._live.due
         self._delta.evaluations += len(due)
+        tell(self._tracker, crossings(due), self._used(event))
+        due.clear()
+
+    def _used(self, event: UsageEvent) -> Occasion:
         evidence = Evidence(
             transaction_id=event.transaction_id,
             topic=event.topic,
@@ -202,10 +222,12 @@ class CustomerAggregate:
             appended_at_ms=event.appended_at_ms,
             evaluated_at_us=self._now_us,
         )
-        tell(self._tracker, crossings(due), Occasion(TriggeredBy.USAGE, self._now_us, evidence))
-        due.clear()
+        return Occasion(TriggeredBy.USAGE, self._now_us, evidence)
 
     def _may_sum(self, event: Counted) -> bool:
+        """Not where a headroom is watched: one event uses it up, and that event is to be named."""
+        if self._headrooms.by_credit_type:
+            return False
         route = self._counting.routes.get((event.event_type, event.timestamp_us // HOUR_US))
         return route is None or route.sums
 
@@ -226,7 +248,11 @@ class CustomerAggregate:
 
     def measured(self, alert_id: str) -> dict[tuple[Period, tuple[str, ...]], Decimal]:
         """What an alert measures now: by live period and group (values in the order of the alert's own keys)."""
-        return self._live.values(self._watch.alerts[alert_id])
+        alert = self._watch.alerts[alert_id]
+        if alert.type in GAUGED:
+            return self._live.values(alert)
+        figures = self._standing.at(self._now_us)()
+        return {(key.period, figure.group): figure.value for key, figure in figures.items() if key.alert_id == alert_id}
 
     # --- configuration --------------------------------------------------------------------------------------------------
 
@@ -234,8 +260,15 @@ class CustomerAggregate:
         self._customer = customer
         self._compiled: CompiledCatalog = compile_catalog(catalog)
         self._watch = Watch((*catalog.alerts, *customer.alerts)) if customer.alerts else self._compiled.watch
+        self._watching(self._watch)
 
-    def _bring_up_to_date(self, now_us: int, was: LiveGauges | None) -> None:
+    def _watching(self, watch: Watch) -> None:
+        self._watch = watch
+        self._standing = Standing(
+            self._customer, self._compiled, watch.standing, self._usage, self._final, self._settings.grace_hours
+        )
+
+    def _bring_up_to_date(self, now_us: int, was: LiveGauges | None, former: Callable[[], Figures] | None = None) -> None:
         """Evaluates under a configuration that is new to what is stored.
 
         Time that has passed unseen is first lived through with the alerts that were there, so that an alert which is
@@ -244,13 +277,14 @@ class CustomerAggregate:
         if not self._customer.archived:
             meta.frozen_at_us = None
         new = frozenset(alert.id for alert in watch.alerts.values() if alert.created_version > self._version_seen(alert))
-        if self._tracker and meta.frozen_at_us is None and self._gauges(_NOTHING).boundary_us <= now_us:
-            self._watch = Watch(alert for alert in watch.alerts.values() if alert.id not in new)
-            self._evaluate_change(was, frozenset())
+        if (self._tracker or watch.standing) and meta.frozen_at_us is None and self._passed_unseen(now_us):
+            self._watching(Watch(alert for alert in watch.alerts.values() if alert.id not in new))
+            self._evaluate_change(was, former, frozenset())
             self.advance(now_us)
-            self._watch, was = watch, self._live
+            was, former = self._live, self._standing.at(now_us)
+            self._watching(watch)
         self._now_us = now_us
-        self._evaluate_change(was, new)
+        self._evaluate_change(was, former, new)
         meta.customer_version, meta.catalog_revision = self._customer.version, self._compiled.catalog.revision
         if self._customer.archived and meta.frozen_at_us is None:
             meta.frozen_at_us = now_us
@@ -259,10 +293,15 @@ class CustomerAggregate:
         self._meta_changed = True
         self.advance(now_us)
 
+    def _passed_unseen(self, now_us: int) -> bool:
+        """Whether something has happened by time alone since the last look."""
+        instant_us = self._standing.next_instant_us(self._now_us)
+        return self._gauges(_NOTHING).boundary_us <= now_us or instant_us <= now_us
+
     def _version_seen(self, alert: Alert) -> int:
         return self.catalog_revision if alert.customer_id is None else self.customer_version
 
-    def _evaluate_change(self, was: LiveGauges | None, new: frozenset[str]) -> None:
+    def _evaluate_change(self, was: LiveGauges | None, former: Callable[[], Figures] | None, new: frozenset[str]) -> None:
         for key, _ in self._tracker:
             if key.alert_id not in self._watch.alerts:
                 self._tracker.forget(key)
@@ -271,10 +310,10 @@ class CustomerAggregate:
             return
         old_span, span = self._meta.span, self._live.current.span
         if old_span is not None and old_span != span:
-            self._tracker.move(old_span, span, old_is_live=old_span in self._live.boards)
+            self._tracker.move(old_span, span, self._gauged(), old_is_live=old_span in self._live.boards)
         self._meta.span = span
         self._finish_periods(was)
-        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, new)
+        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new)
 
     # --- time -----------------------------------------------------------------------------------------------------------
 
@@ -282,33 +321,67 @@ class CustomerAggregate:
         """A frame ends, or a grace period does, at ``_boundary_us``."""
         self._now_us = self._meta.now_us = self._boundary_us
         self._meta_changed = True
-        was, old_span = self._live, self._live.current.span
+        was, old_span, former = self._live, self._live.current.span, self._standing.at(self._now_us - 1)
         self._rebuild()
         span = self._meta.span = self._live.current.span
         if span != old_span:
-            ended = [key for key, _ in self._tracker if key.period == old_span]
+            gauged = self._gauged()
+            ended = [key for key, _ in self._tracker if key.period == old_span and key.alert_id in gauged]
             end_states(self._tracker, ended, Input.PERIOD_END, self._watch, was, self._live, self._now_us)
         self._finish_periods(was)
-        self._reconcile(TriggeredBy.TIME, was)
+        self._reconcile(TriggeredBy.TIME, was, former)
+
+    def _cross_instant(self) -> None:
+        """A segment of a balance begins or ends, or has few days left, at ``_instant_us``."""
+        self._now_us = self._meta.now_us = self._instant_us
+        self._meta_changed = True
+        self._hold(Occasion(TriggeredBy.TIME, self._now_us), self._standing.at(self._now_us - 1))
+        self._instant_us = self._standing.next_instant_us(self._now_us)
+        self._schedule()
+
+    def _gauged(self) -> frozenset[str]:
+        return frozenset(alert.id for alert in self._watch.alerts.values() if alert.type in GAUGED)
 
     def _finish_periods(self, was: LiveGauges | None) -> None:
         """Forgets the states of periods that are final, and resolves what is still in alarm there."""
-        live = self._live
+        live, gauged = self._live, self._gauged()
         lasting = live.current.span if live.closed else None
-        final = [key for key, _ in self._tracker if key.period not in live.boards and key.period != lasting]
+        over = [key for key, _ in self._tracker if key.period not in live.boards and key.period != lasting]
+        final = [key for key in over if key.alert_id in gauged]
         end_states(self._tracker, final, Input.FINAL, self._watch, was, live, self._now_us)
 
-    def _reconcile(self, triggered_by: TriggeredBy, was: LiveGauges | None = None, new: frozenset[str] = frozenset()) -> None:
+    def _reconcile(
+        self,
+        triggered_by: TriggeredBy,
+        was: LiveGauges | None = None,
+        former: Callable[[], Figures] | None = None,
+        new: frozenset[str] = frozenset(),
+    ) -> None:
         occasion = Occasion(triggered_by, self._now_us)
         if self._meta.frozen_at_us is None:
             self._delta.evaluations += reconcile(self._tracker, self._watch, self._live, occasion, was=was, new=new)
+            self._hold(occasion, former, new)
+
+    def _hold(self, occasion: Occasion, former: Callable[[], Figures] | None, new: frozenset[str] = frozenset()) -> None:
+        """Reads a statement and holds the alerts on balances, segments and invoices against it; gives them new headroom."""
+        if not self._watch.standing or self._live.closed:
+            return
+        figures = self._standing.at(self._now_us)()
+        self._delta.evaluations += len(figures)
+        hold(self._tracker, self._watch, figures, former, occasion, new)
+        self._headrooms.settle(margins(figures))
 
     def _rebuild(self, hour_ahead: int | None = None) -> None:
         """Computes the live frames and their gauges from the windows; an archived customer has none that matter."""
         frozen = self._meta.frozen_at_us is not None
+        if not frozen:
+            self._finalize()
+        self._headrooms = Headrooms(() if frozen else self._standing.drawn)
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead)
         self._counting = Counting(self._compiled, self._usage.windows, self._live)
-        self._boundary_us = NEVER_US if frozen else self._live.boundary_us
+        stays = frozen or self._live.closed
+        self._instant_us = NEVER_US if stays else self._standing.next_instant_us(self._now_us)
+        self._boundary_us = NEVER_US if frozen else min(self._live.boundary_us, self._final_us())
         self._kept_from_hour = NEVER_US if frozen else self._live.kept_from_hour
         self._schedule()
 
@@ -320,20 +393,41 @@ class CustomerAggregate:
             self._usage,
             now_us=self._now_us,
             grace_hours=self._settings.grace_hours,
+            headrooms=self._headrooms,
             hour_ahead=hour_ahead,
         )
 
+    def _finalize(self) -> None:
+        """Makes and keeps the invoices whose grace period has ended."""
+        reach = self._now_us // HOUR_US - self._settings.grace_hours
+        if self._meta.final_hour is None:
+            self._meta.final_hour = reach
+            self._meta_changed = True
+        elif next_end(self._customer.contracts, self._meta.final_hour) <= reach:
+            self._delta.state_set.update(self._standing.finalize(self._now_us, self._meta.final_hour))
+            self._meta.final_hour = reach
+            self._meta_changed = True
+
     def _schedule(self) -> None:
         self._fold_us = fold_due_us(self._usage.windows.days, self._settings, self._kept_from_hour, self._boundary_us)
-        self._wake_us = min(self._boundary_us, self._fold_us)
+        self._wake_us = min(self._boundary_us, self._fold_us, self._instant_us)
 
     def _timer_us(self) -> int | None:
         """When something happens without usage. A boundary matters if there is a state to end, or if a value can be past
-        a threshold without any new usage: at 0, or with several contracts."""
-        lowest = self._watch.lowest
-        wanted = lowest is not None and (bool(self._tracker) or lowest <= 0 or len(self._customer.contracts) > 1)
-        due = min(self._boundary_us if wanted else NEVER_US, self._fold_us)
+        a threshold without any new usage: at 0, with several contracts, or by what is drawn from balances."""
+        lowest, contracts = self._watch.lowest, self._customer.contracts
+        gauged = lowest is not None and (bool(self._tracker) or lowest <= 0 or len(contracts) > 1)
+        boundary_us = self._boundary_us if gauged or self._standing.drawn else NEVER_US
+        final_us = self._final_us() if self._usage.windows.days else NEVER_US  # without usage there is no hurry
+        due = min(boundary_us, self._fold_us, self._instant_us, final_us)
         return None if due == NEVER_US else due
+
+    def _final_us(self) -> int:
+        """When the next invoice becomes final."""
+        if self._meta.frozen_at_us is not None or self._meta.final_hour is None:
+            return NEVER_US
+        hour = next_end(self._customer.contracts, self._meta.final_hour)
+        return NEVER_US if hour >= NEVER_HOUR else (hour + self._settings.grace_hours) * HOUR_US
 
 
 _NOTHING = Watch(())

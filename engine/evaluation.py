@@ -1,10 +1,11 @@
-"""From gauges to findings: what a change of value, of configuration or of time means for the states of alerts."""
+"""From gauges and figures to findings: what a change of value, of configuration or of time means for the states of alerts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from engine.alerts.kinds import GAUGED, INVOICES
 from engine.alerts.ladder import Gauge
 from engine.alerts.states import Input, State
 from engine.alerts.stored import StateKey, sub_key_values
@@ -15,6 +16,7 @@ from engine.effects import TriggeredBy
 from engine.live import LiveGauges
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period
+from engine.standing import Figures, gone
 
 _OVERTAKEN = {Input.PERIOD_END: Input.PERIOD_END_OVERTAKEN, Input.FINAL: Input.FINAL_OVERTAKEN}
 
@@ -82,6 +84,8 @@ def reconcile(
                 findings.append(Finding(alert, gauge.period, group, Input.ABOVE, before, gauge.value))
     for key, state in tracker:
         alert, group = watch.alerts[key.alert_id], sub_key_values(key.sub_key)
+        if alert.type not in GAUGED:
+            continue
         value = live.value(alert, key.period, group) or ZERO
         if state in ALARMED and not live.is_past(alert, key.period, group) and key.period in live.boards:
             before = _before(was, alert, key.period, group, value)
@@ -91,6 +95,58 @@ def reconcile(
     for finding in sorted(first, key=_order):
         tracker.find(finding, met, first=True)
     return looked_at
+
+
+def hold(
+    tracker: Tracker,
+    watch: Watch,
+    now: Figures,
+    former: Callable[[], Figures] | None,
+    occasion: Occasion,
+    new: frozenset[str] = frozenset(),
+) -> None:
+    """Holds the states of alerts that are read from a statement against their figures.
+
+    ``former``: makes the figures before the change, if they are wanted (None: not known). ``new``: as for ``reconcile``. A state
+    whose figure is gone is resolved."""
+    changed: list[tuple[Alert, StateKey, Input, Decimal, Mapping[str, object]]] = []
+    for key, figure in now.items():
+        state = tracker.at(key)
+        if figure.past and state is State.OK:
+            cause = _first_cause(figure.alert, over=False) if key.alert_id in new else Input.ABOVE
+        elif not figure.past and state in ALARMED:
+            cause = Input.BELOW
+        else:
+            continue
+        changed.append((figure.alert, key, cause, figure.value, figure.measure))
+    for key, _ in tracker:
+        alert = watch.alerts[key.alert_id]
+        if alert.type not in GAUGED and key not in now:
+            changed.append((alert, key, Input.FINAL, ZERO, gone(alert, sub_key_values(key.sub_key))))
+    if not changed:
+        return
+    before = {} if former is None else former()
+    findings = [
+        Finding(
+            alert, key.period, sub_key_values(key.sub_key), cause, before[key].value if key in before else value, value, measure
+        )
+        for alert, key, cause, value, measure in changed
+    ]
+    for finding in sorted(findings, key=_order):
+        first = finding.alert.id in new and finding.cause is not Input.FINAL
+        tracker.find(finding, _standing_occasion(finding, occasion, first=first), first=first)
+
+
+def _standing_occasion(finding: Finding, occasion: Occasion, *, first: bool) -> Occasion:
+    """Why a figure changed: to balances, any change of configuration is one of theirs."""
+    invoice = finding.alert.type in INVOICES
+    if first:
+        return occasion._replace(triggered_by=TriggeredBy.CREATION)
+    if occasion.triggered_by is TriggeredBy.CONTRACT_CHANGE and not invoice:
+        return occasion._replace(triggered_by=TriggeredBy.BALANCE_CHANGE)
+    if occasion.triggered_by is TriggeredBy.TIME and invoice and finding.cause is Input.FINAL:
+        return occasion._replace(triggered_by=TriggeredBy.PERIOD_RESET)
+    return occasion
 
 
 def _order(finding: Finding) -> tuple[Decimal, str, Period, tuple[str, ...]]:

@@ -17,13 +17,16 @@ from engine.board import Board, Sinks
 from engine.catalog import Alert, Contract
 from engine.cells import Sink
 from engine.compiled import CompiledCatalog
-from engine.frames import NEVER_HOUR, frame_at, frames_ahead, one_for_each_span, past_frames
+from engine.frames import NEVER_HOUR, Frame, frame_at, frames_ahead, one_for_each_span, past_frames
+from engine.headroom import Headrooms
 from engine.metering.codec import Quantity, Reading
 from engine.metering.series import SeriesKey, series_key
 from engine.metering.windows import WindowStore
 from engine.periods import HOUR_US, Period
 
 NEVER_US = 2**62
+
+_NOTHING = Watch(())
 
 Plan = dict[str, Sinks]
 """In a stretch of hours without a cut: metric id -> what its values go to."""
@@ -43,7 +46,9 @@ class LiveGauges:
     ``live_from_hour``: usage before it belongs to invoices that are final."""
 
     __slots__ = (
+        "_beside",
         "_cuts",
+        "_headrooms",
         "_plans_by_cut",
         "_starts_ahead",
         "boards",
@@ -64,9 +69,13 @@ class LiveGauges:
         *,
         now_us: int,
         grace_hours: int,
+        headrooms: Headrooms,
         hour_ahead: int | None = None,
     ) -> None:
-        """``hour_ahead``: an hour in a frame ahead that usage is about to fall in."""
+        """``hour_ahead``: an hour in a frame ahead that usage is about to fall in. ``headrooms``: what the lines of all live
+        billing periods report to."""
+        self._headrooms = headrooms
+        self._beside: list[Board] = []
         hour = now_us // HOUR_US
         self.current = current = frame_at(contracts, hour)
         past = past_frames(contracts, current, hour, grace_hours)
@@ -88,9 +97,8 @@ class LiveGauges:
             hours = usage.windows.hours_from(current.ending_hour)
             ahead = frames_ahead(contracts, current, [*hours, hour_ahead] if hour_ahead is not None else [*hours])
             self._starts_ahead = [(frame.starting_hour, frame.ending_hour) for frame in ahead]
-            for frame in one_for_each_span(current, past, ahead):
-                self.boards[frame.span] = Board(frame, watch, compiled, self.due)
-            self._cuts = sorted({hour for board in self.boards.values() for hour in board.cuts()})
+            self._make_boards(current, past, ahead, watch, compiled)
+            self._cuts = sorted({hour for board in self._all_boards() for hour in board.cuts()})
             self._fill(usage)
 
     def knows(self, hour: int) -> bool:
@@ -104,7 +112,7 @@ class LiveGauges:
         plan = self._plans_by_cut.setdefault(bisect_right(self._cuts, hour), {})
         sinks = plan.get(metric_id)
         if sinks is None:
-            parts = [board.sinks(metric_id, hour) for board in self.boards.values()]
+            parts = [board.sinks(metric_id, hour) for board in self._all_boards()]
             sinks = plan[metric_id] = Sinks(
                 tuple(sink for part in parts for sink in part.plain), tuple(group for part in parts for group in part.grouped)
             )
@@ -136,6 +144,25 @@ class LiveGauges:
             if alert in gauge.ladder.alerts
         }
 
+    def _make_boards(
+        self, current: Frame, past: list[Frame], ahead: list[Frame], watch: Watch, compiled: CompiledCatalog
+    ) -> None:
+        """One board for each span; and, for billing periods that are on none of these, boards that only report to headrooms."""
+        drafting = {(contract.id, period) for frame in (current, *past, *ahead) for contract, period in frame.running}
+        for frame in one_for_each_span(current, past, ahead):
+            self.boards[frame.span] = Board(frame, watch, compiled, self.due, self._headrooms, frozenset(drafting))
+            drafting -= {(contract.id, period) for contract, period in frame.running}
+        if not self._headrooms.by_credit_type:
+            return
+        for frame in (*past, *ahead):
+            beside = {(contract.id, period) for contract, period in frame.running} & drafting
+            if beside:
+                self._beside.append(Board(frame, _NOTHING, compiled, self.due, self._headrooms, frozenset(beside)))
+                drafting -= beside
+
+    def _all_boards(self) -> list[Board]:
+        return [*self.boards.values(), *self._beside]
+
     def _fill(self, usage: Usage) -> None:
         for field, series in usage.windows.series.items():
             key = series_key(field)
@@ -151,6 +178,7 @@ class LiveGauges:
 
     def _feed(self, key: SeriesKey, hour: int, quantity: Quantity) -> None:
         """Gives an hour's quantity to the gauges, as if it were an event."""
+        self._headrooms.hour = hour
         sinks = self.sinks(key.metric_id, hour)
         found: list[Sink] = list(sinks.plain)
         if key.values:

@@ -4,8 +4,12 @@
 |---|---|---|
 | spend | an amount, 0 or more | credit_type_id, group_values, custom_field_filters (not supported yet) |
 | usage | a quantity, 0 or more | billable_metric_id (required) |
-| percentage | 0 to 100 | |
-| days | days, 0 or more | |
+| balance | an amount, 0 or more | credit_type_id, custom_field_filters, access_type (SPEND) |
+| percentage | 0 to 100 | credit_type_id, custom_field_filters, access_type (SPEND) |
+| days | days, 0 or more | custom_field_filters |
+| invoice total | an amount, 0 or more | credit_type_id, custom_field_filters, invoice_types_filter |
+
+A custom field filter looks at the balances that the type measures, or at the contract: see ``_ENTITIES``.
 
 ``customer_id``, ``evaluate_on_create`` and ``uniqueness_key`` go with every type.
 """
@@ -26,11 +30,39 @@ INSTEAD_OF = {
 }
 """The types of legacy plans, and what to use with contracts."""
 
-_SUPPORTED = {"spend_threshold_reached", "usage_threshold_reached"}
+_BALANCE = {"credit_type_id", "custom_field_filters", "access_type"}
+_COMBINED = _BALANCE | {"alert_specifiers"}
 _FILTERS = {
     "spend_threshold_reached": {"credit_type_id", "group_values", "custom_field_filters"},
     "usage_threshold_reached": {"billable_metric_id"},
+    "low_remaining_contract_credit_balance_reached": _BALANCE,
+    "low_remaining_contract_credit_percentage_reached": _BALANCE,
+    "low_remaining_commit_balance_reached": _BALANCE,
+    "low_remaining_commit_percentage_reached": _BALANCE,
+    "low_remaining_contract_credit_and_commit_balance_reached": _COMBINED,
+    "low_remaining_contract_credit_and_commit_percentage_reached": _COMBINED,
+    "low_remaining_days_for_commit_segment_reached": {"custom_field_filters"},
+    "low_remaining_days_for_contract_credit_segment_reached": {"custom_field_filters"},
+    "invoice_total_reached": {"credit_type_id", "custom_field_filters", "invoice_types_filter"},
 }
+"""The filters that apply to each type that is supported."""
+
+_CREDITS = {"Contract", "ContractCredit", "ContractCreditOrCommit"}
+_COMMITS = {"Contract", "Commit", "ContractCreditOrCommit"}
+_ENTITIES = {
+    "spend_threshold_reached": {"Contract"},
+    "low_remaining_contract_credit_balance_reached": _CREDITS,
+    "low_remaining_contract_credit_percentage_reached": _CREDITS,
+    "low_remaining_commit_balance_reached": _COMMITS,
+    "low_remaining_commit_percentage_reached": _COMMITS,
+    "low_remaining_contract_credit_and_commit_balance_reached": _CREDITS | _COMMITS,
+    "low_remaining_contract_credit_and_commit_percentage_reached": _CREDITS | _COMMITS,
+    "low_remaining_days_for_commit_segment_reached": _COMMITS,
+    "low_remaining_days_for_contract_credit_segment_reached": _CREDITS,
+    "invoice_total_reached": {"Contract"},
+}
+"""The entities that custom field filters of each type may name."""
+
 _ALL_FILTERS = (
     "credit_type_id",
     "billable_metric_id",
@@ -61,13 +93,20 @@ def check_type(body: AlertCreate) -> None:
         raise BadRequest("threshold: must not be negative")
     if "percentage" in kind and body.threshold > 100:
         raise BadRequest("threshold: must be a percentage from 0 to 100")
-    if kind not in _SUPPORTED:
+    if kind not in _FILTERS:
         raise NotSupported(f"alert_type: {kind} is not supported yet")
     for name in _ALL_FILTERS:
         if getattr(body, name) not in (None, []) and name not in _FILTERS[kind]:
             raise BadRequest(f"{name}: does not apply to {kind}")
-    if body.custom_field_filters:
-        raise NotSupported("custom_field_filters: is not supported yet")
+    for each in body.custom_field_filters:
+        if each.entity not in _ENTITIES[kind]:
+            raise BadRequest(f"custom_field_filters: the entity {each.entity} does not apply to {kind}")
+    if body.custom_field_filters and kind == "spend_threshold_reached":
+        raise NotSupported("custom_field_filters: is not supported yet for spend_threshold_reached")
+    if body.alert_specifiers:
+        raise NotSupported("alert_specifiers: is not supported yet")
+    if body.access_type == "QUANTITY":
+        raise NotSupported("access_type: QUANTITY is not supported yet")
     if kind == "usage_threshold_reached" and body.billable_metric_id is None:
         raise BadRequest("billable_metric_id: is required for usage_threshold_reached")
 

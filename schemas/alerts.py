@@ -150,6 +150,12 @@ class GroupValueAnswer(Answer):
     value: str | None = None
 
 
+class CustomFieldFilterAnswer(Answer):
+    entity: Entity
+    key: str
+    value: str
+
+
 class AlertAnswer(Answer):
     """``updated_at``: when the customer's status last changed; before that, when the alert was made."""
 
@@ -162,6 +168,8 @@ class AlertAnswer(Answer):
     credit_type: CreditType | None = None
     billable_metric_id: str | None = Field(default=None, description="Not in the API that we speak.")
     group_values: list[GroupValueAnswer] | None = None
+    custom_field_filters: list[CustomFieldFilterAnswer] | None = None
+    invoice_types_filter: list[str] | None = None
     uniqueness_key: str | None = None
 
 
@@ -175,7 +183,7 @@ class CustomerAlert(Answer):
 
 def alert_document(body: AlertCreate, alert_id: str, created_version: int, now: str) -> Document:
     """``created_version``: the catalog revision or customer version that the write of this document makes."""
-    money = body.alert_type == "spend_threshold_reached"
+    money = body.alert_type != "usage_threshold_reached" and "_days_" not in body.alert_type
     return {
         "id": alert_id,
         "type": body.alert_type,
@@ -187,6 +195,8 @@ def alert_document(body: AlertCreate, alert_id: str, created_version: int, now: 
         "credit_type_id": (body.credit_type_id or USD_CENTS) if money else None,
         "billable_metric_id": body.billable_metric_id,
         "group_values": [group.model_dump(exclude_none=True) for group in body.group_values],
+        "custom_field_filters": [each.model_dump() for each in body.custom_field_filters],
+        "invoice_types_filter": body.invoice_types_filter,
         "evaluate_on_create": body.evaluate_on_create,
         "uniqueness_key": body.uniqueness_key,
         "created_at": now,
@@ -207,6 +217,8 @@ def alert_answer(document: Document, credit_type: CreditType | None, changed_at:
         "credit_type": credit_type,
         "billable_metric_id": document["billable_metric_id"],
         "group_values": document["group_values"],
+        "custom_field_filters": document.get("custom_field_filters"),
+        "invoice_types_filter": document.get("invoice_types_filter"),
         "uniqueness_key": document["uniqueness_key"],
     }
     return AlertAnswer.model_validate({**fields, **{name: value for name, value in optional.items() if value}})

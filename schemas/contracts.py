@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from engine.catalog import Frequency
 from engine.periods import AnchorDay, anchor_for
+from schemas.balances import BalanceAnswer
+from schemas.commits import Commits, Credits
 from schemas.common import (
     Answer,
     Body,
@@ -27,6 +29,19 @@ from schemas.common import (
     rfc3339,
 )
 from schemas.documents import Document, instant_text, instant_us
+from schemas.overrides import (
+    FlatOverrideAnswer,
+    Named,
+    OverrideAnswer,
+    OverrideBodies,
+    UsageFilterAnswer,
+    UsageFilterBody,
+    UsageFilterHistory,
+    flat_override_answer,
+    override_answer,
+    usage_filter_history,
+    usage_filters_answer,
+)
 from schemas.products import CREATED_BY
 
 
@@ -61,12 +76,13 @@ class ContractCreate(Body):
     multiplier_override_prioritization: Annotated[Literal["LOWEST_MULTIPLIER", "EXPLICIT"], Upper] | None = None
     scheduled_charges_on_usage_invoices: Annotated[Literal["ALL"], Upper] | None = None
     custom_fields: CustomFields = Field(default_factory=dict)
+    commits: Commits = Field(default_factory=list)
+    credits: Credits = Field(default_factory=list)
+    overrides: OverrideBodies = Field(default_factory=list)
+    usage_filter: UsageFilterBody | None = None
     billing_provider_configuration: Unsupported = None
-    commits: Unsupported = None
-    credits: Unsupported = None
     discounts: Unsupported = None
     hierarchy_configuration: Unsupported = None
-    overrides: Unsupported = None
     package_alias: Unsupported = None
     package_id: Unsupported = None
     prepaid_balance_threshold_configuration: Unsupported = None
@@ -80,7 +96,6 @@ class ContractCreate(Body):
     spend_trackers: Unsupported = None
     subscriptions: Unsupported = None
     transition: Unsupported = None
-    usage_filter: Unsupported = None
 
     @model_validator(mode="after")
     def _consistent(self) -> ContractCreate:
@@ -138,6 +153,25 @@ class ContractUpdateEndDate(Body):
     allow_ending_before_finalized_invoice: bool = True
 
 
+class ContractAmend(Body):
+    """Adds overrides to a contract, as its latest."""
+
+    customer_id: Id
+    contract_id: Id
+    starting_at: HourInstant
+    overrides: OverrideBodies = Field(default_factory=list)
+    commits: Unsupported = None
+    credits: Unsupported = None
+    custom_fields: Unsupported = None
+    discounts: Unsupported = None
+    netsuite_sales_order_id: Unsupported = None
+    professional_services: Unsupported = None
+    reseller_royalties: Unsupported = None
+    salesforce_opportunity_id: Unsupported = None
+    scheduled_charges: Unsupported = None
+    total_contract_value: Unsupported = None
+
+
 class ScheduleAnswer(Answer):
     billing_anchor_date: OutInstant
     frequency: str
@@ -157,9 +191,8 @@ class _ContractFields(Answer):
     multiplier_override_prioritization: str | None = None
     scheduled_charges_on_usage_invoices: str | None = None
     usage_statement_schedule: ScheduleAnswer
-    commits: list[Any]
-    credits: list[Any]
-    overrides: list[Any]
+    commits: list[BalanceAnswer]
+    credits: list[BalanceAnswer]
     scheduled_charges: list[Any]
     transitions: list[Any]
     recurring_commits: list[Any]
@@ -169,13 +202,26 @@ class _ContractFields(Answer):
 class ContractTerms(_ContractFields):
     """A contract as it was made (``initial``) or is now (``current``)."""
 
+    overrides: list[FlatOverrideAnswer]
+    usage_filter: UsageFilterHistory | None = None
+
+
+class Amendment(Answer):
+    id: str
+    created_at: OutInstant
+    created_by: str
+    starting_at: OutInstant
+    commits: list[Any]
+    overrides: list[FlatOverrideAnswer]
+    scheduled_charges: list[Any]
+
 
 class Contract(Answer):
     id: str
     customer_id: str
     initial: ContractTerms
     current: ContractTerms
-    amendments: list[Any]
+    amendments: list[Amendment]
     archived_at: OutInstant | None
     uniqueness_key: str | None
     custom_fields: dict[str, str]
@@ -184,7 +230,8 @@ class Contract(Answer):
 class ContractV2(_ContractFields):
     id: str
     customer_id: str
-    usage_filter: list[Any]
+    overrides: list[OverrideAnswer]
+    usage_filter: list[UsageFilterAnswer]
     archived_at: OutInstant | None
     uniqueness_key: str | None
     custom_fields: dict[str, str]
@@ -229,7 +276,6 @@ _NOTHING: dict[str, list[Any]] = {
     for name in (
         "commits",
         "credits",
-        "overrides",
         "scheduled_charges",
         "transitions",
         "recurring_commits",
@@ -238,16 +284,47 @@ _NOTHING: dict[str, list[Any]] = {
 }
 
 
-def contract_answer(customer_id: str, document: Document) -> Contract:
-    current = {**_NOTHING, **document}
-    initial = {**current, "ending_before": document["initial_ending_before"]}
+def has_overrides(document: Document) -> bool:
+    """Whether an answer has to name products or credit types."""
+    return any(document.get(name) for name in ("overrides", "initial_overrides", "amendments"))
+
+
+def contract_answer(customer_id: str, document: Document, named: Named) -> Contract:
+    """``named``: may be empty unless it ``has_overrides``."""
+
+    def shown(overrides: list[Document]) -> list[FlatOverrideAnswer]:
+        return [flat_override_answer(each, named) for each in overrides]
+
+    fields = {**_NOTHING, **document}
+    made_with = document.get("initial_overrides") or []
+    filters = document.get("usage_filters") or []
+    first = [each for each in filters[:1] if each["created_at"] == document["created_at"]]
+    current = {
+        **fields,
+        "overrides": shown(document.get("overrides") or []),
+        "usage_filter": usage_filter_history(filters),
+    }
+    initial = {
+        **fields,
+        "ending_before": document["initial_ending_before"],
+        "overrides": shown(made_with),
+        "usage_filter": usage_filter_history(first),
+    }
+    amendments = [
+        {**each, "overrides": shown(each["overrides"]), "commits": [], "scheduled_charges": []}
+        for each in document.get("amendments") or ()
+    ]
     return Contract.model_validate(
-        {**document, "customer_id": customer_id, "initial": initial, "current": current, "amendments": []}
+        {**document, "customer_id": customer_id, "initial": initial, "current": current, "amendments": amendments}
     )
 
 
-def contract_v2_answer(customer_id: str, document: Document) -> ContractV2:
-    return ContractV2.model_validate({**_NOTHING, **document, "customer_id": customer_id, "usage_filter": []})
+def contract_v2_answer(customer_id: str, document: Document, named: Named) -> ContractV2:
+    overrides = [override_answer(each, named) for each in document.get("overrides") or ()]
+    filters = usage_filters_answer(document)
+    return ContractV2.model_validate(
+        {**_NOTHING, **document, "customer_id": customer_id, "overrides": overrides, "usage_filter": filters}
+    )
 
 
 def listed_contracts(documents: list[Document], body: ContractList) -> list[Document]:

@@ -8,9 +8,11 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
     product     {id, type, current: {name, billable_metric_id?, pricing_group_key?, ...}, archived_at?}
     rate card   {id, fiat_credit_type_id, rates: [{product_id, rate_type, price | tiers, starting_at, ...}]}
     alert       {id, type, name, threshold, created_version, version, evaluate_on_create, customer_id?, credit_type_id?,
-                 billable_metric_id?, group_values?, archived_at?}
-    customer    {id, version, contracts: [...], alerts: [...], archived_at?}
-    contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date}}
+                 billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, archived_at?}
+    customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
+                (the latter two: schemas.balance_documents)
+    contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
+                 overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?}
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from engine.catalog import (
     Catalog,
     Contract,
     CustomerConfig,
+    CustomFieldFilter,
+    Entity,
     Frequency,
     Operation,
     Product,
@@ -44,7 +48,9 @@ from engine.catalog import (
     RoundingMethod,
     Tier,
 )
+from schemas.balance_documents import balances_of
 from schemas.numbers import document_default
+from schemas.override_documents import overrides_of, usage_filters_of
 
 Document = dict[str, Any]
 
@@ -122,6 +128,7 @@ def product_of(document: Document) -> Product | None:
         and QuantityConversion(Decimal(conversion["conversion_factor"]), Operation(conversion["operation"])),
         rounding=rounding and QuantityRounding(RoundingMethod(rounding["rounding_method"]), rounding["decimal_places"]),
         archived=document.get("archived_at") is not None,
+        tags=frozenset(current.get("tags") or ()),
     )
 
 
@@ -147,6 +154,10 @@ def rate_card_of(document: Document) -> RateCard:
         id=document["id"],
         rates=tuple(rate_of(rate) for rate in document["rates"]),
         fiat_credit_type_id=document.get("fiat_credit_type_id") or USD_CENTS,
+        conversions=tuple(
+            (each["custom_credit_type_id"], Decimal(each["fiat_per_custom_credit"]))
+            for each in document.get("credit_type_conversions") or ()
+        ),
     )
 
 
@@ -164,6 +175,11 @@ def alert_of(document: Document) -> Alert:
         group_values=tuple((group["key"], group.get("value")) for group in document.get("group_values") or ()),
         evaluate_on_create=document["evaluate_on_create"],
         version=document["version"],
+        custom_field_filters=tuple(
+            CustomFieldFilter(Entity(each["entity"]), each["key"], each["value"])
+            for each in document.get("custom_field_filters") or ()
+        ),
+        invoice_types=_values(document.get("invoice_types_filter") or None),
     )
 
 
@@ -175,6 +191,10 @@ def contract_of(document: Document) -> Contract:
         starting_hour=_hour(document["starting_at"]),
         ending_hour=_optional_hour(document.get("ending_before")),
         schedule=BillingSchedule(Frequency(schedule["frequency"]), instant_us(schedule["billing_anchor_date"])),
+        overrides=overrides_of(document),
+        explicit_priorities=document.get("multiplier_override_prioritization") == "EXPLICIT",
+        usage_filters=usage_filters_of(document),
+        custom_fields=tuple(sorted((document.get("custom_fields") or {}).items())),
     )
 
 
@@ -190,6 +210,7 @@ def customer_of(document: Document) -> CustomerConfig:
         contracts=tuple(contract_of(contract) for contract in _live(document["contracts"])),
         alerts=tuple(alert_of(alert) for alert in _live(document["alerts"])),
         archived=document.get("archived_at") is not None,
+        balances=balances_of(document),
     )
 
 

@@ -4,8 +4,8 @@
 below describe the same payload for the OpenAPI document and for receivers; a test holds the two against each other.
 
 Amounts are JSON numbers with all their digits (never through a float); those in US dollars are in cents.
-``threshold``, the measure (``current_spend``, ``current_usage``), ``timestamp`` and ``group_values`` are the fields of the
-product whose API we speak; ``previous_value`` to ``evidence`` are ours.
+``threshold``, the measure (``current_spend``, ``remaining_balance``, ...), ``timestamp`` and ``group_values`` are the fields of
+the product whose API we speak; ``previous_value`` to ``evidence`` are ours, and so is most of what percentages and segments tell.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from engine.alerts.kinds import ENDLESS
 from engine.effects import Evidence, Notification
+from engine.periods import HOUR_US
 from schemas.numbers import json_number
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ENDLESS_US = ENDLESS.ending_hour * HOUR_US
 
 
 def encode(notification: Notification) -> bytes:
     """The exact bytes to send. The same notification always gives the same bytes.
 
     Raises OverflowError for an instant outside of the years 1 to 9999, and orjson.JSONEncodeError (a TypeError) for a
-    measure field that is neither text, integer, decimal, boolean nor null.
+    measure field that is neither text, integer, decimal, boolean nor null. An integer whose name ends in ``_us`` is an instant.
     """
     properties: dict[str, object] = {
         "customer_id": notification.customer_id,
@@ -38,19 +41,22 @@ def encode(notification: Notification) -> bytes:
         "triggered_by": notification.triggered_by.value,
     }
     for name, value in notification.measure.items():
-        properties[name] = json_number(value) if isinstance(value, Decimal) else value
+        if name.endswith("_us") and isinstance(value, int):
+            properties[name.removesuffix("_us")] = _milliseconds(value)
+        else:
+            properties[name] = json_number(value) if isinstance(value, Decimal) else value
     if notification.group_values:
         properties["group_values"] = [{"key": key, "value": value} for key, value in notification.group_values]
     properties |= {
         "previous_value": json_number(notification.previous_value),
         "value": json_number(notification.value),
-        "period": {
+    }
+    if notification.period_ending_us < _ENDLESS_US:
+        properties["period"] = {
             "starting_at": _milliseconds(notification.period_starting_us),
             "ending_before": _milliseconds(notification.period_ending_us),
-        },
-        "sequence": notification.sequence,
-        "alert_version": notification.alert_version,
-    }
+        }
+    properties |= {"sequence": notification.sequence, "alert_version": notification.alert_version}
     if notification.evidence is not None:
         properties["evidence"] = _evidence(notification.evidence)
     return orjson.dumps({"id": notification.id, "type": notification.type, "properties": properties})
@@ -142,7 +148,7 @@ class AlertProperties(_Model):
     )
     previous_value: Number
     value: Number
-    period: Period
+    period: Period | None = Field(default=None, description="Absent for balances and segments, which no billing period resets.")
     sequence: int = Field(
         ge=1, description="1, 2, ... for each customer, alert and group: whatever is lower than one already seen is out of date."
     )
@@ -158,6 +164,44 @@ class SpendProperties(AlertProperties):
 class UsageProperties(AlertProperties):
     current_usage: Number
     billable_metric_id: str
+
+
+class BalanceProperties(AlertProperties):
+    """The ids are there where exactly one commit or credit, or one contract, is meant."""
+
+    credit_type_id: str
+    remaining_balance: Number
+    commit_id: str | None = None
+    credit_id: str | None = None
+    contract_id: str | None = None
+
+
+class PercentageProperties(BalanceProperties):
+    """``remaining_percentage``: 0 to 100 and more, of ``granted``; rounded to 18 fraction digits."""
+
+    remaining_percentage: Number
+    granted: Number
+
+
+class SegmentProperties(AlertProperties):
+    """A segment that is over (resolved) is named by its id alone."""
+
+    remaining_days: Number
+    segment_id: str
+    segment_ending_before: Instant | None = None
+    commit_id: str | None = None
+    credit_id: str | None = None
+    contract_id: str | None = None
+
+
+class InvoiceProperties(AlertProperties):
+    """``contract_id`` is absent once the invoice is final (resolved)."""
+
+    invoice_id: str
+    invoice_total: Number
+    invoice_type: str
+    credit_type_id: str
+    contract_id: str | None = None
 
 
 class _Payload(_Model):
@@ -178,5 +222,60 @@ class UsageThresholdPayload(_Payload):
     properties: UsageProperties
 
 
-WebhookPayload = Annotated[SpendThresholdPayload | UsageThresholdPayload, Field(discriminator="type")]
+class LowBalancePayload(_Payload):
+    """What is left of commits, credits or both fell to the threshold, or rose above it again."""
+
+    type: Literal[
+        "alerts.low_remaining_contract_credit_balance_reached",
+        "alerts.low_remaining_contract_credit_balance_resolved",
+        "alerts.low_remaining_commit_balance_reached",
+        "alerts.low_remaining_commit_balance_resolved",
+        "alerts.low_remaining_contract_credit_and_commit_balance_reached",
+        "alerts.low_remaining_contract_credit_and_commit_balance_resolved",
+    ]
+    properties: BalanceProperties
+
+
+class LowPercentagePayload(_Payload):
+    """The share of what was granted that is left fell to the threshold, or rose above it again."""
+
+    type: Literal[
+        "alerts.low_remaining_contract_credit_percentage_reached",
+        "alerts.low_remaining_contract_credit_percentage_resolved",
+        "alerts.low_remaining_commit_percentage_reached",
+        "alerts.low_remaining_commit_percentage_resolved",
+        "alerts.low_remaining_contract_credit_and_commit_percentage_reached",
+        "alerts.low_remaining_contract_credit_and_commit_percentage_resolved",
+    ]
+    properties: PercentageProperties
+
+
+class LowDaysPayload(_Payload):
+    """A segment of a commit or credit has only this many days left; resolved: it is over, or was prolonged."""
+
+    type: Literal[
+        "alerts.low_remaining_days_for_commit_segment_reached",
+        "alerts.low_remaining_days_for_commit_segment_resolved",
+        "alerts.low_remaining_days_for_contract_credit_segment_reached",
+        "alerts.low_remaining_days_for_contract_credit_segment_resolved",
+    ]
+    properties: SegmentProperties
+
+
+class InvoiceTotalPayload(_Payload):
+    """The total of a draft invoice reached the threshold; resolved: it fell below it again, or is final."""
+
+    type: Literal["alerts.invoice_total_reached", "alerts.invoice_total_resolved"]
+    properties: InvoiceProperties
+
+
+WebhookPayload = Annotated[
+    SpendThresholdPayload
+    | UsageThresholdPayload
+    | LowBalancePayload
+    | LowPercentagePayload
+    | LowDaysPayload
+    | InvoiceTotalPayload,
+    Field(discriminator="type"),
+]
 """Any payload that we send, for ``pydantic.TypeAdapter`` and the ``webhooks`` part of the OpenAPI document."""

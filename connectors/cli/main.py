@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from connectors.cli.deliveries import deliveries
+
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -127,6 +129,9 @@ def embedded_broker(topics: tuple[str, ...]) -> None:
         click.echo(address)
     signal.sigwait(stopping)
     os._exit(0)  # librdkafka's threads never end by themselves
+
+
+cli.add_command(deliveries)
 
 
 @cli.group()

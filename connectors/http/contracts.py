@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+from connectors.http.contract_balances import new_balances, placed, show_balances
+from connectors.http.contract_overrides import named_in, with_own_prices
 from connectors.http.editing import claim_for_customer, edit_customer, get_customer, no_longer, read_catalog, unknown
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from connectors.redis.types import KeyClaim
 from engine.periods import HOUR_US, period_at
+from schemas.balance_rules import with_balances
 from schemas.common import CursorPage, Data, IdAnswer, NoQuery, rfc3339
 from schemas.contracts import (
     Contract,
@@ -54,12 +58,15 @@ async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
     services, body = call.services, call.body
     no_longer("customers", await get_customer(services, body.customer_id))
     document = contract_document(body, services.new_id(), await _rate_card_id(services, body), call.now)
+    document = await with_own_prices(services, body, document)
+    balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], call.now)
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)
         if len(customer["contracts"]) >= CONTRACTS_MAX:
             raise BadRequest(f"customer_id: a customer has at most {CONTRACTS_MAX} contracts")
-        return {**customer, "contracts": [*customer["contracts"], document], "updated_at": call.now}
+        with_contract = {**customer, "contracts": [*customer["contracts"], document], "updated_at": call.now}
+        return with_balances(with_contract, balances)
 
     claim = KeyClaim("contracts", body.uniqueness_key, document["id"], body.customer_id) if body.uniqueness_key else None
     if claim is not None:
@@ -73,7 +80,7 @@ async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
     return Data(data=IdAnswer(id=document["id"]))
 
 
-def _contract(customer: Document, contract_id: str) -> Document:
+def contract_in(customer: Document, contract_id: str) -> Document:
     for contract in customer["contracts"]:
         if contract["id"] == contract_id:
             found: Document = contract
@@ -81,39 +88,50 @@ def _contract(customer: Document, contract_id: str) -> Document:
     raise unknown("contracts", contract_id)
 
 
-async def _read(services: Services, body: ContractGet) -> Document:
-    return _contract(await get_customer(services, body.customer_id), body.contract_id)
-
-
 async def get(call: Call[ContractGet, NoQuery]) -> Data[Contract]:
-    return Data(data=contract_answer(call.body.customer_id, await _read(call.services, call.body)))
+    customer = await get_customer(call.services, call.body.customer_id)
+    contract = contract_in(customer, call.body.contract_id)
+    answer = contract_answer(call.body.customer_id, contract, await named_in(call.services, [contract]))
+    await show_balances(call.services, customer, [answer], call.body, call.now_us)
+    return Data(data=answer)
 
 
 async def get_v2(call: Call[ContractGetV2, NoQuery]) -> Data[ContractV2]:
-    return Data(data=contract_v2_answer(call.body.customer_id, await _read(call.services, call.body)))
-
-
-async def _list(call: Call[ContractList, ContractListQuery]) -> tuple[list[Document], str | None]:
     customer = await get_customer(call.services, call.body.customer_id)
-    contracts = listed_contracts(customer["contracts"], call.body)
-    return page(contracts, lambda each: (each["created_at"], each["id"]), call.body.limit, call.body.cursor, "cursor")
+    contract = contract_in(customer, call.body.contract_id)
+    answer = contract_v2_answer(call.body.customer_id, contract, await named_in(call.services, [contract]))
+    await show_balances(call.services, customer, [answer], call.body, call.now_us)
+    return Data(data=answer)
+
+
+def _listed(customer: Document, body: ContractList) -> tuple[list[Document], str | None]:
+    contracts = listed_contracts(customer["contracts"], body)
+    return page(contracts, lambda each: (each["created_at"], each["id"]), body.limit, body.cursor, "cursor")
 
 
 async def list_all(call: Call[ContractList, ContractListQuery]) -> CursorPage[Contract]:
-    shown, cursor = await _list(call)
-    return CursorPage(data=[contract_answer(call.body.customer_id, each) for each in shown], cursor=cursor)
+    customer = await get_customer(call.services, call.body.customer_id)
+    shown, cursor = _listed(customer, call.body)
+    named = await named_in(call.services, shown)
+    answers = [contract_answer(call.body.customer_id, each, named) for each in shown]
+    await show_balances(call.services, customer, answers, call.body, call.now_us)
+    return CursorPage(data=answers, cursor=cursor)
 
 
 async def list_all_v2(call: Call[ContractList, ContractListQuery]) -> CursorPage[ContractV2]:
-    shown, cursor = await _list(call)
-    return CursorPage(data=[contract_v2_answer(call.body.customer_id, each) for each in shown], cursor=cursor)
+    customer = await get_customer(call.services, call.body.customer_id)
+    shown, cursor = _listed(customer, call.body)
+    named = await named_in(call.services, shown)
+    answers = [contract_v2_answer(call.body.customer_id, each, named) for each in shown]
+    await show_balances(call.services, customer, answers, call.body, call.now_us)
+    return CursorPage(data=answers, cursor=cursor)
 
 
-async def _edit(
+async def edit_contract(
     call: Call[Any, NoQuery], customer_id: str, contract_id: str, change: Callable[[Document], Document]
 ) -> Data[IdAnswer]:
     def change_customer(customer: Document) -> Document | None:
-        contract = _contract(customer, contract_id)
+        contract = contract_in(customer, contract_id)
         changed = change(contract)
         if changed == contract:
             return None
@@ -130,7 +148,7 @@ async def archive(call: Call[ContractArchive, NoQuery]) -> Data[IdAnswer]:
     def change(contract: Document) -> Document:
         return contract if contract["archived_at"] is not None else {**contract, "archived_at": call.now}
 
-    return await _edit(call, call.body.customer_id, call.body.contract_id, change)
+    return await edit_contract(call, call.body.customer_id, call.body.contract_id, change)
 
 
 def _cuts_final_invoice(contract: Document, ending_us: int, now_us: int, grace_hours: int) -> bool:
@@ -140,21 +158,28 @@ def _cuts_final_invoice(contract: Document, ending_us: int, now_us: int, grace_h
     return period is not None and (period.ending_hour + grace_hours) * HOUR_US <= now_us
 
 
+def with_end(
+    contract: Document, field: str, ending: datetime | None, now_us: int, grace_hours: int, *, allow_final: bool
+) -> Document:
+    """The contract with another end, None = open. Raises BadRequest, in the name of ``field``, for an end that it cannot have."""
+    no_longer("contracts", contract)
+    if ending is not None:
+        ending_us = instant_us(rfc3339(ending))
+        if ending_us <= instant_us(contract["starting_at"]):
+            raise BadRequest(f"{field}: must be after the contract's starting_at")
+        if _cuts_final_invoice(contract, ending_us, now_us, grace_hours) and not allow_final:
+            raise BadRequest(f"{field}: lies before the end of an invoice that is final")
+    return {**contract, "ending_before": None if ending is None else rfc3339(ending)}
+
+
 async def update_end_date(call: Call[ContractUpdateEndDate, NoQuery]) -> Data[IdAnswer]:
-    ending = call.body.ending_before
+    body, grace_hours = call.body, call.services.settings.grace_period_hours
 
     def change(contract: Document) -> Document:
-        no_longer("contracts", contract)
-        if ending is not None:
-            ending_us = instant_us(rfc3339(ending))
-            if ending_us <= instant_us(contract["starting_at"]):
-                raise BadRequest("ending_before: must be after the contract's starting_at")
-            final = _cuts_final_invoice(contract, ending_us, call.now_us, call.services.settings.grace_period_hours)
-            if final and not call.body.allow_ending_before_finalized_invoice:
-                raise BadRequest("ending_before: lies before the end of an invoice that is final")
-        return {**contract, "ending_before": None if ending is None else rfc3339(ending)}
+        allow_final = body.allow_ending_before_finalized_invoice
+        return with_end(contract, "ending_before", body.ending_before, call.now_us, grace_hours, allow_final=allow_final)
 
-    return await _edit(call, call.body.customer_id, call.body.contract_id, change)
+    return await edit_contract(call, body.customer_id, body.contract_id, change)
 
 
 ROUTES: list[Route] = [

@@ -7,6 +7,7 @@ import orjson
 from connectors.http.editing import edit_customer, edit_customer_in_turn, get_customer, no_longer, read_catalog
 from connectors.http.pages import decode_cursor, encode_cursor, page
 from connectors.http.routing import Call, Route, route
+from connectors.http.unique_fields import claim_difference, release_values
 from connectors.redis.types import Taken
 from schemas.billable_metrics import CustomerMetricsQuery, Metric, metric_answer
 from schemas.common import Data, IdAnswer, NoBody, NoQuery, Page
@@ -36,8 +37,10 @@ def _alias_conflict(taken: Taken) -> Conflict:
 async def create(call: Call[CustomerCreate, NoQuery]) -> Data[Customer]:
     customer_id = call.services.new_id()
     document = customer_document(call.body, customer_id, call.now)
+    claimed, _ = await claim_difference(call.services, customer_id, None, document)
     taken = await call.services.customers.create(customer_id, document["ingest_aliases"], encode(document), call.now_ms)
     if taken is not None:
+        await release_values(call.services, claimed)
         raise _alias_conflict(taken)
     return Data(data=customer_answer(document))
 

@@ -9,7 +9,9 @@ from typing import TypeVar
 import orjson
 
 from connectors.http.services import Services
+from connectors.http.unique_fields import claim_difference, release_values
 from connectors.redis.types import KeyClaim, Stale, Taken
+from schemas.custom_fields import CATALOG_KINDS, KEYS_KIND, duplicate, unique_keys
 from schemas.documents import Document, encode
 from schemas.errors import BadRequest, Conflict, NotFound, Unavailable
 
@@ -59,6 +61,9 @@ _NAMES = {
     "pricing_units": "pricing unit",
     "customers": "customer",
     "contracts": "contract",
+    "balances": "commit or credit",
+    "segments": "segment",
+    "invoices": "invoice",
     "endpoints": "webhook endpoint",
 }
 
@@ -86,12 +91,25 @@ async def edit_catalog(services: Services, change: Callable[[CatalogEdit], T]) -
             answer = change(edit)
             if not edit.sets:
                 return answer
+            _check_unique_fields(edit)
             result = await services.catalog.write(revision, edit.sets, claims=edit.claims, releases=edit.releases)
             if isinstance(result, Taken):
                 raise Conflict(KEY_USED, result.id)
             if not isinstance(result, Stale):
                 return answer
     raise Unavailable("the catalog is being changed by too many requests at once")
+
+
+def _check_unique_fields(edit: CatalogEdit) -> None:
+    """Raises Conflict if a document that the edit writes shares a custom field's value that must be unique."""
+    keys = unique_keys(edit.all(KEYS_KIND).values())
+    for entity, kind in CATALOG_KINDS.items():
+        names = [key for owner, key in keys if owner == entity]
+        changed = {document_id: orjson.loads(raw) for document_id, raw in edit.sets.get(kind, {}).items()}
+        if names and changed:
+            found = duplicate({**edit.all(kind), **changed}.values(), changed.values(), names)
+            if found is not None:
+                raise Conflict(f"custom_fields: another {entity} has this value of {found[0]!r}.", found[1]["id"])
 
 
 async def read_catalog(services: Services) -> CatalogEdit:
@@ -136,8 +154,10 @@ async def edit_customer_in_turn(services: Services, customer_id: str, change: Ca
         if changed is None:
             return document
         changed = {**changed, "version": version + 1}
+        _, gone = await claim_difference(services, customer_id, document, changed)
         result = await services.customers.update(customer_id, version, encode(changed))
         if not isinstance(result, Stale):
+            await release_values(services, gone)
             return changed
     raise Unavailable(f"customer {customer_id} is being changed by too many requests at once")
 
@@ -149,7 +169,7 @@ async def claim_for_customer(services: Services, claim: KeyClaim, now_ms: int) -
         if holder.owner is None:
             return await services.catalog.get(holder.kind, holder.id) is not None
         found = await services.customers.get(holder.owner)
-        return found is not None and any(each["id"] == holder.id for each in orjson.loads(found[1])[holder.kind])
+        return found is not None and any(each["id"] == holder.id for each in orjson.loads(found[1]).get(holder.kind, ()))
 
     taken = await services.customers.claim_key(claim, exists, now_ms)
     if taken is not None:

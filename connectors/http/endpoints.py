@@ -8,13 +8,17 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from connectors.http.deliveries import milliseconds_of, resend_result
 from connectors.http.editing import unknown
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from connectors.webhooks.addresses import TargetPolicy
-from schemas.common import Data, NoBody, NoQuery, Page
-from schemas.documents import Document, encode
+from connectors.webhooks.asymmetric import ExtraMissing, SigningKey, new_signing_key
+from connectors.webhooks.operations import DeliveryOperations
+from schemas.common import Data, IdAnswer, NoBody, NoQuery, Page
+from schemas.deliveries import Recovery, ResendResult
+from schemas.documents import Document, encode, instant_text
 from schemas.endpoints import (
     SECRET_BYTES,
     DeletedEndpoint,
@@ -23,13 +27,15 @@ from schemas.endpoints import (
     EndpointQuery,
     EndpointUpdate,
     EndpointWithSecret,
+    SecretRotation,
     endpoint_answer,
     endpoint_document,
     endpoint_with_secret,
     new_secret,
+    rotated_endpoint,
     updated_endpoint,
 )
-from schemas.errors import BadRequest
+from schemas.errors import BadRequest, Conflict, NotSupported
 
 ENDPOINTS_MAX = 100
 _BASE = "/v1/webhook-endpoints"
@@ -55,7 +61,9 @@ def _refuse_private(services: Services, url: str) -> None:
         raise BadRequest(f"url: {host} is not a public address; TIDEMARK_WEBHOOK_ALLOW_PRIVATE or _ALLOW_LIST can allow it")
 
 
-async def _find(call: Call[NoBody, NoQuery] | Call[EndpointUpdate, NoQuery]) -> Document:
+async def _find(
+    call: Call[NoBody, NoQuery] | Call[EndpointUpdate, NoQuery] | Call[SecretRotation, NoQuery] | Call[Recovery, NoQuery],
+) -> Document:
     endpoint_id = call.path["endpoint_id"]
     raw = (await call.services.catalog.endpoints()).get(endpoint_id)
     if raw is None:
@@ -69,35 +77,77 @@ async def create(call: Call[EndpointCreate, NoQuery]) -> Data[EndpointWithSecret
     if len(await call.services.catalog.endpoints()) >= ENDPOINTS_MAX:
         raise BadRequest(f"there may be at most {ENDPOINTS_MAX} webhook endpoints")
     secret = new_secret(secrets.token_bytes(SECRET_BYTES))
-    document = endpoint_document(call.body, call.services.new_id(), secret, call.now)
+    document = endpoint_document(call.body, call.services.new_id(), secret, call.now) | _key_pair(call.body.ed25519)
     await call.services.catalog.put_endpoint(document["id"], encode(document))
     return Data(data=endpoint_with_secret(document))
 
 
+def _key_pair(wanted: bool) -> Document:
+    if not wanted:
+        return {}
+    try:
+        key = SigningKey.parse(new_signing_key())
+    except ExtraMissing as error:
+        raise NotSupported(f"ed25519: {error}") from error
+    return {"signing_key": key.text, "public_key": key.public}
+
+
+async def _failing_since(services: Services, endpoint_id: str) -> str | None:
+    return _instant((await services.catalog.failing()).get(endpoint_id))
+
+
+def _instant(at_ms: int | None) -> str | None:
+    return None if at_ms is None else instant_text(at_ms * 1000)
+
+
 async def get(call: Call[NoBody, NoQuery]) -> Data[Endpoint]:
-    return Data(data=endpoint_answer(await _find(call)))
+    document = await _find(call)
+    return Data(data=endpoint_answer(document, await _failing_since(call.services, document["id"])))
 
 
 async def list_all(call: Call[NoBody, EndpointQuery]) -> Page[Endpoint]:
     documents = [orjson.loads(raw) for raw in (await call.services.catalog.endpoints()).values()]
     shown, cursor = page(documents, lambda each: (each["created_at"], each["id"]), call.query.limit, call.query.next_page)
-    return Page(data=[endpoint_answer(each) for each in shown], next_page=cursor)
+    failing = await call.services.catalog.failing()
+    return Page(data=[endpoint_answer(each, _instant(failing.get(each["id"]))) for each in shown], next_page=cursor)
 
 
 async def update(call: Call[EndpointUpdate, NoQuery]) -> Data[Endpoint]:
+    """Who switches an endpoint on, or sends it elsewhere, gives it new time until it is switched off for failing."""
     if call.body.url is not None:
         _refuse_private(call.services, call.body.url)
     document = updated_endpoint(await _find(call), call.body, call.now)
     await call.services.catalog.put_endpoint(document["id"], encode(document))
-    return Data(data=endpoint_answer(document))
+    if call.body.enabled or call.body.url is not None:
+        await call.services.catalog.recovered(document["id"])
+    return Data(data=endpoint_answer(document, await _failing_since(call.services, document["id"])))
 
 
-async def rotate_secret(call: Call[NoBody, NoQuery]) -> Data[EndpointWithSecret]:
-    """The old secret stops signing at once."""
+async def rotate_secret(call: Call[SecretRotation, NoQuery]) -> Data[EndpointWithSecret]:
+    """Metronome's header is signed with the new secret at once; it has room for one signature."""
     secret = new_secret(secrets.token_bytes(SECRET_BYTES))
-    document = {**await _find(call), "secret": secret, "updated_at": call.now}
+    document = rotated_endpoint(await _find(call), secret, call.body, call.now, call.now_us / 1_000_000)
     await call.services.catalog.put_endpoint(document["id"], encode(document))
-    return Data(data=endpoint_with_secret(document))
+    return Data(data=endpoint_with_secret(document, await _failing_since(call.services, document["id"])))
+
+
+async def send_test(call: Call[NoBody, NoQuery]) -> Data[IdAnswer]:
+    """The answer's id is the delivery's, whose attempts tell what the endpoint said."""
+    document = await _find(call)
+    if not document["enabled"]:
+        raise Conflict("the endpoint is disabled: nothing is sent to it")
+    operations = DeliveryOperations(call.services.redis, call.services.partitions)
+    return Data(data=IdAnswer(id=await operations.send_test(document["id"], call.services.new_id(), call.now_ms)))
+
+
+async def recover(call: Call[Recovery, NoQuery]) -> Data[ResendResult]:
+    """Send what the endpoint has not got since then, as far as the log reaches back."""
+    document = await _find(call)
+    operations = DeliveryOperations(call.services.redis, call.services.partitions)
+    selection = await operations.missed(document["id"], milliseconds_of(call.body.since))
+    if not call.body.dry_run:
+        await operations.resend_all(selection, call.now_ms)
+    return Data(data=resend_result(selection, call.body.dry_run))
 
 
 async def delete(call: Call[NoBody, NoQuery]) -> Data[DeletedEndpoint]:
@@ -113,4 +163,6 @@ ROUTES: list[Route] = [
     route("PATCH", _ONE, update, "Update a webhook endpoint"),
     route("DELETE", _ONE, delete, "Delete a webhook endpoint"),
     route("POST", f"{_ONE}/rotate-secret", rotate_secret, "Give a webhook endpoint a new secret"),
+    route("POST", f"{_ONE}/test", send_test, "Send a test message to a webhook endpoint"),
+    route("POST", f"{_ONE}/recover", recover, "Send again what a webhook endpoint has missed"),
 ]

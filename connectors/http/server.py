@@ -14,16 +14,24 @@ from redis.exceptions import RedisError
 
 from connectors.http import (
     alerts,
+    balance_edits,
+    balances,
     billable_metrics,
+    contract_edits,
+    contract_rates,
     contracts,
+    custom_fields,
     customer_alerts,
     customers,
+    deliveries,
     endpoints,
     event_search,
+    invoices,
     pricing_units,
     products,
     rate_cards,
     rates,
+    service_addresses,
     usage,
 )
 from connectors.http.dispatch import handler_of
@@ -44,17 +52,25 @@ log = structlog.get_logger("http")
 
 ROUTES: list[Route] = [
     *customers.ROUTES,
+    *custom_fields.ROUTES,
     *billable_metrics.ROUTES,
     *pricing_units.ROUTES,
     *products.ROUTES,
     *rate_cards.ROUTES,
     *rates.ROUTES,
     *contracts.ROUTES,
+    *contract_rates.ROUTES,
+    *contract_edits.ROUTES,
+    *balances.ROUTES,
+    *balance_edits.ROUTES,
+    *invoices.ROUTES,
     *alerts.ROUTES,
     *customer_alerts.ROUTES,
     *usage.ROUTES,
     *event_search.ROUTES,
     *endpoints.ROUTES,
+    *deliveries.ROUTES,
+    *service_addresses.ROUTES,
 ]
 MAINTENANCE_INTERVAL_S = 60.0
 RETRY_S = 0.5

@@ -14,7 +14,7 @@ from connectors.redis.keys import CatalogKeys
 from connectors.redis.scripts import Script
 from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 
-KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units")
+KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys")
 
 _WRITE = Script("catalog_write")
 
@@ -125,7 +125,21 @@ class CatalogStore:
         await self._redis.hset(CatalogKeys.ENDPOINTS, endpoint_id, document)
 
     async def delete_endpoint(self, endpoint_id: str) -> bool:
+        await self._redis.hdel(CatalogKeys.FAILING, endpoint_id)
         return bool(await self._redis.hdel(CatalogKeys.ENDPOINTS, endpoint_id))
+
+    async def failing(self) -> dict[str, int]:
+        """Endpoints of which the latest attempts have all failed: since when (ms)."""
+        return {endpoint_id.decode(): int(at) for endpoint_id, at in (await self._redis.hgetall(CatalogKeys.FAILING)).items()}
+
+    async def failed(self, endpoint_id: str, now_ms: int) -> int:
+        """An attempt failed; returns since when (ms) they all do."""
+        await self._redis.hsetnx(CatalogKeys.FAILING, endpoint_id, now_ms)
+        return int(await self._redis.hget(CatalogKeys.FAILING, endpoint_id) or now_ms)
+
+    async def recovered(self, endpoint_id: str) -> None:
+        """An attempt succeeded, or someone switched the endpoint on: its time of failure begins anew."""
+        await self._redis.hdel(CatalogKeys.FAILING, endpoint_id)
 
     # --- tokens ---------------------------------------------------------------------------------------------------------
 

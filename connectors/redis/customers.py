@@ -174,6 +174,21 @@ class CustomerStore:
             {month: fields for month, fields in zip(months, folded, strict=True) if fields},
         )
 
+    async def stored(self, customer_id: str, days_of: Callable[[Mapping[str, str]], Sequence[int]]) -> StoredCustomer:
+        """State and hourly windows as of one moment. ``days_of``: the days whose windows a state has."""
+        keys = self._keys(customer_id)
+        days = days_of(_text(await self._redis.hgetall(keys.state(customer_id))))
+        while True:
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.hgetall(keys.state(customer_id))
+            for day in days:
+                pipeline.hgetall(keys.windows(customer_id, day))
+            state, *windows = [_text(fields) for fields in await pipeline.execute()]
+            found = days_of(state)
+            if found == days:
+                return StoredCustomer(state, dict(zip(days, windows, strict=True)))
+            days = found  # a commit came between the two reads
+
     # --- uniqueness keys of objects in customers' documents -------------------------------------------------------------
 
     async def claim_key(self, claim: KeyClaim, exists: Callable[[KeyClaim], Awaitable[bool]], now_ms: int) -> Taken | None:

@@ -29,16 +29,22 @@ class CatalogKeys:
     CUSTOMERS = PREFIX + ":{catalog}:customers"  # zset: customer id by creation time (ms), for listing
     TOKENS = PREFIX + ":{catalog}:tokens"  # hash: sha256 of a bearer token (hex) -> {"name", "created_at"}
     ENDPOINTS = PREFIX + ":{catalog}:endpoints"  # hash: endpoint id -> JSON document
+    FAILING = PREFIX + ":{catalog}:failing"  # hash: endpoint id -> since when every attempt has failed (ms)
 
     @staticmethod
     def documents(kind: str) -> str:
-        """Hash id -> JSON document. kind: metrics, products, rate_cards, alerts, pricing_units."""
+        """Hash id -> JSON document. kind: metrics, products, rate_cards, alerts, pricing_units, custom_field_keys."""
         return f"{PREFIX}:{{catalog}}:{kind}"
 
     @staticmethod
     def claims(kind: str) -> str:
         """Hash uniqueness key -> JSON {"id", "owner", "at"}. kind: alerts, contracts, rate_card_aliases, ..."""
         return f"{PREFIX}:{{catalog}}:claims:{kind}"
+
+    @staticmethod
+    def bucket(endpoint_id: str) -> str:
+        """String with TTL: the token bucket of an endpoint with a rate limit."""
+        return f"{PREFIX}:{{catalog}}:bucket:{endpoint_id}"
 
     @staticmethod
     def idempotency(token_hash: str, key: str) -> str:
@@ -54,13 +60,16 @@ class PartitionKeys:
         "changes",
         "customers",
         "deliveries",
-        "exhausted",
+        "deliveries_at",
+        "delivery_lanes",
+        "delivery_leases",
+        "delivery_log",
+        "delivery_log_at",
+        "delivery_places",
         "outbox",
         "parked",
         "partition",
         "position",
-        "retries",
-        "retries_written",
         "seen_meta",
         "timers",
     )
@@ -74,12 +83,23 @@ class PartitionKeys:
         self.customers = f"{self._base}:customers"  # set: ids of all customers that this partition owns
         self.timers = f"{self._base}:timers"  # zset: customer id by due time (ms)
         self.outbox = f"{self._base}:outbox"  # stream: notifications to deliver
-        self.retries = f"{self._base}:retries"  # zset: delivery id by due time (ms)
-        self.retries_written = f"{self._base}:retries_written"  # zset: delivery id by the time its notification was written (ms)
-        self.deliveries = f"{self._base}:deliveries"  # hash: delivery id -> delivery that waits for a retry (MessagePack)
-        self.exhausted = f"{self._base}:exhausted"  # stream: deliveries that were given up, for people to look at (MessagePack)
+        self.deliveries = f"{self._base}:deliveries"  # hash: delivery id -> delivery that has not ended (MessagePack)
+        self.deliveries_at = f"{self._base}:deliveries_at"  # zset: id of a delivery that has not ended by its admission (ms)
+        self.delivery_lanes = f"{self._base}:delivery_lanes"  # zset: endpoint id by the earliest due time in its lane (ms)
+        self.delivery_leases = f"{self._base}:delivery_leases"  # hash: delivery id -> end of a dispatcher's lease (ms)
+        self.delivery_places = f"{self._base}:delivery_places"  # zset: who waits for whom (see lua/lanes.lua)
+        self.delivery_log = f"{self._base}:delivery_log"  # hash: delivery id -> how it ended, when (ms), the delivery
+        self.delivery_log_at = f"{self._base}:delivery_log_at"  # zset: delivery id by its last change (ms)
         self.parked = f"{self._base}:parked"  # zset: unknown customer reference by time of its first parked event (ms)
         self.seen_meta = f"{self._base}:seen"  # hash: generations of the duplicate filter (see lua/seen.lua)
+
+    def due(self, endpoint_id: str) -> str:
+        """Zset: an endpoint's deliveries that may be tried, by the time of their next attempt (ms)."""
+        return f"{self._base}:due:{endpoint_id}"
+
+    def attempts(self, delivery_id: str) -> str:
+        """List with TTL: the latest attempts of a delivery (JSON)."""
+        return f"{self._base}:attempts:{delivery_id}"
 
     def customer(self, customer_id: str) -> str:
         """String: the customer's configuration document (version, line feed, JSON), written by the API."""

@@ -1,145 +1,181 @@
-"""The dispatcher's side of a partition's outbox: first attempts from a stream, retries from a sorted set.
+"""The dispatchers' side of a partition: from the outbox stream into the endpoints' lanes, and out of them.
 
-A notification's entry stays in the stream until the first attempt to each endpoint was a success or is kept as a delivery for
-a retry; both happen in one script (``finish``). Whoever dies on the way leaves the entry pending: ``autoclaim`` gives it to
-another. The stream is never trimmed by length: that would drop what nobody has delivered.
+    outbox stream ── admit ──► lane (due zset of one endpoint) ── take ──► a dispatcher ── conclude ──► log
+                                        ▲                                       │
+                                        └────────────── put_back ───────────────┘
+
+Each arrow is one script: a crash leaves a delivery where it was, or where it was going. ``admit`` moves entries in the order of
+the stream, and of those with one order key (endpoint, customer, alert, group) only the earliest is ever due: so the next one
+waits for it, through its retries and whichever dispatcher makes them. What a dispatcher takes is leased to it; if the lease runs
+out the delivery is due again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 import msgpack
+import orjson
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
+from connectors.redis.batches import pack
 from connectors.redis.client import BLOCK_MS_MAX
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.scripts import Argument, Script
-from connectors.redis.types import Delivery, OutboxDepth, OutboxEntry
+from connectors.redis.types import Admission, Delivery, OutboxDepth, OutboxEntry
 
-GROUP = "dispatcher"
+ATTEMPTS_KEPT = 50
+"""How many attempts of one delivery the log keeps: the latest ones."""
 
-GIVEN_UP_DAYS = 30
-"""How long deliveries that were given up are kept for people to look at."""
-
-_FINISH = Script("finish")
-_DUE = Script("due")
-_RETRY_DONE = Script("retry_done")
-_RETRY_AGAIN = Script("retry_again")
+_ADMIT = Script("admit", "lanes")
+_TAKE = Script("take", "lanes")
+_PUT_BACK = Script("put_back", "lanes")
+_CONCLUDE = Script("conclude", "lanes")
 
 
 class Outbox:
-    """The outbox of one partition."""
+    """The outbox of one partition. ``log_ms``: how long attempts are kept."""
 
-    def __init__(self, redis: Redis, partition: int) -> None:
+    def __init__(self, redis: Redis, partition: int, *, log_ms: int = 14 * 86_400_000) -> None:
         self.partition = partition
         self.keys = PartitionKeys(partition)
         self._redis: Any = redis  # its own types name every shape a reply has under any setting
+        self._log_ms = log_ms
 
-    # --- first attempts -------------------------------------------------------------------------------------------------
+    async def admit(
+        self, entries: Sequence[tuple[OutboxEntry, Sequence[Admission]]], now_ms: int, lease_ms: int
+    ) -> tuple[int, list[Delivery], int]:
+        """Move entries, which were read from the stream's beginning, into the lanes: how many were moved, the deliveries that
+        are now leased to the caller for ``lease_ms`` (a duration), and how many were superseded. What another dispatcher has
+        moved is not moved again."""
+        keys = self.keys
+        names = [keys.outbox, keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.deliveries_at]
+        names += [keys.delivery_places, keys.delivery_log, keys.delivery_log_at]
+        endpoints = list(dict.fromkeys(each.delivery.endpoint_id for _, parts in entries for each in parts))
+        due_of = {endpoint_id: place for place, endpoint_id in enumerate(endpoints, len(names) + 1)}
+        placed = {}
+        moves = []
+        for entry, parts in entries:
+            rows = []
+            for each in parts:
+                delivery = replace(each.delivery, place=place_of(entry, each.delivery.endpoint_id, entry.entry_id))
+                placed[delivery.id] = delivery
+                row = (delivery.id, due_of[delivery.endpoint_id], delivery.endpoint_id, delivery.place, delivery.due_ms)
+                rows.append((*row, each.lease, each.supersede, encode_delivery(delivery)))
+            moves.append((entry.entry_id, rows))
+        lease_ends_ms = now_ms + lease_ms
+        names += [keys.due(endpoint_id) for endpoint_id in endpoints]
+        moved, leased, superseded = await _ADMIT.run(self._redis, names, now_ms, lease_ends_ms, pack(moves))
+        taken = [replace(placed[delivery_id.decode()], lease_ms=lease_ends_ms) for delivery_id in leased]
+        return moved, taken, superseded
 
-    async def ensure_group(self) -> None:
-        """Create the consumer group, from the stream's beginning, where it is missing. Call again after a NoGroup error."""
-        try:
-            await self._redis.xgroup_create(self.keys.outbox, GROUP, id="0", mkstream=True)
-        except ResponseError as problem:
-            if not str(problem).startswith("BUSYGROUP"):
-                raise
+    async def due_endpoints(self, now_ms: int) -> list[str]:
+        """Endpoints whose lane holds something that is due, the longest due first."""
+        return [each.decode() for each in await self._redis.zrangebyscore(self.keys.delivery_lanes, "-inf", now_ms)]
 
-    async def autoclaim(self, consumer: str, idle_ms: int, count: int) -> list[OutboxEntry]:
-        """Take over entries whose consumer has not finished them for ``idle_ms``."""
-        _, rows, *_ = await self._redis.xautoclaim(self.keys.outbox, GROUP, consumer, idle_ms, count=count)
-        return [_entry(entry_id, fields) for entry_id, fields in rows if fields]  # Redis 6.2 names deleted entries, too
+    async def take(self, limits: Mapping[str, int], now_ms: int, lease_ms: int) -> list[Delivery]:
+        """Take due deliveries, of each endpoint at most as many as ``limits`` says. Each is held for ``lease_ms`` (a duration,
+        longer than a request may take); one that is neither concluded nor put back until then is due again."""
+        if not limits:
+            return []
+        lease_ends_ms = now_ms + lease_ms
+        keys = [self.keys.delivery_lanes, self.keys.delivery_leases, self.keys.deliveries, *map(self.keys.due, limits)]
+        pairs: list[Argument] = [part for pair in limits.items() for part in pair]
+        taken = await _TAKE.run(self._redis, keys, now_ms, lease_ends_ms, *pairs)
+        return [replace(decode_delivery(raw), lease_ms=lease_ends_ms) for raw in taken]
 
-    async def finish(self, entry_id: str, retries: Sequence[Delivery] = ()) -> bool:
-        """The first attempts of an entry are over: remove it and keep ``retries`` (each with its ``due_ms``), in one step.
+    async def put_back(self, taken: Delivery, again: Delivery, now_ms: int, attempt: bytes = b"") -> bool:
+        """Put a taken delivery back as ``again``, due at ``again.due_ms``. False (nothing changed) if the lease was lost.
 
-        False: it was finished already (a repeated call, or another dispatcher): nothing was changed, ``retries`` are not kept.
+        ``attempt``: what the log keeps of it (JSON); empty if none was made.
         """
-        keys = [self.keys.outbox, self.keys.retries, self.keys.retries_written, self.keys.deliveries]
-        arguments: list[Argument] = [GROUP, entry_id]
-        for delivery in retries:
-            arguments += (delivery.id, delivery.due_ms, delivery.entry.written_at_ms, _encode(delivery))
-        return bool(await _FINISH.run(self._redis, keys, *arguments))
+        if taken.id != again.id:
+            raise ValueError(f"{again.id} cannot stand for {taken.id}")
+        keys = self.keys
+        names = [*self._names(taken), keys.delivery_log_at]
+        arguments: list[Argument] = [again.id, again.endpoint_id, taken.lease_ms, again.due_ms, encode_delivery(again)]
+        return bool(await _PUT_BACK.run(self._redis, names, *arguments, attempt, ATTEMPTS_KEPT, self._log_ms, now_ms))
+
+    async def conclude(
+        self,
+        delivery: Delivery,
+        status: str,
+        now_ms: int,
+        lease_ms: int,
+        attempt: bytes = b"",
+        *,
+        only_if_followed: bool = False,
+    ) -> tuple[bool, Delivery | None]:
+        """The delivery has ended (``status``: see ``LoggedDelivery``). Returns whether it was there, and the next one of its
+        order key, leased to the caller for ``lease_ms`` (a duration). A repetition changes nothing.
+
+        ``only_if_followed``: nothing is changed unless another one of its order key waits behind it.
+        """
+        keys = self.keys
+        names = [*self._names(delivery), keys.delivery_log_at, keys.delivery_log, keys.deliveries_at, keys.delivery_places]
+        arguments: list[Argument] = [delivery.id, delivery.endpoint_id, delivery.place, status, encode_delivery(delivery)]
+        lease_ends_ms = now_ms + lease_ms
+        kept: list[Argument] = [attempt, ATTEMPTS_KEPT, self._log_ms, now_ms, lease_ends_ms, int(only_if_followed)]
+        answer = await _CONCLUDE.run(self._redis, names, *arguments, *kept)
+        if isinstance(answer, int):
+            return bool(answer), None
+        return True, replace(decode_delivery(answer), lease_ms=lease_ends_ms)
+
+    def _names(self, delivery: Delivery) -> list[str]:
+        keys = self.keys
+        names = [keys.due(delivery.endpoint_id), keys.delivery_lanes, keys.delivery_leases, keys.deliveries]
+        return [*names, keys.attempts(delivery.id)]
+
+    async def admitted_before(self, before_ms: int, limit: int) -> list[Delivery]:
+        """Deliveries that have not ended and were admitted before ``before_ms``, the oldest first, without a lease."""
+        keys = self.keys
+        ids = await self._redis.zrangebyscore(keys.deliveries_at, "-inf", f"({before_ms}", start=0, num=limit)
+        found = await self._redis.hmget(keys.deliveries, ids) if ids else []
+        return [decode_delivery(raw) for raw in found if raw is not None]
 
     async def expire(self, older_than_ms: int, limit: int) -> list[OutboxEntry]:
         """Remove and return entries added before ``older_than_ms`` (server time): for notifications that no endpoint took."""
         rows = await self._redis.xrange(self.keys.outbox, max=f"{max(older_than_ms, 1) - 1}", count=limit)
-        expired = []
-        for entry_id, fields in rows:
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.xack(self.keys.outbox, GROUP, entry_id)
-            pipeline.xdel(self.keys.outbox, entry_id)
-            _, removed = await pipeline.execute()
-            if removed:
-                expired.append(_entry(entry_id, fields))
-        return expired
-
-    # --- retries --------------------------------------------------------------------------------------------------------
-
-    async def due(self, now_ms: int, limit: int, lease_ms: int) -> list[Delivery]:
-        """Take deliveries that are due, earliest first. Each is held for ``lease_ms`` (a duration, longer than a request may
-        take); one that is neither removed nor put back until then is due again."""
-        lease_ends_ms = now_ms + lease_ms
-        taken = await _DUE.run(self._redis, [self.keys.retries, self.keys.deliveries], now_ms, limit, lease_ends_ms)
-        return [replace(_decode(raw), lease_ms=lease_ends_ms) for raw in taken]
-
-    async def next_due_ms(self) -> int | None:
-        """When the earliest delivery (or lease) is due; None where none waits."""
-        first = await self._redis.zrange(self.keys.retries, 0, 0, withscores=True)
-        return int(first[0][1]) if first else None
-
-    async def retry_done(self, delivery: Delivery) -> bool:
-        """Remove a delivery: it succeeded, or was given up. False: it was gone."""
-        keys = [self.keys.retries, self.keys.retries_written, self.keys.deliveries]
-        return bool(await _RETRY_DONE.run(self._redis, keys, delivery.id))
-
-    async def retry_again(self, taken: Delivery, again: Delivery) -> bool:
-        """Put a taken delivery back as ``again``, due at ``again.due_ms``. False (nothing changed) if the lease was lost."""
-        if taken.id != again.id:
-            raise ValueError(f"{again.id} cannot stand for {taken.id}")
-        keys = [self.keys.retries, self.keys.deliveries]
-        return bool(await _RETRY_AGAIN.run(self._redis, keys, again.id, taken.lease_ms, again.due_ms, _encode(again)))
-
-    async def record_given_up(self, delivery: Delivery, now_ms: int) -> None:
-        """Keep a delivery that failed for too long where people can look at it (``given_up``), before it is removed from the
-        stream or the retries: whoever dies in between shows it twice."""
-        keep_from = f"{now_ms - GIVEN_UP_DAYS * 86_400_000}-0"
-        await self._redis.xadd(self.keys.exhausted, {"delivery": _encode(delivery)}, minid=keep_from, approximate=True)
-
-    async def given_up(self, limit: int) -> list[Delivery]:
-        """The latest deliveries that were given up, the last one first."""
-        rows = await self._redis.xrevrange(self.keys.exhausted, count=limit)
-        return [_decode(fields[b"delivery"]) for _, fields in rows]
+        return [_entry(*row) for row in rows if await self._redis.xdel(self.keys.outbox, row[0])]
 
     async def depth(self) -> OutboxDepth:
         """How much waits, and since when."""
+        keys = self.keys
         pipeline = self._redis.pipeline(transaction=True)
-        pipeline.xlen(self.keys.outbox)
-        pipeline.zcard(self.keys.retries)
-        pipeline.xrange(self.keys.outbox, count=1)
-        pipeline.zrange(self.keys.retries_written, 0, 0, withscores=True)
-        entries, retries, first, first_retry = await pipeline.execute()
-        oldest = [_entry(*row).written_at_ms for row in first] + [int(score) for _, score in first_retry]
-        return OutboxDepth(entries, retries, min(oldest, default=None))
+        pipeline.xlen(keys.outbox)
+        pipeline.hlen(keys.deliveries)
+        pipeline.xrange(keys.outbox, count=1)
+        pipeline.zrange(keys.deliveries_at, 0, 0)
+        entries, deliveries, first, admitted = await pipeline.execute()
+        oldest = [_entry(*row).written_at_ms for row in first]
+        raw = await self._redis.hget(keys.deliveries, admitted[0]) if admitted else None
+        if raw is not None:
+            oldest.append(decode_delivery(raw).entry.written_at_ms)
+        return OutboxDepth(entries, deliveries, min(oldest, default=None))
 
 
-async def read_new(
-    redis: Redis, outboxes: Sequence[Outbox], consumer: str, count: int, block_ms: int | None
-) -> list[tuple[Outbox, OutboxEntry]]:
-    """New entries of several partitions in one call, at most ``count`` of each; waits up to ``block_ms`` (1..5,000; None = not).
-
-    Raises ResponseError "NOGROUP ..." where a group is missing (see ``Outbox.ensure_group``).
-    """
+async def read_first(
+    redis: Redis, outboxes: Sequence[Outbox], count: int, block_ms: int | None
+) -> list[tuple[Outbox, list[OutboxEntry]]]:
+    """The first entries of several partitions, at most ``count`` of each, in one call; waits up to ``block_ms`` (1..5,000; None =
+    not) for one. They stay where they are until they are admitted."""
     by_stream = {outbox.keys.outbox: outbox for outbox in outboxes}
     block = None if block_ms is None else min(max(block_ms, 1), BLOCK_MS_MAX)
-    streams: Mapping[str, str] = dict.fromkeys(by_stream, ">")
+    streams: dict[str, str] = dict.fromkeys(by_stream, "0-0")
     client: Any = redis
-    reply = await client.xreadgroup(GROUP, consumer, dict(streams), count=count, block=block)
-    return [(by_stream[stream.decode()], _entry(entry_id, fields)) for stream, rows in reply or () for entry_id, fields in rows]
+    reply = await client.xread(streams, count=count, block=block)
+    return [(by_stream[stream.decode()], [_entry(*row) for row in rows]) for stream, rows in reply or ()]
+
+
+def place_of(entry: OutboxEntry, endpoint_id: str, position: str) -> str:
+    """The prefix of a delivery's place (see lua/lanes.lua). ``position``: an id of the stream, "<milliseconds>-<number>"."""
+    group = orjson.loads(entry.body).get("properties", {}).get("group_values", ())
+    key = [endpoint_id, entry.customer_id, entry.alert_id, *((part["key"], part["value"]) for part in group)]
+    milliseconds, _, number = position.partition("-")
+    return f"{blake2b(orjson.dumps(key), digest_size=8).hexdigest()}:{int(milliseconds):015d}-{int(number):010d}"
 
 
 def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:
@@ -156,7 +192,7 @@ def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:
     )
 
 
-def _encode(delivery: Delivery) -> bytes:
+def encode_delivery(delivery: Delivery) -> bytes:
     entry = delivery.entry
     packed: bytes = msgpack.packb(
         {
@@ -166,11 +202,12 @@ def _encode(delivery: Delivery) -> bytes:
             "first_attempt_ms": delivery.first_attempt_ms,
             "due_ms": delivery.due_ms,
             "last_error": delivery.last_error,
+            "place": delivery.place,
         }
     )
     return packed
 
 
-def _decode(raw: bytes) -> Delivery:
+def decode_delivery(raw: bytes) -> Delivery:
     fields = msgpack.unpackb(raw, raw=False)
     return Delivery(entry=OutboxEntry(*fields.pop("entry")), **fields)

@@ -175,10 +175,11 @@ class KeyClaim:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One notification on its way to one endpoint, waiting for its next attempt.
+    """One notification on its way to one endpoint.
 
-    ``attempts``: requests made so far. ``first_attempt_ms``: of the first one, for the maximum age. ``lease_ms``: until when the
-    dispatcher that took it holds it (set by ``Outbox.due``); 0 = not taken.
+    ``attempts``: requests made so far. ``first_attempt_ms``: when it was admitted (or sent again by hand), for the maximum age.
+    ``place``: where it stands among those of its order key (see ``Outbox.admit``). ``lease_ms``: until when the dispatcher that
+    took it holds it; 0 = not taken.
     """
 
     entry: OutboxEntry
@@ -187,6 +188,7 @@ class Delivery:
     first_attempt_ms: int
     due_ms: int
     last_error: str = ""
+    place: str = ""
     lease_ms: int = 0
 
     @property
@@ -195,9 +197,28 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """How a new delivery begins. ``lease``: the admitting dispatcher sends it at once if it is the first of its order key; else
+    it is due at ``delivery.due_ms``. ``supersede``: what waits before it under its order key is dropped."""
+
+    delivery: Delivery
+    lease: bool
+    supersede: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDelivery:
+    """A delivery as the log shows it. ``status``: waiting, delivered, exhausted, superseded or endpoint_removed."""
+
+    delivery: Delivery
+    status: str
+    changed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxDepth:
-    """``entries``: notifications whose first attempts are not over; ``retries``: deliveries that wait; ``oldest_ms``: when the
-    oldest of both was written, None = there are none."""
+    """``entries``: notifications that no lane has taken over yet; ``retries``: deliveries that have not ended; ``oldest_ms``:
+    when the notification that has waited longest was written, None = there are none."""
 
     entries: int
     retries: int

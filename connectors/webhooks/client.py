@@ -8,6 +8,8 @@ than keeps the connection usable: a receiver can waste neither memory nor time h
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -24,17 +26,20 @@ from connectors.webhooks.signatures import signed_headers
 
 RESPONSE_BYTES_MAX = 20_000
 _DRAIN_TIMEOUT_S = 1.0  # for the rest of an answer: its status has told all that matters
-_STALE_WITHIN_S = 1.0  # a kept-alive connection that breaks this early was closed before our request came
+_REPEAT_WITHIN_S = 1.0
 _DNS_CACHE_S = 10
 _KEEPALIVE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """``outcome``: success, http_3xx, http_4xx, http_5xx, timeout, connect, tls, dns or blocked.
+    """``outcome``: success, http_3xx, http_4xx, http_5xx, timeout, connect, tls, dns, blocked or fault.
 
-    ``status``: None where no answer came. ``retry_after_s``: what a 429 or 503 asked for. ``at_s``: when it began, in seconds
-    since the epoch.
+    A ``fault`` is ours: the resolver could not say, this machine has no route or no sockets left. ``status``: None where no
+    answer came. ``retry_after_s``: what a 429 or 503 asked for. ``at_s``: when it began, in seconds since the epoch.
+    ``connect_s``: name look-up, connection and TLS, None where a kept-alive connection was used; ``headers_s``: until the
+    answer's headers were there, None where none came. ``response``: the beginning of the answer's body. ``sent``: requests made,
+    2 if one was repeated at once.
     """
 
     outcome: str
@@ -42,6 +47,14 @@ class Attempt:
     seconds: float
     status: int | None = None
     retry_after_s: float | None = None
+    connect_s: float | None = None
+    headers_s: float | None = None
+    response: bytes = b""
+    sent: int = 1
+
+    @property
+    def is_fault(self) -> bool:
+        return self.outcome == "fault"
 
     @property
     def error(self) -> str:
@@ -50,14 +63,27 @@ class Attempt:
 
 
 class _Probe(SimpleNamespace):
-    """What the trace of one request tells: whether the connection was a kept-alive one; and the call at the first byte."""
+    """What is learned of one request while it is under way."""
 
-    reused: bool
+    started_s: float
     first_byte: Callable[[], None] | None
+    connecting_s: float | None = None
+    connect_s: float | None = None
+    headers_s: float | None = None
+    status: int | None = None
+    retry_after: str | None = None
+    response: bytes = b""
+    sent: int = 0
 
 
-async def _on_reuse(_session: object, context: SimpleNamespace, _params: object) -> None:
-    context.trace_request_ctx.reused = True
+async def _on_connecting(_session: object, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.connecting_s = time.monotonic()
+
+
+async def _on_connected(_session: object, context: SimpleNamespace, _params: object) -> None:
+    probe: _Probe = context.trace_request_ctx
+    if probe.connecting_s is not None:
+        probe.connect_s = time.monotonic() - probe.connecting_s
 
 
 async def _on_headers(_session: object, context: SimpleNamespace, _params: object) -> None:
@@ -69,98 +95,134 @@ async def _on_headers(_session: object, context: SimpleNamespace, _params: objec
 
 def _trace() -> aiohttp.TraceConfig:
     trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_on_reuse)
+    trace.on_connection_create_start.append(_on_connecting)
+    trace.on_connection_create_end.append(_on_connected)
     trace.on_request_headers_sent.append(_on_headers)  # called right before they are written
     return trace
 
 
 class EndpointClient:
-    """The connections to one endpoint: its own, so that no other endpoint waits for them."""
+    """The connections to one endpoint: its own, so that no other endpoint waits for them. None is held before the first attempt,
+    nor after ``close``, from which the next attempt begins anew."""
 
     def __init__(
         self, endpoint: Endpoint, policy: TargetPolicy, tls: ssl.SSLContext, *, timeout_s: float, connections: int
     ) -> None:
         self.endpoint = endpoint
+        self._policy = policy
+        self._tls = tls
         self._timeout_s = timeout_s
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=connections,
-                ssl=tls,
-                resolver=aiohttp.ThreadedResolver(),
-                ttl_dns_cache=_DNS_CACHE_S,
-                keepalive_timeout=_KEEPALIVE_S,
-                socket_factory=AddressGuard(policy, endpoint.url.host or ""),
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),  # ``attempt`` holds the time limit for all it does
-            trace_configs=[_trace()],
-            trust_env=False,
-            auto_decompress=False,
-        )
+        self._connections = connections
+        self._open_session: aiohttp.ClientSession | None = None
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._open_session is None:
+            self._open_session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections,
+                    ssl=self._tls,
+                    resolver=aiohttp.ThreadedResolver(),
+                    ttl_dns_cache=_DNS_CACHE_S,
+                    keepalive_timeout=_KEEPALIVE_S,
+                    socket_factory=AddressGuard(self._policy, self.endpoint.url.host or ""),
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),  # ``attempt`` holds the time limit for all it does
+                trace_configs=[_trace()],
+                trust_env=False,
+                auto_decompress=False,
+            )
+        return self._open_session
 
     async def close(self) -> None:
-        await self._session.close()
+        session, self._open_session = self._open_session, None
+        if session is not None:
+            await session.close()
 
     async def attempt(self, message_id: str, body: bytes, first_byte: Callable[[], None] | None) -> Attempt:
-        """Send once (twice if a kept-alive connection turns out to be dead). Never raises for what the network does."""
+        """Send once, and once more if the connection fails within the first second: a kept-alive one may have been closed before
+        our request came, and a receiver that restarts is back in a moment. Never raises for what the network does."""
         at_s, started_s = time.time(), time.monotonic()
-        headers = signed_headers(self.endpoint.secret, message_id, body, at_s)
+        headers = signed_headers(self.endpoint.signing, message_id, body, at_s)
+        probe = _Probe(started_s=started_s, first_byte=first_byte)
         asked_s: float | None = None
-        status: int | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                status, retry_after = await self._send(headers, body, _Probe(reused=False, first_byte=first_byte))
-            outcome = "success" if 200 <= status < 300 else f"http_{status // 100}xx"
-            if status in {429, 503}:
-                asked_s = retry_after_s(retry_after, time.time())
+                await self._send(headers, body, probe)
+            assert probe.status is not None
+            outcome = "success" if 200 <= probe.status < 300 else f"http_{probe.status // 100}xx"
+            if probe.status in {429, 503}:
+                asked_s = retry_after_s(probe.retry_after, time.time())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             outcome = _outcome(error)
         seconds = time.monotonic() - started_s
         WEBHOOK_ATTEMPTS.labels(outcome).inc()
         WEBHOOK_ATTEMPT_SECONDS.observe(seconds)
-        return Attempt(outcome, at_s, seconds, status, asked_s)
+        timings = (probe.connect_s, probe.headers_s)
+        return Attempt(outcome, at_s, seconds, probe.status, asked_s, *timings, probe.response, probe.sent)
 
-    async def _send(self, headers: dict[str, str], body: bytes, probe: _Probe) -> tuple[int, str | None]:
-        started_s = time.monotonic()
+    async def _send(self, headers: dict[str, str], body: bytes, probe: _Probe) -> None:
         try:
             return await self._post(headers, body, probe)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not probe.reused or time.monotonic() - started_s > _STALE_WITHIN_S:
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if _outcome(error) != "connect" or time.monotonic() - probe.started_s > _REPEAT_WITHIN_S:
                 raise
-        return await self._post(headers, body, probe)
+        await self._post(headers, body, probe)
 
-    async def _post(self, headers: dict[str, str], body: bytes, probe: _Probe) -> tuple[int, str | None]:
+    async def _post(self, headers: dict[str, str], body: bytes, probe: _Probe) -> None:
+        probe.sent += 1
         async with self._session.post(
             self.endpoint.url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=probe
         ) as response:
-            await _drain(response)
-            return response.status, response.headers.get("Retry-After")
+            probe.headers_s = time.monotonic() - probe.started_s
+            probe.status = response.status
+            probe.retry_after = response.headers.get("Retry-After")
+            probe.response = await _beginning(response)
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     """Read the answer to its end so that the connection can be used again, or close the connection."""
+    chunks: list[bytes] = []
     left = RESPONSE_BYTES_MAX
     try:
         async with asyncio.timeout(_DRAIN_TIMEOUT_S):
             while left > 0:
                 chunk = await response.content.read(left)
                 if not chunk:
-                    return
+                    return b"".join(chunks)
+                chunks.append(chunk)
                 left -= len(chunk)
     except (TimeoutError, aiohttp.ClientError, OSError):
-        pass  # the status is known, and the answer's text is not needed
+        pass  # the status is known, and the rest of the answer is not needed
     response.close()
+    return b"".join(chunks)
+
+
+_FAULTS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.ENETDOWN}
+)
+"""This machine has no descriptors, memory, ports or network: no receiver can help that."""
 
 
 def _outcome(error: Exception) -> str:
     match error:
         case TimeoutError():
             return "timeout"
-        case aiohttp.ClientConnectorDNSError():
-            return "dns"
+        case aiohttp.ClientConnectorDNSError(os_error=os_error):
+            # a resolver that cannot reach its servers says "try again"; a name that does not exist is the endpoint's fault
+            return "fault" if _code(os_error) in {socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY} else "dns"
         case aiohttp.ClientConnectorError(os_error=BlockedAddressError()):
             return "blocked"
         case aiohttp.ClientSSLError():
             return "tls"
+        case aiohttp.ClientConnectorError(os_error=os_error):
+            return "fault" if os_error.errno in _FAULTS else "connect"
         case _:
             return "connect"
+
+
+def _code(error: OSError) -> int | None:
+    """getaddrinfo's own error, which aiohttp wraps into one without a number."""
+    cause = error.__cause__ or error
+    return cause.errno if isinstance(cause, OSError) else error.errno

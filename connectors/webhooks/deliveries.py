@@ -1,8 +1,7 @@
 """From the outbox into the lanes, and the results back: the order of steps that loses nothing.
 
-An entry stays in the stream until its first attempt to every endpoint is over; then one script removes it and keeps a delivery
-for each endpoint that failed. A taken delivery stays in the retry set, leased, until its result is known. So whatever this
-process forgets by dying is found by another, and sent again under the same id.
+What a dispatcher works on is leased to it in Redis, and each step there is one script (connectors/redis/outbox.py). So whatever
+this process forgets by dying is due again when the lease runs out, and is sent again under the same id.
 """
 
 from __future__ import annotations
@@ -10,140 +9,206 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+import orjson
 import structlog
 from redis.exceptions import RedisError
 
 from connectors.metrics import EVENT_TO_DELIVERY, WEBHOOK_DELIVERIES
 from connectors.redis.outbox import Outbox
-from connectors.redis.types import Delivery, OutboxEntry
+from connectors.redis.types import Admission, Delivery, OutboxEntry
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.endpoints import EndpointDirectory
 from connectors.webhooks.lanes import Job, Lane, Lanes
-from connectors.webhooks.outcomes import RetryRules, after_failure, new_delivery, postponed
-from connectors.webhooks.schedule import retry_delay_s
+from connectors.webhooks.outcomes import FAULT_PAUSE_S, after_failure, new_delivery, postponed
+from connectors.webhooks.schedule import Schedule
 
 _log = structlog.get_logger("webhooks.deliveries")
 _T = TypeVar("_T")
 _REDIS_PAUSE_MAX_S = 5.0
 HTTP_GONE = 410
+_GONE_AT_ONCE = 256
+_END_OLD_GRACE_S = 3600.0
+_CLOSED_PATIENCE_S = 0.25  # a lane that was closed is gone, or opened anew, soon
 
 
 @dataclass(slots=True)
-class _Open:
-    """An entry whose first attempts are under way. ``left``: endpoints that have not answered yet."""
+class _FirstByte:
+    """Observed once for a notification, however many endpoints it goes to, and not where no event crossed the line."""
 
-    outbox: Outbox
     entry: OutboxEntry
-    left: int
-    retries: list[Delivery] = field(default_factory=list)
-    told: bool = False  # its first byte has left
+    told: bool = False
 
-    def first_byte(self) -> None:
-        if not self.told:
-            self.told = True
-            observe_first_byte(self.entry)
-
-
-def observe_first_byte(entry: OutboxEntry) -> None:
-    """Nothing is observed where no event crossed the line."""
-    if entry.appended_at_ms is not None:
-        EVENT_TO_DELIVERY.observe(max(0.0, time.time() - entry.appended_at_ms / 1000))
+    def __call__(self) -> None:
+        if not self.told and self.entry.appended_at_ms is not None:
+            EVENT_TO_DELIVERY.observe(max(0.0, time.time() - self.entry.appended_at_ms / 1000))
+        self.told = True
 
 
 class Deliveries:
-    """Makes jobs of entries and deliveries, and records what came of them."""
+    """Makes jobs of entries and deliveries, and records what came of them. ``lease_ms``: longer than a job may wait and take."""
 
-    def __init__(self, lanes: Lanes, directory: EndpointDirectory, rules: RetryRules) -> None:
+    def __init__(
+        self, lanes: Lanes, directory: EndpointDirectory, schedule: Schedule, *, lease_ms: int, disable_after_s: float
+    ) -> None:
         self._lanes = lanes
         self._directory = directory
-        self._rules = rules
-        self._open: dict[tuple[int, str], _Open] = {}
+        self._schedule = schedule
+        self._lease_ms = lease_ms
+        self._disable_after_ms = int(disable_after_s * 1000)
 
-    # --- first attempts ---------------------------------------------------------------------------------------------
+    # --- into the lanes ---------------------------------------------------------------------------------------------
 
-    async def take_entry(self, outbox: Outbox, entry: OutboxEntry) -> None:
-        """Offer a notification to every enabled endpoint. Without one it stays in the stream, to be claimed again later."""
-        key = (outbox.partition, entry.entry_id)
-        if key in self._open or not self._lanes.of:
-            return  # claimed from ourselves, being slow is not being dead; or the last endpoint has just gone
-        opened = self._open[key] = _Open(outbox, entry, left=len(self._lanes.of))
-        for endpoint_id, lane in list(self._lanes.of.items()):
-            delivery = new_delivery(entry, endpoint_id, _now_ms())
-            if not lane.offer(Job(delivery, partial(self._first_over, opened, delivery), opened.first_byte)):
-                await self._first_over(opened, delivery, None)
+    async def admit(self, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
+        """Give the first entries of a stream to every enabled endpoint: to be sent now where the lane has room, else later."""
+        if not self._lanes.of:
+            return  # the last endpoint has just gone
+        now_ms = _now_ms()
+        room = {endpoint_id: lane.room for endpoint_id, lane in self._lanes.of.items()}
+        moves = [(entry, [self._admission(entry, lane, room, now_ms) for lane in self._lanes.of.values()]) for entry in entries]
+        _, leased, superseded = await outbox.admit(moves, now_ms, self._lease_ms)
+        WEBHOOK_DELIVERIES.labels("superseded").inc(superseded)
+        first_bytes = {entry.id: _FirstByte(entry) for entry in entries}
+        for delivery in leased:
+            await self.send(outbox, delivery, first_bytes[delivery.entry.id])
 
-    async def _first_over(self, opened: _Open, delivery: Delivery, attempt: Attempt | None) -> None:
-        again = await self._judge(opened.outbox, delivery, attempt)
-        if again is not None:
-            opened.retries.append(again)
-        opened.left -= 1
-        if opened.left == 0:
-            await _persist(lambda: opened.outbox.finish(opened.entry.entry_id, opened.retries))
-            del self._open[opened.outbox.partition, opened.entry.entry_id]
+    def _admission(self, entry: OutboxEntry, lane: Lane, room: dict[str, int], now_ms: int) -> Admission:
+        endpoint = lane.client.endpoint
+        delivery = new_delivery(entry, endpoint.id, now_ms)
+        room[endpoint.id] -= 1
+        if room[endpoint.id] >= 0:
+            return Admission(delivery, True, endpoint.supersede)
+        later = replace(delivery, due_ms=now_ms + int(lane.ready_in_s * 1000))
+        return Admission(later, False, endpoint.supersede)
 
-    # --- further attempts -------------------------------------------------------------------------------------------
-
-    async def take_delivery(self, outbox: Outbox, delivery: Delivery) -> None:
-        """Offer a leased delivery to its endpoint's lane."""
-        if delivery.endpoint_id not in self._directory.known:
+    async def take_due(self, outbox: Outbox, share: int) -> bool:
+        """Take what is due of endpoints whose lanes have room, at most ``share`` of each (other partitions have some, too), and
+        of endpoints that are gone, to end it. What belongs to a disabled endpoint stays due. Returns whether it took anything."""
+        now_ms = _now_ms()
+        endpoints = await outbox.due_endpoints(now_ms)
+        if any(endpoint_id not in self._directory.known for endpoint_id in endpoints):
             await self._directory.refresh()  # whoever wrote the delivery may have seen a younger endpoint than we did
-        lane = self._lanes.of.get(delivery.endpoint_id)
+        limits = {}
+        for endpoint_id in endpoints:
+            if endpoint_id not in self._directory.known:
+                limits[endpoint_id] = _GONE_AT_ONCE
+            elif (lane := self._lanes.of.get(endpoint_id)) is not None and lane.room:
+                limits[endpoint_id] = min(share, lane.room)
+        taken = await outbox.take(limits, now_ms, self._lease_ms)
+        for delivery in taken:
+            await self.send(outbox, delivery)
+        return bool(taken)
+
+    async def end_old(self, outbox: Outbox, limit: int) -> None:
+        """Give up deliveries that are too old, though their lanes let none through. An hour of grace: those whose lane is open
+        end by themselves, after an attempt."""
+        before_ms = _now_ms() - int((self._schedule.age_max_s + _END_OLD_GRACE_S) * 1000)
+        for delivery in await outbox.admitted_before(before_ms, limit):
+            lane = self._lanes.of.get(delivery.endpoint_id)
+            if (lane is None or not lane.room) and postponed(delivery, 0.0, self._schedule, _now_ms()) is None:
+                await self.send(outbox, (await self._conclude(outbox, delivery, "exhausted", b""))[1])
+
+    async def send(self, outbox: Outbox, delivery: Delivery | None, first_byte: Callable[[], None] | None = None) -> None:
+        """Offer a leased delivery to its endpoint's lane."""
+        while delivery is not None:
+            delivery = await self._offer(outbox, delivery, first_byte)
+
+    async def _offer(self, outbox: Outbox, delivery: Delivery, first_byte: Callable[[], None] | None) -> Delivery | None:
+        """The delivery to go on with, if this one has ended without being sent."""
         if delivery.endpoint_id not in self._directory.known:
-            await _persist(lambda: outbox.retry_done(delivery))
-            _ended("endpoint_removed", delivery)
-        elif lane is None:
-            await self._further_over(outbox, delivery, None)  # disabled, or a lane that the next look will open
-        else:
-            first_byte = partial(observe_first_byte, delivery.entry) if delivery.attempts == 0 else None
-            if not lane.offer(Job(delivery, partial(self._further_over, outbox, delivery), first_byte)):
-                await self._further_over(outbox, delivery, None)
+            return (await self._conclude(outbox, delivery, "endpoint_removed", b""))[1]
+        if first_byte is None and delivery.attempts == 0:
+            first_byte = _FirstByte(delivery.entry)
+        lane = self._lanes.of.get(delivery.endpoint_id)
+        if lane is not None and lane.offer(Job(delivery, partial(self._over, outbox, delivery), first_byte)):
+            return None
+        return await self._record(outbox, delivery, None)
 
-    async def _further_over(self, outbox: Outbox, delivery: Delivery, attempt: Attempt | None) -> None:
-        again = await self._judge(outbox, delivery, attempt)
-        if again is None:
-            await _persist(lambda: outbox.retry_done(delivery))
-        else:
-            await _persist(lambda: outbox.retry_again(delivery, again))
+    # --- and out of them --------------------------------------------------------------------------------------------
 
-    # --- both -------------------------------------------------------------------------------------------------------
+    async def _over(self, outbox: Outbox, delivery: Delivery, attempt: Attempt | None) -> None:
+        await self.send(outbox, await self._record(outbox, delivery, attempt))
 
-    async def _judge(self, outbox: Outbox, delivery: Delivery, attempt: Attempt | None) -> Delivery | None:
-        """How the delivery goes on; None if it has ended, well or not."""
+    async def _record(self, outbox: Outbox, delivery: Delivery, attempt: Attempt | None) -> Delivery | None:
+        """Write down how the delivery goes on; returns the next one of its order key if it has ended."""
         now_ms = _now_ms()
         if attempt is None:
-            patience_s = self._patience_s(self._lanes.of.get(delivery.endpoint_id))
-            again = postponed(delivery, patience_s, self._rules, now_ms)
-        elif attempt.outcome == "success":
-            _delivered(delivery, attempt)
-            return None
+            again = postponed(delivery, self._patience_s(delivery.endpoint_id), self._schedule, now_ms)
+            logged = b""
         else:
-            _log.info("attempt.failed", **_fields(delivery), error=attempt.error, seconds=round(attempt.seconds, 3))
-            if attempt.status == HTTP_GONE:
-                await _persist(lambda: self._directory.disable(delivery.endpoint_id, "the endpoint answered 410 Gone"))
-            again = after_failure(delivery, attempt, self._rules, random.random(), now_ms)
+            await self._learn(delivery, attempt, now_ms)
+            logged = attempt_record(attempt)
+            if attempt.outcome == "success":
+                done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
+                _log.debug("delivered", **_fields(done), seconds=round(attempt.seconds, 3))
+                return (await self._conclude(outbox, done, "delivered", logged))[1]
+            again = after_failure(delivery, attempt, self._schedule, random.random(), now_ms)
         if again is None:
-            last_error = delivery.last_error if attempt is None else attempt.error
-            await _persist(lambda: outbox.record_given_up(replace(delivery, last_error=last_error), now_ms))
-            _ended("exhausted", delivery, error=last_error)
-        return again
+            if attempt is not None:
+                delivery = replace(delivery, attempts=delivery.attempts + 1, last_error=attempt.error)
+            return (await self._conclude(outbox, delivery, "exhausted", logged))[1]
+        later = again
+        if attempt is not None and self._supersedes(delivery.endpoint_id):
+            ended, follower = await self._conclude(outbox, later, "superseded", logged, only_if_followed=True)
+            if ended:
+                return follower
+        await _persist(lambda: outbox.put_back(delivery, later, now_ms, logged))
+        return None
 
-    def _patience_s(self, lane: Lane | None) -> float:
-        """How long to leave a delivery alone whose lane had no room: the longer the endpoint has been failing, the longer."""
-        if lane is None:
-            return self._rules.step_max_s
-        failures = max(1, lane.failures)
-        return retry_delay_s(failures, random.random(), first_s=self._rules.first_s, step_max_s=self._rules.step_max_s)
+    def _supersedes(self, endpoint_id: str) -> bool:
+        endpoint = self._directory.enabled.get(endpoint_id)
+        return endpoint is not None and endpoint.supersede
+
+    async def _conclude(
+        self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes, *, only_if_followed: bool = False
+    ) -> tuple[bool, Delivery | None]:
+        """Whether it has ended by this, and the next one of its order key."""
+        ended, follower = await _persist(
+            lambda: outbox.conclude(delivery, status, _now_ms(), self._lease_ms, logged, only_if_followed=only_if_followed)
+        )
+        if ended:
+            WEBHOOK_DELIVERIES.labels(status).inc()
+            if status != "delivered":
+                _log.error("delivery.ended", result=status, **_fields(delivery), error=delivery.last_error)
+        return ended, follower
+
+    async def _learn(self, delivery: Delivery, attempt: Attempt, now_ms: int) -> None:
+        """What an attempt says about its endpoint."""
+        endpoint_id, lane = delivery.endpoint_id, self._lanes.of.get(delivery.endpoint_id)
+        if attempt.outcome == "success":
+            await _persist(lambda: self._directory.note_success(endpoint_id))
+            return
+        _log.info("attempt.failed", **_fields(delivery), error=attempt.error, seconds=round(attempt.seconds, 3))
+        if attempt.is_fault:
+            if lane is not None:
+                lane.pause(FAULT_PAUSE_S)
+            return
+        if attempt.status in {429, 503} and lane is not None:  # the receiver is busy: not with this delivery, but with all
+            step_s = self._schedule.delay_s(max(1, lane.failures), random.random())
+            lane.pause(max(attempt.retry_after_s or 0.0, step_s))
+        since_ms = await _persist(lambda: self._directory.note_failure(endpoint_id, now_ms))
+        if attempt.status == HTTP_GONE:
+            await _persist(lambda: self._directory.disable(endpoint_id, "the endpoint answered 410 Gone"))
+        elif now_ms - since_ms > self._disable_after_ms:
+            days = f"{self._disable_after_ms / 86_400_000:g} days"
+            reason = f"every attempt has failed for {days}; the last one: {attempt.error}"
+            await _persist(lambda: self._directory.disable(endpoint_id, reason))
+
+    def _patience_s(self, endpoint_id: str) -> float:
+        """How long to leave a delivery alone that its lane did not take."""
+        lane = self._lanes.of.get(endpoint_id)
+        return _CLOSED_PATIENCE_S if lane is None else lane.ready_in_s * (1.0 + 0.2 * random.random())
 
 
 async def _persist(operation: Callable[[], Awaitable[_T]]) -> _T:
     """Repeat while Redis cannot be reached: the receiver has answered, and must not be asked again because of us.
 
-    The repetition is safe: ``finish``, ``retry_done`` and ``retry_again`` change nothing the second time.
+    The repetition is safe: ``conclude`` and ``put_back`` change nothing the second time. (If the reply to ``conclude`` was lost,
+    the next delivery of the order key goes when the lease that we do not know of has run out.)
     """
     pause_s = 0.05
     while True:
@@ -155,14 +220,20 @@ async def _persist(operation: Callable[[], Awaitable[_T]]) -> _T:
         pause_s = min(_REDIS_PAUSE_MAX_S, 2 * pause_s)
 
 
-def _delivered(delivery: Delivery, attempt: Attempt) -> None:
-    WEBHOOK_DELIVERIES.labels("delivered").inc()
-    _log.debug("delivered", **_fields(delivery), seconds=round(attempt.seconds, 3))
-
-
-def _ended(result: str, delivery: Delivery, **more: object) -> None:
-    WEBHOOK_DELIVERIES.labels(result).inc()
-    _log.error("delivery.ended", result=result, **_fields(delivery), **more)
+def attempt_record(attempt: Attempt) -> bytes:
+    """What the log keeps of an attempt (JSON)."""
+    return orjson.dumps(
+        {
+            "at_ms": int(attempt.at_s * 1000),
+            "outcome": attempt.outcome,
+            "status": attempt.status,
+            "seconds": round(attempt.seconds, 6),
+            "connect_seconds": None if attempt.connect_s is None else round(attempt.connect_s, 6),
+            "headers_seconds": None if attempt.headers_s is None else round(attempt.headers_s, 6),
+            "requests": attempt.sent,
+            "response": attempt.response.decode("utf-8", "replace"),
+        }
+    )
 
 
 def _fields(delivery: Delivery) -> dict[str, object]:

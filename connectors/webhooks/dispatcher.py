@@ -1,36 +1,43 @@
 """The dispatcher role: outbox -> signed webhooks.
 
-    outbox streams ── read, claim ──► Deliveries ──► a lane for each endpoint ──► POST
-    retry sets ────── due ──────────►     │
-                      ◄── finish, retry ──┘
+    outbox streams ── admit ──► Deliveries ──► a lane for each endpoint ──► POST
+    lanes in Redis ── take ───►     │
+                   ◄── put back ────┴── conclude ──► log
 
-Any number of dispatchers may run: the streams' consumer group shares out the entries, leases share out the retries. Several
-loops do one thing each; all live through an outage of Redis. While no endpoint is enabled nothing is read from the outbox.
+Any number of dispatchers may run: leases share out the work. Several loops do one thing each; all live through an outage of
+Redis. While no endpoint is enabled nothing is read from the outbox.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from connectors.metrics import OUTBOX_DEPTH, OUTBOX_OLDEST, WEBHOOK_DELIVERIES, WEBHOOK_RETRIES
+from connectors.metrics import (
+    OUTBOX_DEPTH,
+    OUTBOX_OLDEST,
+    WEBHOOK_DELIVERIES,
+    WEBHOOK_LOG_BYTES,
+    WEBHOOK_LOG_DELIVERIES,
+    WEBHOOK_RETRIES,
+)
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
-from connectors.redis.outbox import Outbox, read_new
+from connectors.redis.deliveries import DeliveryLog
+from connectors.redis.outbox import Outbox, read_first
+from connectors.redis.throttle import take_tokens
 from connectors.settings import Settings
 from connectors.webhooks.deliveries import Deliveries
 from connectors.webhooks.endpoints import EndpointDirectory
 from connectors.webhooks.lanes import QUEUE_ROOM, Lanes
-from connectors.webhooks.outcomes import RetryRules
+from connectors.webhooks.schedule import Schedule
 
 _log = structlog.get_logger("webhooks.dispatcher")
 
@@ -38,8 +45,8 @@ _RESOLVER_THREADS = 32
 _READ_BLOCK_MS = 500  # also the longest that the reader takes to notice the order to stop
 _FULL_PAUSE_S = 0.005  # until the lanes are looked at again, while all of them are full
 _ENDPOINTS_PAUSE_S = 0.5
-_DUE_PAUSE_S = 0.25  # like the next ones for up to 32 partitions, longer for more: they ask each partition in turn
-_CLAIM_PAUSE_MAX_S = 5.0
+_DUE_PAUSE_S = 0.25  # like the next one for up to 32 partitions, longer for more: they ask each partition in turn
+_CONNECTIONS_IDLE_S = 60.0  # then an endpoint's connections are closed
 _DEPTH_PAUSE_S = 2.0
 _EXPIRE_PAUSE_S = 60.0
 _FAILED_PAUSE_MAX_S = 5.0
@@ -83,16 +90,22 @@ class _Dispatcher:
         self._settings = settings
         self._redis = redis
         self._stop = stop
-        self._consumer = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._outboxes = [Outbox(redis, partition) for partition in range(partitions)]
-        self._groups_exist = False
+        log_ms = int(settings.webhook_log_days * _DAY_MS)
+        self._outboxes = [Outbox(redis, partition, log_ms=log_ms) for partition in range(partitions)]
+        self._logs = [DeliveryLog(redis, partition) for partition in range(partitions)]
         self._sending: set[asyncio.Task[object]] = set()
-        # An entry waits in a lane, and then for one request. Were the claim sooner than that, two dispatchers would send it.
-        self._idle_s = max(settings.webhook_claim_idle_s, 1.5 * settings.webhook_timeout_s)
-        wait_max_s = (self._idle_s - settings.webhook_timeout_s) / 2
-        self._lanes = Lanes(settings, self._spawn, wait_max_s=wait_max_s)
+        # A delivery waits in a lane, and then for one request. Were the lease shorter than that, two dispatchers would send it.
+        lease_s = max(settings.webhook_claim_idle_s, 1.5 * settings.webhook_timeout_s)
+        wait_max_s = (lease_s - settings.webhook_timeout_s) / 2
+        self._lanes = Lanes(settings, self._spawn, partial(take_tokens, redis), wait_max_s=wait_max_s)
         self._directory = EndpointDirectory(CatalogStore(redis), self._lanes.sync)
-        self._deliveries = Deliveries(self._lanes, self._directory, RetryRules.of(settings))
+        self._deliveries = Deliveries(
+            self._lanes,
+            self._directory,
+            Schedule.of(settings),
+            lease_ms=int(lease_s * 1000),
+            disable_after_s=settings.webhook_disable_after_days * _DAY_MS / 1000,
+        )
         # What all partitions together may give in one read still fits into a lane that has room.
         self._read_count = max(1, QUEUE_ROOM // partitions)
 
@@ -107,13 +120,12 @@ class _Dispatcher:
             (self._look_for_endpoints, _ENDPOINTS_PAUSE_S),
             (self._read, 0.0),
             (self._retry, _DUE_PAUSE_S * many),
-            (self._claim, min(_CLAIM_PAUSE_MAX_S, self._idle_s / 4) * many),
             (self._measure, _DEPTH_PAUSE_S * many),
             (self._expire, _EXPIRE_PAUSE_S),
         ]
         try:
             async with asyncio.TaskGroup() as self._group:
-                await self._repeat_once(self._prepare)
+                await self._repeat_once(self._directory.refresh)
                 if not self._stop.is_set():
                     ready()
                 reading = [self._group.create_task(self._repeat(step, pause_s)) for step, pause_s in loops]
@@ -124,40 +136,26 @@ class _Dispatcher:
 
     # --- what the loops do ------------------------------------------------------------------------------------------
 
-    async def _prepare(self) -> None:
-        await self._ensure_groups()
-        await self._directory.refresh()
-
     async def _look_for_endpoints(self) -> None:
         await self._directory.refresh()
-        await self._lanes.close_idle()
+        await self._lanes.close_idle(_CONNECTIONS_IDLE_S)
 
     async def _read(self) -> None:
         if not self._lanes.of:
             await _pause(self._stop, _ENDPOINTS_PAUSE_S)
-        elif not self._lanes.have_room:
+        elif not self._lanes.have_room and not all(lane.blocked for lane in self._lanes.of.values()):
             await asyncio.sleep(_FULL_PAUSE_S)
         else:
-            await self._ensure_groups()
-            read = await read_new(self._redis, self._outboxes, self._consumer, self._read_count, _READ_BLOCK_MS)
+            read = await read_first(self._redis, self._outboxes, self._read_count, _READ_BLOCK_MS)
             if read:
                 await self._directory.refresh()  # endpoints that the API acknowledged before these were written get them, too
-            for outbox, entry in read:
-                await self._deliveries.take_entry(outbox, entry)
-
-    async def _claim(self) -> None:
-        """Take over from dispatchers that died."""
-        for outbox in self._outboxes:
-            if self._lanes.have_room:
-                await self._ensure_groups()
-                for entry in await outbox.autoclaim(self._consumer, int(self._idle_s * 1000), self._read_count):
-                    await self._deliveries.take_entry(outbox, entry)
+            for outbox, entries in read:
+                await self._deliveries.admit(outbox, entries)
 
     async def _retry(self) -> None:
-        for outbox in self._outboxes:
-            if self._lanes.have_room or not self._directory.enabled:
-                for delivery in await outbox.due(_now_ms(), self._read_count, int(self._idle_s * 1000)):
-                    await self._deliveries.take_delivery(outbox, delivery)
+        busy = True
+        while busy and not self._stop.is_set():
+            busy = any([await self._deliveries.take_due(outbox, self._read_count) for outbox in self._outboxes])
 
     async def _measure(self) -> None:
         depths = [await outbox.depth() for outbox in self._outboxes]
@@ -167,7 +165,16 @@ class _Dispatcher:
         OUTBOX_OLDEST.set(min((depth.oldest_ms for depth in depths if depth.oldest_ms is not None), default=0) / 1000)
 
     async def _expire(self) -> None:
-        """Remove what no endpoint existed for, for too long. While one exists, everything is on its way."""
+        """Forget what the log has held for long enough, and give up what waits behind a lane that lets nothing through. Remove
+        what no endpoint existed for, for too long: while one exists, everything is on its way."""
+        log_from_ms = _now_ms() - int(self._settings.webhook_log_days * _DAY_MS)
+        for outbox, log in zip(self._outboxes, self._logs, strict=True):
+            await self._deliveries.end_old(outbox, _EXPIRE_LIMIT)
+            while await log.trim(log_from_ms, _EXPIRE_LIMIT) == _EXPIRE_LIMIT:
+                pass  # a script for each thousand, so that none holds Redis up for long
+        sizes = [await log.size() for log in self._logs]
+        WEBHOOK_LOG_DELIVERIES.set(sum(size.deliveries for size in sizes))
+        WEBHOOK_LOG_BYTES.set(sum(size.bytes for size in sizes))
         if self._directory.enabled:
             return
         older_than_ms = _now_ms() - int(self._settings.outbox_undeliverable_days * _DAY_MS)
@@ -178,12 +185,6 @@ class _Dispatcher:
                     "notification.expired", notification_id=entry.id, customer_id=entry.customer_id, alert_id=entry.alert_id
                 )
 
-    async def _ensure_groups(self) -> None:
-        if not self._groups_exist:
-            for outbox in self._outboxes:
-                await outbox.ensure_group()
-            self._groups_exist = True
-
     # --- how they run -----------------------------------------------------------------------------------------------
 
     async def _repeat(self, step: Callable[[], Awaitable[None]], pause_s: float) -> None:
@@ -193,19 +194,18 @@ class _Dispatcher:
                 await _pause(self._stop, pause_s)
 
     async def _repeat_once(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Until it goes through once. What it read and did not handle stays pending, and is claimed later."""
+        """Until it goes through once. What it took and did not handle is due again when its lease runs out."""
         failed_pause_s = 0.05
         while not self._stop.is_set():
             try:
                 return await step()
             except (RedisError, OSError) as error:
-                self._groups_exist = False  # a Redis that was emptied has no groups
                 _log.warning("redis.failed", error=type(error).__name__, detail=str(error)[:200])
             await _pause(self._stop, failed_pause_s)
             failed_pause_s = min(_FAILED_PAUSE_MAX_S, 2 * failed_pause_s)
 
     async def _drain(self, reading: list[asyncio.Task[None]]) -> None:
-        """Send what waits; after half of the time, hand back to the retry set what still waits, and let requests end."""
+        """Send what waits; after half of the time, put back what still waits, and let requests end."""
         half_s = self._settings.drain_timeout_s / 2
         stop_at_s = time.monotonic() + half_s
         await asyncio.wait(reading, timeout=half_s)

@@ -13,19 +13,22 @@ from yarl import URL
 
 from connectors.metrics import WEBHOOK_ENDPOINTS
 from connectors.redis.catalog import CatalogStore
-from connectors.webhooks.signatures import standard_key
+from connectors.webhooks.signatures import Signing, signing_of
 
 _log = structlog.get_logger("webhooks.endpoints")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """``secret`` is kept out of the representation, so that it cannot get into a log."""
+    """``signing`` is kept out of the representation, so that no secret can get into a log. ``rate_limit_per_s``: requests a
+    second, None = no limit. ``supersede``: of several undelivered notifications of one alert the receiver wants the last only."""
 
     id: str
     url: URL
-    secret: str = field(repr=False)
+    signing: Signing = field(repr=False)
     enabled: bool = True
+    rate_limit_per_s: float | None = None
+    supersede: bool = False
 
 
 def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
@@ -34,8 +37,15 @@ def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
     url = URL(fields["url"])
     if url.scheme not in {"http", "https"} or url.host is None:
         raise ValueError("the URL is not an http URL with a host")
-    standard_key(fields["secret"])  # a secret that cannot sign is found here, not at each attempt
-    return Endpoint(endpoint_id, url, fields["secret"], bool(fields["enabled"]))
+    rate = fields.get("rate_limit_per_second")
+    return Endpoint(
+        endpoint_id,
+        url,
+        signing_of(fields),
+        bool(fields["enabled"]),
+        None if rate is None else float(rate),
+        bool(fields.get("supersede", False)),
+    )
 
 
 class EndpointDirectory:
@@ -50,10 +60,12 @@ class EndpointDirectory:
         self._looking = asyncio.Lock()  # an older answer must not come after a younger one
         self.known: frozenset[str] = frozenset()
         self.enabled: Mapping[str, Endpoint] = {}
+        self._failing: dict[str, int] = {}  # since when (ms); as Redis had it at the last look
 
     async def refresh(self) -> None:
         """Look again. One unusable document does not harm the others. Raises RedisError."""
         async with self._looking:
+            self._failing = await self._catalog.failing()
             documents = await self._catalog.endpoints()
             if documents != self._documents:
                 self._take(documents)
@@ -82,3 +94,16 @@ class EndpointDirectory:
             await self._catalog.put_endpoint(endpoint_id, orjson.dumps(fields))
             _log.warning("endpoint.disabled", endpoint_id=endpoint_id, reason=reason)
             await self.refresh()
+
+    async def note_success(self, endpoint_id: str) -> None:
+        """Ends a time of failure; costs nothing while there was none. Raises RedisError."""
+        if endpoint_id in self._failing:
+            await self._catalog.recovered(endpoint_id)
+            self._failing.pop(endpoint_id, None)
+            _log.info("endpoint.recovered", endpoint_id=endpoint_id)
+
+    async def note_failure(self, endpoint_id: str, now_ms: int) -> int:
+        """Since when (ms) every attempt has failed. Raises RedisError."""
+        if endpoint_id not in self._failing:
+            self._failing[endpoint_id] = await self._catalog.failed(endpoint_id, now_ms)
+        return self._failing[endpoint_id]

@@ -1,26 +1,33 @@
-"""A lane for each endpoint: its own queue and its own few requests at a time, so that a slow endpoint delays nobody else.
+"""A lane for each endpoint: its own queue, its own few requests at a time, its own breaker and rate, so that a slow endpoint
+delays nobody else. No budget is shared between lanes, so none can be used up by one of them.
 
 A queue is bounded in length and in time. What does not fit, or has waited too long, is handed back unsent: its owner puts it
-into the retry set, where waiting costs this process no memory, and other dispatchers may take it.
+back into the endpoint's lane in Redis, where waiting costs this process no memory, and other dispatchers may take it. A lane that
+is paused (the receiver asked for it, or its breaker is open) has no room.
 
-Notifications of one customer, alert and group go out one after the other, in the order in which they came.
+An idle lane holds no task and no connection.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 
-import orjson
+import structlog
+from redis.exceptions import RedisError
 
 from connectors.redis.types import Delivery
 from connectors.settings import Settings
 from connectors.webhooks.addresses import TargetPolicy
+from connectors.webhooks.breaker import OPEN_FIRST_S, Breaker
 from connectors.webhooks.client import Attempt, EndpointClient
 from connectors.webhooks.endpoints import Endpoint
+
+_log = structlog.get_logger("webhooks.lanes")
 
 QUEUE_ROOM = 256
 """Readers go on while the queue is shorter than this."""
@@ -28,9 +35,13 @@ QUEUE_ROOM = 256
 QUEUE_MAX = 2 * QUEUE_ROOM
 """What several readers that saw room at the same time may fill it to."""
 
-OrderKey = tuple[object, ...]
+_THROTTLE_FAULT_PAUSE_S = 0.5
+_BACK_AFTER_S = 0.25  # a lane that is full is likely to have room again after this
+
 Spawn = Callable[[Coroutine[object, object, None]], object]
 Settle = Callable[[Attempt | None], Awaitable[None]]
+TakeTokens = Callable[[str, float, int], Awaitable[tuple[int, float]]]
+"""(endpoint id, tokens a second, tokens wanted) -> tokens taken, seconds until there is one."""
 
 
 @dataclass(slots=True)
@@ -41,98 +52,158 @@ class Job:
     settle: Settle
     first_byte: Callable[[], None] | None = None
     queued_s: float = field(default_factory=time.monotonic)
-    order_key: OrderKey = field(init=False)
-
-    def __post_init__(self) -> None:
-        entry = self.delivery.entry
-        group = orjson.loads(entry.body).get("properties", {}).get("group_values", ())
-        self.order_key = (entry.customer_id, entry.alert_id, *((part["key"], part["value"]) for part in group))
 
 
 class Lane:
     """Deliveries to one endpoint. ``wait_max_s``: a job that has waited longer is handed back unsent."""
 
-    def __init__(self, client: EndpointClient, spawn: Spawn, *, concurrency: int, wait_max_s: float) -> None:
+    def __init__(
+        self,
+        client: EndpointClient,
+        spawn: Spawn,
+        take_tokens: TakeTokens,
+        *,
+        concurrency: int,
+        wait_max_s: float,
+        breaker_open_s: float = OPEN_FIRST_S,
+    ) -> None:
         self.client = client
         self._spawn = spawn
+        self._take_tokens = take_tokens
         self._concurrency = concurrency
         self._wait_max_s = wait_max_s
+        self._rate_per_s = client.endpoint.rate_limit_per_s
+        self._tokens = 0
+        self._taking = asyncio.Lock()
         self._queue: deque[Job] = deque()
-        self._behind: dict[OrderKey, deque[Job]] = {}  # keys under way, with what waits for them
-        self._waiting = 0
         self._running = 0
         self._closed = False
+        self._paused_until_s = 0.0
+        self._idle_since_s = time.monotonic()
+        self.breaker = Breaker(open_first_s=breaker_open_s)
         self.failures = 0  # in a row; a success ends it
 
     @property
-    def has_room(self) -> bool:
-        return self._waiting < QUEUE_ROOM and not self._closed
+    def room(self) -> int:
+        """How many more deliveries a reader should bring."""
+        if self._closed:
+            return 0
+        if self.blocked:
+            return 0
+        if self.breaker.state(time.monotonic()) == "half_open":
+            return 0 if self._trying else 1
+        room = QUEUE_ROOM
+        if self._rate_per_s is not None:  # no more than can leave before it is handed back
+            room = max(1, min(room, int(self._rate_per_s * self._wait_max_s / 2)))
+        return max(0, room - len(self._queue))
+
+    @property
+    def ready_in_s(self) -> float:
+        """Seconds until a delivery that was not taken may be offered again."""
+        now_s = time.monotonic()
+        open_s = self.breaker.open_until_s - now_s if self.breaker.state(now_s) == "open" else 0.0
+        return max(_BACK_AFTER_S, open_s, self._paused_until_s - now_s)
 
     @property
     def idle(self) -> bool:
         return self._running == 0
 
     def offer(self, job: Job) -> bool:
-        """Take a job; False if the queue is full or closed."""
-        if self._closed or self._waiting >= QUEUE_MAX:
+        """Take a job; False if the queue is full, or the lane paused or closed."""
+        if self._closed or len(self._queue) >= QUEUE_MAX or self.blocked or self._trying:
             return False
-        self._waiting += 1
-        behind = self._behind.get(job.order_key)
-        if behind is None:
-            self._queue.append(job)
-        else:
-            behind.append(job)
-        if self._queue and self._running < self._concurrency:
+        self._queue.append(job)
+        if self._running < self._concurrency:
             self._running += 1
             self._spawn(self._run())
         return True
+
+    @property
+    def blocked(self) -> bool:
+        """Paused, or its breaker is open: nothing is sent before ``ready_in_s``."""
+        now_s = time.monotonic()
+        return now_s < self._paused_until_s or self.breaker.state(now_s) == "open"
+
+    @property
+    def _trying(self) -> bool:
+        """The one attempt that a half-open breaker allows is taken."""
+        return (self._running > 0 or bool(self._queue)) and self.breaker.state(time.monotonic()) == "half_open"
 
     def hand_back(self) -> None:
         """Take no more, and hand back what waits; requests under way come to their end."""
         self._closed = True
         self._wait_max_s = -1.0
 
+    def pause(self, seconds: float) -> None:
+        """Send nothing for so long (the longest of several wins)."""
+        self._paused_until_s = max(self._paused_until_s, time.monotonic() + seconds)
+
+    async def close_connections(self, idle_s: float) -> None:
+        """If nothing was sent for so long."""
+        if self.idle and time.monotonic() - self._idle_since_s >= idle_s:
+            await self.client.close()
+
     async def _run(self) -> None:
         """One of at most ``concurrency`` workers; lives while there is something to do."""
         try:
             while self._queue:
-                job = self._queue.popleft()
-                behind = self._behind.get(job.order_key)
-                if behind is not None:
-                    behind.append(job)
-                    continue
-                self._behind[job.order_key] = deque()
-                await self._run_key(job)
+                await self._do(self._queue.popleft())
         finally:
             self._running -= 1
-
-    async def _run_key(self, job: Job) -> None:
-        """The job, and those of the same customer and alert that come meanwhile."""
-        key = job.order_key
-        while True:
-            self._waiting -= 1
-            await self._do(job)
-            behind = self._behind[key]
-            if not behind:
-                del self._behind[key]
-                return
-            job = behind.popleft()
+            self._idle_since_s = time.monotonic()
 
     async def _do(self, job: Job) -> None:
         attempt: Attempt | None = None
-        if time.monotonic() - job.queued_s <= self._wait_max_s:
+        if await self._may_send(job):
             entry = job.delivery.entry
             attempt = await self.client.attempt(entry.id, entry.body, job.first_byte)
-            self.failures = 0 if attempt.outcome == "success" else self.failures + 1
+            self._learn(attempt)
         await job.settle(attempt)
+
+    def _learn(self, attempt: Attempt) -> None:
+        if attempt.is_fault:
+            return
+        success = attempt.outcome == "success"
+        self.failures = 0 if success else self.failures + 1
+        before = self.breaker.open_until_s
+        self.breaker.record(success, time.monotonic())
+        if self.breaker.open_until_s != before:
+            _log.warning("lane.open", endpoint_id=self.client.endpoint.id, error=attempt.error, seconds=round(self.ready_in_s))
+
+    async def _may_send(self, job: Job) -> bool:
+        """Wait for a token where there is a limit; False once the job has waited too long, or the lane is paused."""
+        if self._rate_per_s is None:
+            return self._still_wanted(job)
+        async with self._taking:  # one asks for all, and the first to come is the first to go
+            while self._still_wanted(job):
+                wait_s = 0.0
+                if self._tokens == 0:
+                    self._tokens, wait_s = await self._tokens_from_redis(self._rate_per_s)
+                if self._tokens > 0:
+                    self._tokens -= 1
+                    return True
+                await asyncio.sleep(min(wait_s, max(0.0, self._wait_max_s)))
+        return False
+
+    def _still_wanted(self, job: Job) -> bool:
+        return not self.blocked and time.monotonic() - job.queued_s <= self._wait_max_s
+
+    async def _tokens_from_redis(self, rate_per_s: float) -> tuple[int, float]:
+        """A few at once, so that a fast endpoint does not cost a round trip for each request."""
+        wanted = min(len(self._queue) + self._running, max(1, int(rate_per_s / 20)))
+        try:
+            return await self._take_tokens(self.client.endpoint.id, rate_per_s, wanted)
+        except (RedisError, OSError):
+            return 0, _THROTTLE_FAULT_PAUSE_S
 
 
 class Lanes:
     """The lanes of all enabled endpoints."""
 
-    def __init__(self, settings: Settings, spawn: Spawn, *, wait_max_s: float) -> None:
+    def __init__(self, settings: Settings, spawn: Spawn, take_tokens: TakeTokens, *, wait_max_s: float) -> None:
         self._settings = settings
         self._spawn = spawn
+        self._take_tokens = take_tokens
         self._wait_max_s = wait_max_s
         self._policy = TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list)
         self._tls = ssl.create_default_context()
@@ -150,19 +221,22 @@ class Lanes:
                 self.of[endpoint_id] = self._open(endpoint)
 
     def _open(self, endpoint: Endpoint) -> Lane:
-        client = EndpointClient(
-            endpoint,
-            self._policy,
-            self._tls,
-            timeout_s=self._settings.webhook_timeout_s,
-            connections=self._settings.webhook_concurrency,
+        concurrency = self._settings.webhook_concurrency
+        timeout_s = self._settings.webhook_timeout_s
+        client = EndpointClient(endpoint, self._policy, self._tls, timeout_s=timeout_s, connections=concurrency)
+        return Lane(
+            client,
+            self._spawn,
+            self._take_tokens,
+            concurrency=concurrency,
+            wait_max_s=self._wait_max_s,
+            breaker_open_s=self._settings.webhook_breaker_open_s,
         )
-        return Lane(client, self._spawn, concurrency=self._settings.webhook_concurrency, wait_max_s=self._wait_max_s)
 
     @property
     def have_room(self) -> bool:
         """Whether any lane could take more: a full one does not keep the others from their notifications."""
-        return any(lane.has_room for lane in self.of.values())
+        return any(lane.room for lane in self.of.values())
 
     @property
     def idle(self) -> bool:
@@ -172,11 +246,13 @@ class Lanes:
         for lane in self.of.values():
             lane.hand_back()
 
-    async def close_idle(self) -> None:
-        """Close the connections of lanes that are no longer used."""
+    async def close_idle(self, idle_s: float) -> None:
+        """Close the connections of lanes that are no longer used, or were not for ``idle_s``."""
         for lane in [lane for lane in self._closing if lane.idle]:
             self._closing.remove(lane)
             await lane.client.close()
+        for lane in list(self.of.values()):
+            await lane.close_connections(idle_s)
 
     async def close(self) -> None:
         for lane in (*self.of.values(), *self._closing):

@@ -3,30 +3,20 @@
 success                          done
 failure, young enough            again, later (schedule.py); 429 and 503 may ask for a longer wait
 failure, too old by then         exhausted
+a fault of ours                  again, soon; neither an attempt nor time that the receiver has used up
 not sent (its lane was full)     again, soon; it does not count as an attempt
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from connectors.redis.types import Delivery, OutboxEntry
-from connectors.settings import Settings
 from connectors.webhooks.client import Attempt
-from connectors.webhooks.schedule import retry_delay_s
+from connectors.webhooks.schedule import Schedule
 
-
-@dataclass(frozen=True, slots=True)
-class RetryRules:
-    """Durations in seconds."""
-
-    first_s: float
-    step_max_s: float
-    age_max_s: float
-
-    @classmethod
-    def of(cls, settings: Settings) -> RetryRules:
-        return cls(settings.webhook_retry_first_s, settings.webhook_retry_step_max_s, settings.webhook_retry_age_max_hours * 3600)
+FAULT_PAUSE_S = 5.0
+"""How long to wait after a fault of ours before the next try."""
 
 
 def new_delivery(entry: OutboxEntry, endpoint_id: str, now_ms: int) -> Delivery:
@@ -34,22 +24,26 @@ def new_delivery(entry: OutboxEntry, endpoint_id: str, now_ms: int) -> Delivery:
     return Delivery(entry=entry, endpoint_id=endpoint_id, attempts=0, first_attempt_ms=now_ms, due_ms=now_ms)
 
 
-def after_failure(delivery: Delivery, attempt: Attempt, rules: RetryRules, random: float, now_ms: int) -> Delivery | None:
+def after_failure(delivery: Delivery, attempt: Attempt, schedule: Schedule, random: float, now_ms: int) -> Delivery | None:
     """The delivery as it waits for its next attempt; None: that would come later than ``age_max_s`` after the first one.
 
-    The age counts from the first attempt and not from the writing of the notification, which may have waited for days for an
+    The age counts from the admission and not from the writing of the notification, which may have waited for days for an
     endpoint to exist.
     """
+    if attempt.is_fault:
+        pause_ms = int(FAULT_PAUSE_S * 1000)
+        first_ms = delivery.first_attempt_ms + pause_ms
+        return replace(delivery, first_attempt_ms=first_ms, due_ms=now_ms + pause_ms, last_error=attempt.error, lease_ms=0)
     attempts = delivery.attempts + 1
-    delay_s = retry_delay_s(attempts, random, first_s=rules.first_s, step_max_s=rules.step_max_s)
+    delay_s = schedule.delay_s(attempts, random, timed_out=attempt.outcome == "timeout")
     due_ms = now_ms + int(max(delay_s, attempt.retry_after_s or 0.0) * 1000)
-    if due_ms - delivery.first_attempt_ms > rules.age_max_s * 1000:
+    if due_ms - delivery.first_attempt_ms > schedule.age_max_s * 1000:
         return None
     return replace(delivery, attempts=attempts, due_ms=due_ms, last_error=attempt.error, lease_ms=0)
 
 
-def postponed(delivery: Delivery, delay_s: float, rules: RetryRules, now_ms: int) -> Delivery | None:
+def postponed(delivery: Delivery, delay_s: float, schedule: Schedule, now_ms: int) -> Delivery | None:
     """The delivery as it waits for a lane with room; no attempt was made. None: it is too old already."""
-    if now_ms - delivery.first_attempt_ms > rules.age_max_s * 1000:
+    if now_ms - delivery.first_attempt_ms > schedule.age_max_s * 1000:
         return None
     return replace(delivery, due_ms=now_ms + int(delay_s * 1000), lease_ms=0)

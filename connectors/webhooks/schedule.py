@@ -1,31 +1,51 @@
-"""When a failed delivery is tried again. Pure: the clock and the dice are arguments.
+"""When a failed delivery is tried again: the schedule as data. Pure: the clock and the dice are arguments.
 
-The step doubles from ``first_s`` until ``step_max_s`` and stays there; of each step 80 to 100 % is waited. With the defaults
-(1 s, 15 min) that is about 220 attempts in 48 hours, in the manner of the product whose API we speak (about 200 in two days).
+With the default steps (1 s, doubling, then 15 min again and again) and jitter that is about 220 attempts in 48 hours, in the
+manner of the product whose API we speak (about 200 in two days).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-JITTER_FRACTION = 0.2
-"""How much of a step is left to chance, so that deliveries that failed together do not come back together."""
+from connectors.settings import Settings, seconds_of
 
 RETRY_AFTER_MAX_S = 3600.0
 """The longest wait that a receiver may ask for: a mistaken year must not silence it until the delivery is too old."""
 
-_DOUBLINGS_MAX = 40  # 2**40 s is beyond any step_max_s; keeps the power small for a delivery with hundreds of attempts
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """``steps_s``: the waits after the first, second, ... failed attempt; the last one is repeated.
 
-def retry_delay_s(attempts: int, random: float, *, first_s: float, step_max_s: float) -> float:
-    """Seconds to wait after ``attempts`` (>= 1) failed ones. ``random`` is drawn from [0, 1).
-
-    The result lies in (0.8 * step, step] and never above ``step_max_s``.
+    ``jitter``: the fraction of a step that is left to chance, so that deliveries that failed together do not come back together;
+    1 is full jitter. ``age_max_s``: no attempt is made later than this after the first one. ``timeout_step_s``: what a step is
+    raised to after an attempt that timed out, since each of those holds a connection for long.
     """
-    if attempts < 1 or not 0.0 <= random < 1.0:
-        raise ValueError(f"attempts={attempts}, random={random}")
-    step_s: float = min(step_max_s, first_s * 2.0 ** min(attempts - 1, _DOUBLINGS_MAX))
-    return step_s * (1.0 - JITTER_FRACTION * random)
+
+    steps_s: tuple[float, ...]
+    jitter: float
+    age_max_s: float
+    timeout_step_s: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Schedule:
+        return cls(
+            seconds_of(settings.webhook_retry_steps_s),
+            settings.webhook_retry_jitter,
+            settings.webhook_retry_age_max_hours * 3600,
+            settings.webhook_retry_timeout_step_s,
+        )
+
+    def delay_s(self, attempts: int, random: float, *, timed_out: bool = False) -> float:
+        """Seconds to wait after ``attempts`` (>= 1) failed ones; in ((1 - jitter) * step, step]. ``random``: from [0, 1)."""
+        if attempts < 1 or not 0.0 <= random < 1.0:
+            raise ValueError(f"attempts={attempts}, random={random}")
+        step_s = self.steps_s[min(attempts, len(self.steps_s)) - 1]
+        if timed_out:
+            step_s = max(step_s, self.timeout_step_s)
+        return step_s * (1.0 - self.jitter * random)
 
 
 def retry_after_s(header: str | None, now_s: float) -> float | None:

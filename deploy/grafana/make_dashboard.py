@@ -84,6 +84,8 @@ ROWS: list[tuple[str, list[tuple[str, str, list[Query]]]]] = [
                 [("time() - max(tidemark_outbox_oldest_timestamp_seconds > 0)", "age")],
             ),
             ("Enabled endpoints", "short", [("max(tidemark_webhook_endpoints)", "endpoints")]),
+            ("Deliveries in the log", "short", [("max(tidemark_webhook_log_deliveries)", "deliveries")]),
+            ("Memory of the log", "bytes", [("max(tidemark_webhook_log_bytes)", "ended deliveries")]),
         ],
     ),
     (

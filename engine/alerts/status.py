@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.alerts.kinds import GAUGED
 from engine.alerts.stored import STATE_PREFIX, decode_meta, decode_state, state_key, sub_key_values
 from engine.catalog import Alert
-from engine.periods import HOUR_US
+from engine.periods import HOUR_US, Period
 
 IN_ALARM = frozenset({"in_alarm", "held"})
 """Stored states that read as in alarm; a lapsed one belongs to a period that is over."""
@@ -33,7 +34,8 @@ def read_status(
     group_values: tuple[tuple[str, str], ...] | None = None,
 ) -> AlertStatus:
     """The status in the period that holds ``now_us``, and in the one that the customer was last evaluated in: after the last
-    contract's end that one stays. (An archived customer keeps the status that it had then.)
+    contract's end that one stays. (An archived customer keeps the status that it had then.) Balances and segments have no such
+    period, and of invoices every one that is still a draft counts.
 
     ``group_values`` picks one group of a fanned-out alert; without it the alert is in alarm if any group is.
     """
@@ -47,9 +49,10 @@ def read_status(
         if not field_name.startswith(prefix):
             continue
         key = state_key(field_name)
-        if key.period != meta.span and not key.period.starting_hour * HOUR_US <= now_us < key.period.ending_hour * HOUR_US:
+        if alert.type in GAUGED and not _is_current(key.period, meta.span, now_us):
             continue
-        values = dict(zip((name for name, _ in alert.group_values), sub_key_values(key.sub_key), strict=True))
+        names = [name for name, _ in alert.group_values]
+        values = dict(zip(names, sub_key_values(key.sub_key), strict=True)) if names else {}
         if any(values.get(name) != value for name, value in wanted.items()):
             continue
         stored = decode_state(text)
@@ -59,3 +62,7 @@ def read_status(
     if latest is None:
         return AlertStatus("ok", None, None, version)
     return AlertStatus("in_alarm", latest.triggered_by, latest.changed_at_us, version)
+
+
+def _is_current(period: Period, span: Period | None, now_us: int) -> bool:
+    return period == span or period.starting_hour * HOUR_US <= now_us < period.ending_hour * HOUR_US

@@ -5,7 +5,10 @@
     q|<alert>|<sub-key>                      how many notifications there were
     c|<series>                               last reading of the days folded away (LATEST)
 
-The sub-key is empty, or the JSON array of the group values, in the order of the alert's ``group_values``.
+    i|...                                    an invoice that is final (engine.invoices.codec)
+
+The sub-key is empty, or a JSON array: the group values, in the order of the alert's ``group_values``; for days-remaining alerts
+the id of the segment; for invoice alerts that of the invoice.
 `ok` takes no memory. Alert ids hold no "|" (they are UUIDs).
 """
 
@@ -43,6 +46,7 @@ class StateMeta:
     """``now_us``: up to when time was looked at. ``frozen_at_us``: when the customer was archived (None: it is not).
     ``span``: the period that was current at ``now_us``. ``days``: UTC days that have a window map. ``months``: months
     ("YYYY-MM") that have a folded map. ``folded_before``: days before this one are folded or never existed.
+    ``final_hour``: invoices of periods that ended by then are final and stored, or never existed; None = never looked at.
     ``arrivals``: the highest arrival number that a reading has (LATEST)."""
 
     customer_version: int = 0
@@ -53,6 +57,7 @@ class StateMeta:
     days: set[int] = field(default_factory=set)
     months: set[str] = field(default_factory=set)
     folded_before: int = 0
+    final_hour: int | None = None
     arrivals: int = 0
 
 
@@ -99,6 +104,8 @@ def encode_meta(meta: StateMeta) -> str:
         document["months"] = sorted(meta.months)
     if meta.folded_before:
         document["folded"] = meta.folded_before
+    if meta.final_hour is not None:
+        document["final"] = meta.final_hour
     if meta.arrivals:
         document["arrivals"] = meta.arrivals
     return json.dumps(document, separators=(",", ":"))
@@ -119,5 +126,6 @@ def decode_meta(state: Mapping[str, str]) -> StateMeta:
         days=set(document.get("days", ())),
         months=set(document.get("months", ())),
         folded_before=document.get("folded", 0),
+        final_hour=document.get("final"),
         arrivals=document.get("arrivals", 0),
     )

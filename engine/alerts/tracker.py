@@ -5,7 +5,7 @@ Finding (alert, period, group, input, values) ──► TABLE ──► state re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID, uuid5
@@ -35,7 +35,8 @@ ALARMED = frozenset({State.IN_ALARM, State.HELD})
 
 
 class Finding(NamedTuple):
-    """What was found out about one alert. ``group``: values in the order of the alert's ``group_values``."""
+    """What was found out about one alert. ``group``: values in the order of the alert's ``group_values``, or what else tells
+    several states of one period apart. ``measure``: type-specific fields of a notification, where they are not just the value."""
 
     alert: Alert
     period: Period
@@ -43,6 +44,7 @@ class Finding(NamedTuple):
     cause: Input
     previous_value: Decimal
     value: Decimal
+    measure: Mapping[str, object] | None = None
 
 
 class Occasion(NamedTuple):
@@ -79,7 +81,10 @@ class Tracker:
         return iter([(key, State(self._states[key].state)) for key in sorted(self._states)])
 
     def state(self, alert_id: str, period: Period, group: tuple[str, ...]) -> State:
-        stored = self._states.get(StateKey(alert_id, period, sub_key_text(group)))
+        return self.at(StateKey(alert_id, period, sub_key_text(group)))
+
+    def at(self, key: StateKey) -> State:
+        stored = self._states.get(key)
         return State.OK if stored is None else State(stored.state)
 
     def find(self, finding: Finding, occasion: Occasion, *, first: bool = False) -> None:
@@ -99,11 +104,11 @@ class Tracker:
         del self._states[key]
         self._changed[state_field(key)] = None
 
-    def move(self, old: Period, new: Period, *, old_is_live: bool) -> None:
-        """The current period has got another span (a contract was added or changed): its states go with it.
+    def move(self, old: Period, new: Period, gauged: Container[str], *, old_is_live: bool) -> None:
+        """The current period has got another span (a contract was added or changed): the states of gauges go with it.
 
         ``old_is_live``: the old span is still a period of its own, in its grace; what was told for it must not be told again."""
-        for key in [key for key in self._states if key.period == old]:
+        for key in [key for key in self._states if key.period == old and key.alert_id in gauged]:
             state = self._states[key]
             self._write(key._replace(period=new), state)
             if old_is_live:
@@ -139,8 +144,8 @@ class Tracker:
         self._changed[counter] = str(sequence)
         start, end = key.period
         name = f"{self._customer_id}|{alert.id}|{key.sub_key}|{start}-{end}|{sequence}"
-        spend = alert.type is AlertType.SPEND_THRESHOLD
         names = [name for name, _ in alert.group_values]
+        group_values = tuple(zip(names, sub_key_values(key.sub_key), strict=True)) if names else ()
         self.notifications.append(
             Notification(
                 id=str(uuid5(NAMESPACE, name)),
@@ -157,12 +162,14 @@ class Tracker:
                 sequence=sequence,
                 triggered_by=occasion.triggered_by,
                 timestamp_us=occasion.timestamp_us,
-                measure=(
-                    {"current_spend": value, "credit_type_id": alert.credit_type_id}
-                    if spend
-                    else {"billable_metric_id": alert.metric_id, "current_usage": value}
-                ),
-                group_values=tuple(zip(names, sub_key_values(key.sub_key), strict=True)),
+                measure=finding.measure if finding.measure is not None else _gauge_measure(alert, value),
+                group_values=group_values,
                 evidence=occasion.evidence,
             )
         )
+
+
+def _gauge_measure(alert: Alert, value: Decimal) -> Mapping[str, object]:
+    if alert.type is AlertType.SPEND_THRESHOLD:
+        return {"current_spend": value, "credit_type_id": alert.credit_type_id}
+    return {"billable_metric_id": alert.metric_id, "current_usage": value}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from engine.alerts.kinds import GAUGED
 from engine.alerts.ladder import Ladder
 from engine.catalog import Alert, AlertType
 
@@ -48,16 +49,19 @@ class SpendLadders:
 
 
 class Watch:
-    """``usage``: by metric; ``spend``: by credit type and group keys; ``lowest``: the least threshold, None without alerts."""
+    """``usage``: by metric; ``spend``: by credit type and group keys; ``lowest``: the least threshold of these, if any.
+    ``standing``: alerts that are read from a statement (engine.standing)."""
 
-    __slots__ = ("alerts", "lowest", "spend", "usage")
+    __slots__ = ("alerts", "lowest", "spend", "standing", "usage")
 
     def __init__(self, alerts: Iterable[Alert]) -> None:
         self.alerts = {alert.id: alert for alert in alerts}
-        self.lowest = min((alert.threshold for alert in self.alerts.values()), default=None)
+        gauged = [alert for alert in self.alerts.values() if alert.type in GAUGED]
+        self.standing = tuple(alert for alert in self.alerts.values() if alert.type not in GAUGED)
+        self.lowest = min((alert.threshold for alert in gauged), default=None)
         usage: dict[str, list[Alert]] = {}
         spend: dict[tuple[str, NamesOf], list[Alert]] = {}
-        for alert in self.alerts.values():
+        for alert in gauged:
             if alert.type is AlertType.SPEND_THRESHOLD:
                 spend.setdefault((alert.credit_type_id, group_names(alert)), []).append(alert)
             elif alert.metric_id is not None:

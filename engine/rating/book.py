@@ -5,18 +5,20 @@ Rules:
   A row with other keys than these, or a combination without rows, prices nothing.
 - Of several rows that cover an hour, the latest added wins.
 - An hour that no row covers, or whose winning row has ``entitled`` false, is not billed.
+- A contract's overrides change what its card's rows charge (engine.rating.overrides).
 - Neighbouring rows that charge the same are one: only a *change* of price splits a line.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from engine.catalog import Product, Rate, RateCard
+from engine.catalog import Override, Product, Rate, RateCard
 from engine.numbers import exact
 from engine.periods import Period
+from engine.rating.overrides import applies, concerns, priced_stretches
 from engine.rating.prices import Ladder, RateError
 
 
@@ -41,33 +43,32 @@ class _Timeline(NamedTuple):
     stretches: tuple[_Stretch, ...]
 
 
+Rows = Mapping[str, Mapping[tuple[str, ...], Sequence[Rate]]]
+"""A card's rows by product id and pricing values, in the order in which they were added."""
+
+
 class RateBook:
     """One rate card and the products that it prices. Immutable; compile again when either changes.
 
     Pricing values are the values of the product's ``pricing_group_key``, in its order; () for a product without one.
     """
 
-    __slots__ = ("_products", "_timelines")
+    __slots__ = ("_products", "_rows", "_timelines")
 
     def __init__(
         self,
         products: Mapping[str, tuple[Product, ...]],
         timelines: Mapping[str, Mapping[tuple[str, ...], _Timeline]],
+        rows: Rows,
     ) -> None:
         self._products = products
+        self._rows = rows
         self._timelines = timelines
 
     @staticmethod
     def compile(rate_card: RateCard, products: Mapping[str, Product]) -> RateBook:
         """Raises RateError for a row that cannot be priced. Rows of products that are not in ``products`` are left out."""
-        rows: dict[str, dict[tuple[str, ...], list[Rate]]] = {}
-        for rate in rate_card.rates:
-            product = products.get(rate.product_id)
-            if product is None:
-                continue
-            values = _pricing_values(product, rate)
-            if values is not None:
-                rows.setdefault(product.id, {}).setdefault(values, []).append(rate)
+        rows = card_rows(rate_card, products)
         by_metric: dict[str, tuple[Product, ...]] = {}
         for product_id in rows:
             product = products[product_id]
@@ -78,7 +79,25 @@ class RateBook:
                 product_id: {values: _timeline(rates) for values, rates in by_values.items()}
                 for product_id, by_values in rows.items()
             }
-        return RateBook(by_metric, timelines)
+        return RateBook(by_metric, timelines, rows)
+
+    def overridden(self, overrides: Sequence[Override], *, explicit: bool) -> RateBook:
+        """The book of a contract with these overrides; ``explicit``: it chooses multipliers by their priority.
+
+        What no override touches is shared with this book. Raises RateError for an override that cannot be priced.
+        """
+        timelines = dict(self._timelines)
+        with exact():
+            for product in (product for group in self._products.values() for product in group):
+                concerned = [override for override in overrides if concerns(override, product)]
+                if not concerned:
+                    continue
+                changed = {
+                    values: _timeline(rates, [each for each in concerned if applies(each, product, values)], explicit=explicit)
+                    for values, rates in self._rows[product.id].items()
+                }
+                timelines[product.id] = changed
+        return RateBook(self._products, timelines, self._rows)
 
     def products_of(self, metric_id: str) -> tuple[Product, ...]:
         """The products with rates on this card that measure a metric."""
@@ -137,25 +156,30 @@ def _check_conversion(product: Product) -> None:
         raise RateError("a conversion factor is above 0")
 
 
-def _timeline(rates: list[Rate]) -> _Timeline:
-    """Cut time at every start and end, let the latest added row win each piece, join equal neighbours."""
-    cuts = sorted({rate.starting_hour for rate in rates} | {rate.ending_hour for rate in rates if rate.ending_hour is not None})
-    ladders = [Ladder.of(rate) if rate.entitled else None for rate in rates]
-    stretches: list[_Stretch] = []
-    for start, end in zip(cuts, [*cuts[1:], None], strict=True):
-        ladder = _winner(rates, ladders, start)
-        if ladder is None:
+def card_rows(rate_card: RateCard, products: Mapping[str, Product]) -> dict[str, dict[tuple[str, ...], list[Rate]]]:
+    """The card's rows that price anything: those of ``products`` whose keys are exactly the product's pricing group key."""
+    rows: dict[str, dict[tuple[str, ...], list[Rate]]] = {}
+    for rate in rate_card.rates:
+        product = products.get(rate.product_id)
+        if product is None:
             continue
+        values = _pricing_values(product, rate)
+        if values is not None:
+            rows.setdefault(product.id, {}).setdefault(values, []).append(rate)
+    return rows
+
+
+def _timeline(rates: Sequence[Rate], overrides: Sequence[Override] = (), *, explicit: bool = False) -> _Timeline:
+    """Let the latest added row and the winning override decide each piece of time, join equal neighbours."""
+    ladders = {id(rate): Ladder.of(rate) for rate in rates}  # of all rows: one that never wins must be priceable, too
+    stretches: list[_Stretch] = []
+    for start, end, _, charged, entitled in priced_stretches(rates, overrides, explicit=explicit):
+        if not entitled:
+            continue
+        ladder = ladders.get(id(charged)) or Ladder.of(charged)
         last = stretches[-1] if stretches else None
         if last is not None and last.ending_hour == start and last.ladder == ladder:
             stretches[-1] = last._replace(ending_hour=end)
         else:
             stretches.append(_Stretch(start, end, ladder))
     return _Timeline(tuple(stretch.starting_hour for stretch in stretches), tuple(stretches))
-
-
-def _winner(rates: list[Rate], ladders: list[Ladder | None], hour: int) -> Ladder | None:
-    for rate, ladder in zip(reversed(rates), reversed(ladders), strict=True):
-        if rate.starting_hour <= hour and (rate.ending_hour is None or hour < rate.ending_hour):
-            return ladder
-    return None

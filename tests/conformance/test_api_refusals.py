@@ -25,6 +25,9 @@ METRIC: dict[str, Any] = {
 }
 SPEND: dict[str, Any] = {"alert_type": "spend_threshold_reached", "name": "a", "threshold": 1}
 USAGE: dict[str, Any] = {"alert_type": "usage_threshold_reached", "name": "a", "threshold": 1}
+COMMIT: dict[str, Any] = {"alert_type": "low_remaining_commit_balance_reached", "name": "a", "threshold": 1}
+DAYS: dict[str, Any] = {"alert_type": "low_remaining_days_for_commit_segment_reached", "name": "a", "threshold": 1}
+INVOICE: dict[str, Any] = {"alert_type": "invoice_total_reached", "name": "a", "threshold": 1}
 
 
 async def post(http: httpx.AsyncClient, path: str, body: Any, status: int = 200) -> Any:
@@ -81,6 +84,28 @@ async def made(http: httpx.AsyncClient, path: str, body: Any) -> str:
         ("/v1/alerts/create", {**USAGE, "billable_metric_id": UNKNOWN}, "there is no billable metric"),
         ("/v1/alerts/create", {**USAGE, "group_values": [{"key": "a"}]}, "group_values: does not apply"),
         ("/v1/alerts/create", {**SPEND, "alert_type": "unheard_of"}, "alert_type: must be one of"),
+        ("/v1/alerts/create", {**DAYS, "threshold": -1}, "threshold: must not be negative"),
+        ("/v1/alerts/create", {**DAYS, "credit_type_id": UNKNOWN}, "credit_type_id: does not apply"),
+        ("/v1/alerts/create", {**COMMIT, "group_values": [{"key": "a"}]}, "group_values: does not apply"),
+        ("/v1/alerts/create", {**COMMIT, "invoice_types_filter": ["USAGE"]}, "invoice_types_filter: does not apply"),
+        ("/v1/alerts/create", {**COMMIT, "alert_specifiers": [{}]}, "alert_specifiers: does not apply"),
+        ("/v1/alerts/create", {**COMMIT, "credit_type_id": UNKNOWN}, "credit_type_id: there is no credit type"),
+        (
+            "/v1/alerts/create",
+            {**COMMIT, "custom_field_filters": [{"entity": "ContractCredit", "key": "k", "value": "v"}]},
+            "the entity ContractCredit does not apply",
+        ),
+        (
+            "/v1/alerts/create",
+            {**COMMIT, "custom_field_filters": [{"entity": "Customer", "key": "k", "value": "v"}]},
+            "custom_field_filters[0].entity",
+        ),
+        (
+            "/v1/alerts/create",
+            {**INVOICE, "custom_field_filters": [{"entity": "Commit", "key": "k", "value": "v"}]},
+            "the entity Commit does not apply",
+        ),
+        ("/v1/alerts/create", {**INVOICE, "access_type": "SPEND"}, "access_type: does not apply"),
         (
             "/v1/alerts/create",
             {**SPEND, "alert_type": "low_credit_balance_reached"},
@@ -124,17 +149,33 @@ async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: by
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
-        ("/v1/alerts/create", {**SPEND, "alert_type": "low_remaining_commit_balance_reached"}, "alert_type"),
+        ("/v1/alerts/create", {**SPEND, "alert_type": "low_remaining_seat_balance_reached"}, "alert_type"),
+        ("/v1/alerts/create", {**SPEND, "alert_type": "monthly_invoice_total_spend_threshold_reached"}, "alert_type"),
+        ("/v1/alerts/create", {**COMMIT, "access_type": "QUANTITY"}, "access_type"),
+        (
+            "/v1/alerts/create",
+            {
+                **COMMIT,
+                "alert_type": "low_remaining_contract_credit_and_commit_balance_reached",
+                "alert_specifiers": [{"custom_field_filters": [{"entity": "Commit", "key": "k", "value": "v"}]}],
+            },
+            "alert_specifiers",
+        ),
+        (
+            "/v1/alerts/create",
+            {**SPEND, "custom_field_filters": [{"entity": "Contract", "key": "k", "value": "v"}]},
+            "custom_field_filters",
+        ),
         ("/v1/customers", {"name": "a", "billing_config": {"billing_provider_type": "stripe"}}, "billing_config"),
         (
             "/v1/contracts/create",
-            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "commits": [{"type": "PREPAID"}]},
-            "commits",
+            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "recurring_commits": [{"priority": 1}]},
+            "recurring_commits",
         ),
         (
             "/v1/contracts/create",
-            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "overrides": [{}]},
-            "overrides",
+            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "subscriptions": [{}]},
+            "subscriptions",
         ),
     ],
 )
@@ -166,7 +207,7 @@ async def test_money_keeps_every_digit(http: httpx.AsyncClient) -> None:
 
 async def test_empty_unsupported_blocks_are_fine(http: httpx.AsyncClient) -> None:
     customer = await made(http, "/v1/customers", {"name": "a"})
-    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": None}
+    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": [], "subscriptions": None}
     await made(http, "/v1/contracts/create", body)
 
 

@@ -121,3 +121,93 @@ async def test_usage_statuses_and_events(sdk: AsyncMetronome, worker: RunningWor
 
 async def triggered_by(sdk: AsyncMetronome, customer: str, alert: str) -> str | None:
     return (await sdk.v1.customers.alerts.retrieve(customer_id=customer, alert_id=alert)).data.triggered_by
+
+
+async def test_balance_segment_and_invoice_alerts(sdk: AsyncMetronome, worker: RunningWorker) -> None:
+    """A commit of 10 cents with a custom field, usage at 0.1 cents a token; then a credit on top."""
+    product = await make_product(sdk, await make_metric(sdk))
+    card = await make_card(sdk, product)
+    fixed = (await sdk.v1.contracts.products.create(name="Prepaid", type="FIXED")).data.id
+    customer = (await sdk.v1.customers.create(name="Acme", ingest_aliases=["alias"])).data.id
+    contract = (
+        await sdk.v1.contracts.create(
+            customer_id=customer, starting_at=midnight(-10), rate_card_id=card, custom_fields={"team": "red"}
+        )
+    ).data.id
+    commits: Any = sdk.v1.customers.commits
+    segment = {"amount": 10, "starting_at": midnight(-10), "ending_before": midnight(3)}
+    await commits.create(
+        customer_id=customer,
+        type="PREPAID",
+        product_id=fixed,
+        priority=1,
+        access_schedule={"schedule_items": [segment]},
+        custom_fields={"tier": "gold"},
+        applicable_contract_ids=[contract],
+    )
+    alerts = sdk.v1.customers.alerts
+    gold: Any = {"entity": "Commit", "key": "tier", "value": "gold"}
+    wanted: dict[str, dict[str, Any]] = {
+        "left": {"alert_type": "low_remaining_commit_balance_reached", "threshold": 4, "customer_id": customer},
+        "silver": {
+            "alert_type": "low_remaining_commit_balance_reached",
+            "threshold": 4,
+            "customer_id": customer,
+            "custom_field_filters": [{**gold, "value": "silver"}],
+        },
+        "share": {
+            "alert_type": "low_remaining_contract_credit_and_commit_percentage_reached",
+            "threshold": 40,
+            "customer_id": customer,
+        },
+        "days": {
+            "alert_type": "low_remaining_days_for_commit_segment_reached",
+            "threshold": 5,
+            "customer_id": customer,
+            "custom_field_filters": [gold],
+        },
+        "zero": {"alert_type": "low_remaining_contract_credit_and_commit_balance_reached", "threshold": 0},
+        "credits": {"alert_type": "low_remaining_contract_credit_balance_reached", "threshold": 1},
+        "invoice": {
+            "alert_type": "invoice_total_reached",
+            "threshold": 2.5,
+            "invoice_types_filter": ["USAGE"],
+            "custom_field_filters": [{"entity": "Contract", "key": "team", "value": "red"}],
+        },
+    }
+    ids = {name: (await sdk.v1.alerts.create(name=name, **fields)).data.id for name, fields in wanted.items()}
+
+    async def in_alarm() -> set[str] | str:
+        listed = {each.alert.name: each.customer_status async for each in alerts.list(customer_id=customer)}
+        return {name for name, status in listed.items() if status == "in_alarm"} if "evaluating" not in listed.values() else "-"
+
+    async def use(transaction_id: str, tokens: float) -> None:
+        event: Any = {
+            "transaction_id": transaction_id,
+            "customer_id": "alias",
+            "event_type": "call",
+            "timestamp": datetime.now(UTC).isoformat(),
+            "properties": {"tokens": tokens, "region": "eu"},
+        }
+        await sdk.v1.usage.ingest(usage=[event])
+
+    await until(in_alarm, {"days"})
+    await use("t-1", 59.999)
+    await use("t-2", 0.001)
+    await until(in_alarm, {"days", "left", "share"})
+    await use("t-3", 65)
+    await until(in_alarm, {"days", "left", "share", "zero", "invoice"})
+    shown = (await alerts.retrieve(customer_id=customer, alert_id=ids["invoice"])).data
+    assert shown.triggered_by == "usage"
+    assert shown.alert.invoice_types_filter == ["USAGE"]
+    assert [(each.entity, each.key, each.value) for each in shown.alert.custom_field_filters or []] == [
+        ("Contract", "team", "red")
+    ]
+    days = (await alerts.retrieve(customer_id=customer, alert_id=ids["days"])).data
+    assert (days.alert.credit_type, days.triggered_by) == (None, "creation")
+
+    credit: Any = {"amount": 50, "starting_at": midnight(-10), "ending_before": midnight(3)}
+    await sdk.v1.customers.credits.create(
+        customer_id=customer, product_id=fixed, priority=0, access_schedule={"schedule_items": [credit]}
+    )
+    await until(in_alarm, {"days"})  # the credit pays first, and gives the commit back

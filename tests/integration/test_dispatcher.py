@@ -129,7 +129,7 @@ async def test_a_hanging_endpoint_does_not_hold_up_another(redis_url: str, box: 
         await box.add_endpoint(name, receiver.url_of(f"/{name}"))
     await box.write([notification(number) for number in range(count)])
     settings = settings_for(
-        redis_url, webhook_timeout_s=8.0, webhook_claim_idle_s=40.0, webhook_retry_first_s=30.0, drain_timeout_s=1.0
+        redis_url, webhook_timeout_s=8.0, webhook_claim_idle_s=40.0, webhook_retry_steps_s="30", drain_timeout_s=1.0
     )
     async with dispatching(settings):
         await until(lambda: len(receiver.at("/fast")) == count, 7.0)
@@ -188,10 +188,9 @@ async def test_given_up_after_the_maximum_age_and_kept_to_look_at(redis_url: str
     async with dispatching(settings_for(redis_url, webhook_retry_age_max_hours=0.5 / 3600)):
         await box.until_empty()
     assert sample("tidemark_webhook_deliveries_total", result="exhausted") - before == 1
-    given_up = [delivery for outbox in box.outboxes for delivery in await outbox.given_up(10)]
-    assert [(delivery.entry.id, delivery.endpoint_id, delivery.last_error) for delivery in given_up] == [
-        ("n-1", "a", "http_5xx (503)")
-    ]
+    (given_up,) = await box.logged()
+    assert (given_up.status, given_up.delivery.id, given_up.delivery.last_error) == ("exhausted", "n-1:a", "http_5xx (503)")
+    assert given_up.delivery.attempts == len(receiver.received)
 
 
 async def test_retries_of_a_removed_endpoint_end(redis_url: str, box: Box, receiver: Receiver) -> None:

@@ -66,7 +66,8 @@ async def test_killed_in_the_middle_loses_nothing(server: RedisServer, box: Box,
             dispatcher.start()
             await until(lambda enough=received: len(receiver.received) >= enough)  # type: ignore[misc]
             dispatcher.kill()
-            assert (await box.depth()).entries > 0
+            depth = await box.depth()
+            assert depth.entries + depth.retries > 0
         dispatcher.start()
         await box.until_empty()
         assert dispatcher.stop() == 0
@@ -89,12 +90,12 @@ async def test_two_dispatchers_share_the_work_and_repeat_nothing(server: RedisSe
 
 
 async def test_retries_are_shared_without_repetition(server: RedisServer, box: Box, receiver: Receiver) -> None:
-    receiver.script("/hook", *[Answer(503)] * 100)
+    receiver.script("/hook", *[Answer(500)] * 15)
     await box.add_endpoint("a", receiver.url)
     async with dispatching(settings_for(server.url)), dispatching(settings_for(server.url)):
         await box.write([notification(number) for number in range(100)])
         await box.until_empty()
-    assert len(receiver.received) == 200
+    assert len(receiver.received) == 115
     assert {request.id for request in receiver.received} == {f"n-{number}" for number in range(100)}
 
 

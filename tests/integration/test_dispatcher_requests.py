@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 import socket
 import ssl
@@ -16,6 +17,7 @@ from yarl import URL
 from connectors.webhooks.addresses import TargetPolicy
 from connectors.webhooks.client import RESPONSE_BYTES_MAX, EndpointClient
 from connectors.webhooks.endpoints import Endpoint
+from connectors.webhooks.signatures import Signing
 from tests.support.receiver import Answer, Behaviour, Hang, Receiver, Reset
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -38,7 +40,8 @@ async def open_client() -> AsyncIterator[Open]:
 
     def make(url: str, policy: TargetPolicy = LOOPBACK, timeout_s: float = 5.0, trusted: Path | None = None) -> EndpointClient:
         tls = ssl.create_default_context(cafile=trusted)
-        opened.append(EndpointClient(Endpoint("e-1", URL(url), SECRET), policy, tls, timeout_s=timeout_s, connections=2))
+        endpoint = Endpoint("e-1", URL(url), Signing(((SECRET, None),)))
+        opened.append(EndpointClient(endpoint, policy, tls, timeout_s=timeout_s, connections=2))
         return opened[-1]
 
     yield make
@@ -66,7 +69,6 @@ def free_port() -> int:
         (Answer(200, body_bytes=50 * RESPONSE_BYTES_MAX), "success", 200),
         (Answer(500, body_bytes=50 * RESPONSE_BYTES_MAX), "http_5xx", 500),
         (Hang(after_headers=True), "success", 200),
-        (Reset(), "connect", None),
     ],
 )
 async def test_outcome(receiver: Receiver, open_client: Open, behaviour: Behaviour, outcome: str, status: int | None) -> None:
@@ -172,29 +174,93 @@ async def test_connection_is_kept_alive_also_after_an_answer_with_a_body(receive
     assert receiver.connections == 1
 
 
-async def test_kept_alive_connection_that_turns_out_dead_costs_no_attempt(receiver: Receiver, open_client: Open) -> None:
-    """The receiver resets the second request: on a connection that was kept alive, that means nothing."""
+async def test_a_connection_that_fails_at_once_is_tried_again_at_once(receiver: Receiver, open_client: Open) -> None:
+    """A kept-alive connection that is dead, or a receiver that restarts: neither costs an attempt."""
     receiver.script("/hook", Answer(204), Reset(), Answer(204))
     client = open_client(receiver.url)
-    outcomes = [(await client.attempt(f"n-{number}", BODY, None)).outcome for number in (1, 2)]
-    assert outcomes == ["success", "success"]
+    attempts = [await client.attempt(f"n-{number}", BODY, None) for number in (1, 2)]
+    assert [(attempt.outcome, attempt.sent) for attempt in attempts] == [("success", 1), ("success", 2)]
     assert [request.id for request in receiver.received] == ["n-1", "n-2", "n-2"]
 
 
-async def test_fresh_connection_that_is_reset_is_not_tried_again_at_once(receiver: Receiver, open_client: Open) -> None:
+async def test_but_only_once(receiver: Receiver, open_client: Open) -> None:
+    receiver.script("/hook", Reset(), Reset())
+    attempt = await open_client(receiver.url).attempt("n-1", BODY, None)
+    assert (attempt.outcome, attempt.status, attempt.sent) == ("connect", None, 2)
+    assert len(receiver.received) == 2
+
+
+async def test_and_only_within_the_first_second(receiver: Receiver, open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.webhooks.client._REPEAT_WITHIN_S", -1.0)
     receiver.script("/hook", Reset())
-    assert (await open_client(receiver.url).attempt("n-1", BODY, None)).outcome == "connect"
-    assert len(receiver.received) == 1
+    attempt = await open_client(receiver.url).attempt("n-1", BODY, None)
+    assert (attempt.outcome, attempt.sent) == ("connect", 1)
 
 
 async def test_first_byte_is_told_once_and_only_if_it_was_sent(receiver: Receiver, open_client: Open) -> None:
     told: list[str] = []
-    receiver.script("/hook", Answer(204), Reset())
+    receiver.script("/hook", Answer(204), Reset(), Reset())
     client = open_client(receiver.url)
     await client.attempt("n-1", BODY, lambda: told.append("n-1"))
     await client.attempt("n-2", BODY, lambda: told.append("n-2"))
     await open_client(f"http://127.0.0.1:{free_port()}/").attempt("n-3", BODY, lambda: told.append("n-3"))
     assert told == ["n-1", "n-2"]
+
+
+async def test_the_answer_is_kept_up_to_a_limit_with_timings(receiver: Receiver, open_client: Open) -> None:
+    receiver.script("/hook", Answer(500, body_bytes=3), Answer(500, body_bytes=50 * RESPONSE_BYTES_MAX), Hang(after_headers=True))
+    client = open_client(receiver.url)
+    small, huge, hanging = [await client.attempt("n-1", BODY, None) for _ in range(3)]
+    assert small.response == b"xxx"
+    assert huge.response == b"x" * RESPONSE_BYTES_MAX
+    assert hanging.response == b""
+    assert small.connect_s is not None
+    assert small.headers_s is not None
+    assert 0 < small.connect_s <= small.headers_s <= small.seconds
+    assert huge.connect_s is None  # the connection was kept alive
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "fault"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "dns"),
+    ],
+)
+async def test_a_resolver_that_cannot_say_is_a_fault_of_ours(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch, error: OSError, outcome: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    attempt = await open_client("http://hooks.example.com/").attempt("n-1", BODY, None)
+    assert (attempt.outcome, attempt.is_fault) == (outcome, outcome == "fault")
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome"),
+    [(errno.EMFILE, "fault"), (errno.ENETUNREACH, "fault"), (errno.EADDRNOTAVAIL, "fault"), (errno.ECONNREFUSED, "connect")],
+)
+async def test_a_machine_without_sockets_or_network_is_a_fault_of_ours(
+    receiver: Receiver, open_client: Open, monkeypatch: pytest.MonkeyPatch, number: int, outcome: str
+) -> None:
+    def refuse(self: object, info: object) -> socket.socket:
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr("connectors.webhooks.addresses.AddressGuard.__call__", refuse)
+    assert (await open_client(receiver.url).attempt("n-1", BODY, None)).outcome == outcome
+    assert receiver.connections == 0
+
+
+async def test_a_client_holds_nothing_until_it_is_used_and_can_be_used_after_it_was_closed(
+    receiver: Receiver, open_client: Open
+) -> None:
+    client = open_client(receiver.url)
+    for connections in (1, 2):
+        assert (await client.attempt("n-1", BODY, None)).outcome == "success"
+        assert receiver.connections == connections
+        await client.close()
 
 
 async def test_many_requests_share_few_connections(receiver: Receiver, open_client: Open) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.faults import MUTANTS, Mutant
+from tests.mutants.money import MONEY_MUTANTS
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("engine", "schemas", "connectors", "tests", "pyproject.toml")
 RUN_TIMEOUT_S = 240
+ALL_MUTANTS = (*MUTANTS, *MONEY_MUTANTS)
 FAILED = 1  # pytest's exit codes; anything but these two means that the tests did not run
 PASSED = 0
 
@@ -52,13 +54,13 @@ def test_the_killers_pass_without_any_fault(tmp_path: Path) -> None:
         which, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True, check=True
     )
     assert found.stdout.count(str(copy)) == 2, f"the copy is not what the tests import: {found.stdout}"
-    killers = tuple(dict.fromkeys(killer for mutant in MUTANTS for killer in mutant.killers))
+    killers = tuple(dict.fromkeys(killer for mutant in ALL_MUTANTS for killer in mutant.killers))
     done = run_tests(copy, killers)
     assert done.returncode == PASSED, done.stdout[-3000:]
     assert "skipped" not in done.stdout.splitlines()[-1], "a killer that is skipped kills nothing"
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.fault}: {mutant.name}")
+@pytest.mark.parametrize("mutant", ALL_MUTANTS, ids=lambda mutant: f"{mutant.fault}: {mutant.name}")
 def test_every_killer_fails_under_the_fault(mutant: Mutant, tmp_path: Path) -> None:
     copy = copy_of_the_source(tmp_path)
     apply(mutant, copy)

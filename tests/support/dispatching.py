@@ -13,9 +13,10 @@ from redis.asyncio import Redis
 
 from connectors.redis.batches import outbox_fields
 from connectors.redis.catalog import CatalogStore
+from connectors.redis.deliveries import DeliveryLog
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.outbox import Outbox
-from connectors.redis.types import OutboxDepth, OutboxEntry
+from connectors.redis.types import LoggedDelivery, OutboxDepth, OutboxEntry
 from connectors.settings import Settings
 from connectors.webhooks.dispatcher import run_dispatcher
 
@@ -28,8 +29,9 @@ def settings_for(redis_url: str, **changes: object) -> Settings:
     fields: dict[str, object] = {
         "redis_url": redis_url,
         "webhook_allow_private": True,
-        "webhook_retry_first_s": 0.05,
-        "webhook_retry_step_max_s": 0.2,
+        "webhook_retry_steps_s": "0.05,0.1,0.2",
+        "webhook_retry_timeout_step_s": 0.1,
+        "webhook_breaker_open_s": 0.1,
         "webhook_timeout_s": 2.0,
         "webhook_claim_idle_s": 4.0,
         "drain_timeout_s": 10.0,
@@ -74,13 +76,14 @@ class Box:
         self.redis = redis
         self.catalog = CatalogStore(redis)
         self.outboxes = [Outbox(redis, partition) for partition in range(PARTITIONS)]
+        self.logs = [DeliveryLog(redis, partition) for partition in range(PARTITIONS)]
 
     async def empty(self) -> None:
         await self.redis.flushall()
         await self.catalog.fix_partitions(PARTITIONS)
 
-    async def add_endpoint(self, endpoint_id: str, url: str, *, enabled: bool = True) -> None:
-        document = {"id": endpoint_id, "url": url, "secret": SECRET, "enabled": enabled, "name": "by hand"}
+    async def add_endpoint(self, endpoint_id: str, url: str, *, enabled: bool = True, **more: object) -> None:
+        document = {"id": endpoint_id, "url": url, "secret": SECRET, "enabled": enabled, "name": "by hand", **more}
         await self.catalog.put_endpoint(endpoint_id, orjson.dumps(document))
 
     async def write(self, entries: Iterable[OutboxEntry]) -> None:
@@ -94,6 +97,10 @@ class Box:
     async def depth(self) -> OutboxDepth:
         depths = [await outbox.depth() for outbox in self.outboxes]
         return OutboxDepth(sum(depth.entries for depth in depths), sum(depth.retries for depth in depths), None)
+
+    async def logged(self) -> list[LoggedDelivery]:
+        """All that the log holds, the latest change first within a partition."""
+        return [each for log in self.logs for each in await log.before(2**60, None, 10_000)]
 
     async def until_empty(self, timeout_s: float = 30.0) -> None:
         async with asyncio.timeout(timeout_s):

@@ -277,7 +277,7 @@ class System:
     def outbox_depth(self) -> int:
         """Notifications that are not delivered yet, waiting retries included."""
         keys = [PartitionKeys(p) for p in range(self.partitions)]
-        return sum(self.redis.xlen(key.outbox) + self.redis.zcard(key.retries) for key in keys)
+        return sum(self.redis.xlen(key.outbox) + self.redis.hlen(key.deliveries) for key in keys)
 
     def wait_settled(self, timeout_s: float = STEP_TIMEOUT_S) -> None:
         """Until every record is committed and every notification delivered."""

@@ -548,6 +548,8 @@ def test_hours_become_days_and_days_are_dropped() -> None:
     rig = driver()
     use(rig, 5)
     use(rig, 6, START_US + 3 * HOUR_US)
+    assert rig.timer_us == FEBRUARY_US + DAY_US  # the invoice of January becomes final
+    rig.advance(rig.timer_us)
     assert rig.timer_us == START_US + 36 * DAY_US
     rig.advance(START_US + 36 * DAY_US)
     assert rig.store.windows == {}

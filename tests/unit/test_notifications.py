@@ -11,7 +11,16 @@ from pydantic import TypeAdapter
 
 from engine.catalog import USD_CENTS
 from engine.effects import Evidence, Notification, TriggeredBy
-from schemas.notifications import SpendProperties, UsageProperties, WebhookPayload, encode
+from schemas.notifications import (
+    BalanceProperties,
+    InvoiceProperties,
+    PercentageProperties,
+    SegmentProperties,
+    SpendProperties,
+    UsageProperties,
+    WebhookPayload,
+    encode,
+)
 
 MARCH_2026_US = 1_772_323_200_000_000
 APRIL_2026_US = 1_775_001_600_000_000
@@ -51,6 +60,39 @@ USAGE = replace(
     evidence=None,
     triggered_by=TriggeredBy.CREATION,
 )
+
+
+ENDLESS = replace(SPEND, period_starting_us=0, period_ending_us=2**62 // 3_600_000_000 * 3_600_000_000, group_values=())
+LEFT: dict[str, object] = {"credit_type_id": USD_CENTS, "remaining_balance": Decimal("12.5"), "commit_id": "b-1"}
+BALANCE = replace(ENDLESS, type="alerts.low_remaining_commit_balance_reached", measure=LEFT)
+PERCENTAGE = replace(
+    ENDLESS,
+    type="alerts.low_remaining_commit_percentage_reached",
+    measure={**LEFT, "remaining_percentage": Decimal("2.5"), "granted": Decimal(500)},
+)
+SEGMENT = replace(
+    ENDLESS,
+    type="alerts.low_remaining_days_for_commit_segment_reached",
+    measure={
+        "remaining_days": Decimal("2.5"),
+        "commit_id": "b-1",
+        "segment_id": "s-1",
+        "segment_ending_before_us": APRIL_2026_US,
+    },
+)
+INVOICE = replace(
+    SPEND,
+    type="alerts.invoice_total_resolved",
+    measure={"invoice_id": "i-1", "invoice_total": Decimal(0), "invoice_type": "USAGE", "credit_type_id": USD_CENTS},
+)
+MODELS = [
+    (SPEND, SpendProperties),
+    (USAGE, UsageProperties),
+    (BALANCE, BalanceProperties),
+    (PERCENTAGE, PercentageProperties),
+    (SEGMENT, SegmentProperties),
+    (INVOICE, InvoiceProperties),
+]
 
 
 def decoded(notification: Notification) -> dict:
@@ -127,11 +169,18 @@ def test_absent_parts_are_left_out() -> None:
     assert properties["current_usage"] == 1000
 
 
+def test_a_segment_names_its_end_and_has_no_period() -> None:
+    properties = decoded(SEGMENT)["properties"]
+    assert properties["segment_ending_before"] == "2026-04-01T00:00:00.000Z"
+    assert "segment_ending_before_us" not in properties
+    assert "period" not in properties
+
+
 def test_same_notification_same_bytes() -> None:
     assert encode(SPEND) == encode(replace(SPEND, measure=dict(SPEND.measure)))
 
 
-@pytest.mark.parametrize("notification", [SPEND, USAGE, replace(SPEND, type="alerts.spend_threshold_resolved")])
+@pytest.mark.parametrize("notification", [*(each for each, _ in MODELS), replace(SPEND, type="alerts.spend_threshold_resolved")])
 def test_models_read_what_is_sent(notification: Notification) -> None:
     read = TypeAdapter(WebhookPayload).validate_python(decoded(notification))
     assert read.id == notification.id
@@ -139,7 +188,7 @@ def test_models_read_what_is_sent(notification: Notification) -> None:
     assert read.properties.sequence == notification.sequence
 
 
-@pytest.mark.parametrize(("notification", "model"), [(SPEND, SpendProperties), (USAGE, UsageProperties)])
+@pytest.mark.parametrize(("notification", "model"), MODELS)
 def test_models_describe_every_field_that_is_sent(notification: Notification, model: type) -> None:
     sent = set(decoded(notification)["properties"])
     assert sent <= set(model.model_fields)

@@ -5,30 +5,43 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from pydantic import ValidationError
 
 from connectors.redis.types import Delivery, OutboxEntry
+from connectors.settings import Settings
 from connectors.webhooks.client import Attempt
-from connectors.webhooks.outcomes import RetryRules, after_failure, new_delivery, postponed
-from connectors.webhooks.schedule import RETRY_AFTER_MAX_S, retry_after_s, retry_delay_s
+from connectors.webhooks.outcomes import after_failure, new_delivery, postponed
+from connectors.webhooks.schedule import RETRY_AFTER_MAX_S, Schedule, retry_after_s
 
 DAY_S = 86_400.0
 NOW_S = 1_772_532_672.0  # Tue, 03 Mar 2026 10:11:12 GMT
 
 
-def walk(random: float, first_s: float = 1.0, step_max_s: float = 900.0, age_max_s: float = 2 * DAY_S) -> list[float]:
+SCHEDULE = Schedule.of(Settings())
+
+
+def walk(random: float, schedule: Schedule = SCHEDULE) -> list[float]:
     """The instants of all attempts after the first one, in seconds since it, while the delivery is young enough."""
     instants: list[float] = []
     elapsed_s = 0.0
     while True:
-        elapsed_s += retry_delay_s(len(instants) + 1, random, first_s=first_s, step_max_s=step_max_s)
-        if elapsed_s > age_max_s:
+        elapsed_s += schedule.delay_s(len(instants) + 1, random)
+        if elapsed_s > schedule.age_max_s:
             return instants
         instants.append(elapsed_s)
 
 
-def test_steps_double_up_to_the_ceiling() -> None:
-    delays = [retry_delay_s(attempts, 0.0, first_s=1.0, step_max_s=900.0) for attempts in range(1, 14)]
+def test_steps_follow_the_list_and_the_last_one_is_repeated() -> None:
+    delays = [SCHEDULE.delay_s(attempts, 0.0) for attempts in range(1, 14)]
     assert delays == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
+    own = Schedule.of(Settings(webhook_retry_steps_s="5, 300,0.5"))
+    assert [own.delay_s(attempts, 0.0) for attempts in (1, 2, 3, 4, 10**6)] == [5, 300, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("steps", ["", "1,,2", "1;2", "0", "-1", "nan", "inf", "604801"])
+def test_a_list_of_steps_that_makes_no_sense_is_refused(steps: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(webhook_retry_steps_s=steps)
 
 
 @pytest.mark.parametrize("random", [0.0, 0.25, 0.5, 0.999_999])
@@ -42,21 +55,25 @@ def test_two_days_take_about_two_hundred_attempts(random: float) -> None:
     assert gaps == pytest.approx(sorted(gaps))
 
 
-def test_jitter_takes_at_most_a_fifth_off_and_never_adds() -> None:
+def test_jitter_takes_at_most_its_fraction_off_and_never_adds() -> None:
+    full = Schedule((100.0,), 1.0, DAY_S)
     for attempts in range(1, 300):
-        whole = retry_delay_s(attempts, 0.0, first_s=1.0, step_max_s=900.0)
-        short = retry_delay_s(attempts, 0.999_999, first_s=1.0, step_max_s=900.0)
-        assert 0.8 * whole < short < whole
+        whole = SCHEDULE.delay_s(attempts, 0.0)
+        assert 0.8 * whole < SCHEDULE.delay_s(attempts, 0.999_999) < whole
+    assert (full.delay_s(1, 0.0), full.delay_s(1, 0.75)) == (100.0, 25.0)
 
 
-def test_many_attempts_do_not_overflow() -> None:
-    assert retry_delay_s(10**6, 0.0, first_s=1.0, step_max_s=900.0) == 900
+def test_a_timeout_raises_the_step_but_never_lowers_it() -> None:
+    assert SCHEDULE.delay_s(1, 0.0, timed_out=True) == 60
+    assert SCHEDULE.delay_s(11, 0.0, timed_out=True) == 900
+    assert failed_with("timeout").due_ms == 61_000
+    assert failed_with("connect").due_ms == 2_000
 
 
 @pytest.mark.parametrize(("attempts", "random"), [(0, 0.5), (1, 1.0), (1, -0.1)])
 def test_arguments_out_of_range_are_refused(attempts: int, random: float) -> None:
     with pytest.raises(ValueError):
-        retry_delay_s(attempts, random, first_s=1.0, step_max_s=900.0)
+        SCHEDULE.delay_s(attempts, random)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +99,31 @@ def test_retry_after_in_both_forms_clamped(header: str | None, seconds: float | 
     assert retry_after_s(header, NOW_S) == seconds
 
 
-RULES = RetryRules(first_s=1.0, step_max_s=900.0, age_max_s=2 * DAY_S)
 ENTRY = OutboxEntry("n-1", "alerts.spend_threshold_reached", "c-1", "a-1", b"{}", None, written_at_ms=0)
 
 
 def failed(attempts: int = 0, retry_after_s: float | None = None, now_ms: int = 1_000) -> Delivery | None:
     before = Delivery(ENTRY, "e-1", attempts=attempts, first_attempt_ms=1_000, due_ms=0, lease_ms=77)
-    return after_failure(before, Attempt("http_5xx", 1.0, 0.1, 503, retry_after_s), RULES, 0.0, now_ms)
+    return after_failure(before, Attempt("http_5xx", 1.0, 0.1, 503, retry_after_s), SCHEDULE, 0.0, now_ms)
+
+
+def failed_with(outcome: str) -> Delivery:
+    again = after_failure(Delivery(ENTRY, "e-1", 0, 1_000, 0), Attempt(outcome, 1.0, 0.1), SCHEDULE, 0.0, 1_000)
+    assert again is not None
+    return again
+
+
+def test_a_fault_of_ours_uses_up_neither_attempts_nor_time() -> None:
+    """Whatever it lasts: the receiver still has its whole schedule afterwards."""
+    delivery = Delivery(ENTRY, "e-1", attempts=3, first_attempt_ms=1_000, due_ms=0)
+    now_ms = 2_000
+    for _ in range(1_000):
+        again = after_failure(delivery, Attempt("fault", 1.0, 0.1), SCHEDULE, 0.5, now_ms)
+        assert again is not None
+        assert again.due_ms > now_ms
+        delivery, now_ms = again, again.due_ms
+    assert delivery.attempts == 3
+    assert now_ms - delivery.first_attempt_ms == 1_000
 
 
 def test_a_failure_counts_and_is_put_off_by_the_schedule() -> None:
@@ -117,11 +152,11 @@ def test_the_age_counts_from_the_first_attempt_not_from_the_writing() -> None:
     """It may have waited for days until an endpoint existed: it still gets its two days."""
     week_ms = int(7 * DAY_S * 1000)
     fresh = new_delivery(ENTRY, "e-1", week_ms)
-    assert after_failure(fresh, Attempt("connect", 1.0, 0.1), RULES, 0.5, week_ms) is not None
+    assert after_failure(fresh, Attempt("connect", 1.0, 0.1), SCHEDULE, 0.5, week_ms) is not None
 
 
 def test_waiting_for_a_lane_is_no_attempt() -> None:
-    again = postponed(Delivery(ENTRY, "e-1", attempts=4, first_attempt_ms=0, due_ms=0, lease_ms=9), 2.5, RULES, 1_000)
+    again = postponed(Delivery(ENTRY, "e-1", attempts=4, first_attempt_ms=0, due_ms=0, lease_ms=9), 2.5, SCHEDULE, 1_000)
     assert again is not None
     assert (again.attempts, again.due_ms, again.lease_ms) == (4, 3_500, 0)
-    assert postponed(again, 1.0, RULES, int(2 * DAY_S * 1000) + 1) is None
+    assert postponed(again, 1.0, SCHEDULE, int(2 * DAY_S * 1000) + 1) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from datetime import UTC, datetime
 import pytest
 import standardwebhooks
 
-from connectors.webhooks.signatures import metronome_signature, signed_headers, standard_signature
+from connectors.webhooks.asymmetric import SigningKey, new_signing_key
+from connectors.webhooks.signatures import Signing, metronome_signature, signed_headers, signing_of, standard_signature
 from connectors.webhooks.verify import VerificationError, verify, verify_metronome, verify_standard
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -115,3 +117,76 @@ def test_a_retry_is_signed_afresh_under_the_same_id() -> None:
     assert first["webhook-id"] == second["webhook-id"]
     for name in ("Date", "Metronome-Webhook-Signature", "webhook-timestamp", "webhook-signature"):
         assert first[name] != second[name]
+
+
+OLDER = "whsec_" + "B" * 32
+
+
+def test_while_secrets_are_rotated_both_sign_and_either_verifies() -> None:
+    signing = Signing(((SECRET, None), (OLDER, NOW_S + 60)))
+    headers = signed_headers(signing, "n-1", BODY, NOW_S)
+    assert len(headers["webhook-signature"].split(" ")) == 2
+    for secret in (SECRET, OLDER):
+        verify_standard(secret, headers, BODY, NOW_S)
+    verify(SECRET, headers, BODY, NOW_S)
+    verify([OLDER, SECRET], headers, BODY, NOW_S)
+    with pytest.raises(VerificationError):  # Metronome's header has room for the newest only
+        verify_metronome(OLDER, headers, BODY, NOW_S)
+    later = signed_headers(signing, "n-1", BODY, NOW_S + 60)
+    verify(SECRET, later, BODY, NOW_S + 60)
+    with pytest.raises(VerificationError):
+        verify_standard(OLDER, later, BODY, NOW_S + 60)
+
+
+def test_a_receiver_that_knows_both_secrets_lives_through_the_rotation() -> None:
+    for secret in (SECRET, OLDER):
+        verify([OLDER, SECRET], signed_headers(secret, "n-1", BODY, NOW_S), BODY, NOW_S)
+    with pytest.raises(VerificationError):
+        verify([OLDER, SECRET], signed_headers("whsec_" + "C" * 32, "n-1", BODY, NOW_S), BODY, NOW_S)
+
+
+@pytest.mark.parametrize("document", [{}, {"secret": "whsec_*"}, {"secret": SECRET, "signing_key": "whsk_AAAA"}])
+def test_a_document_that_cannot_sign_is_refused(document: dict[str, str]) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        signing_of(document)
+
+
+def test_ed25519_verifies_with_the_public_key_alone() -> None:
+    ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
+    key = new_signing_key()
+    signing = signing_of({"secret": SECRET, "signing_key": key})
+    assert signing.key is not None
+    public = signing.key.public
+    headers = signed_headers(signing, "n-1", BODY, NOW_S)
+    verify(SECRET, headers, BODY, NOW_S)
+    verify(public, headers, BODY, NOW_S)
+    verify([SECRET, public], headers, BODY, NOW_S)
+    entry = headers["webhook-signature"].split(" ")[1]
+    raw = base64.b64decode(public.removeprefix("whpk_"))
+    signed = b"n-1.1772532672." + BODY
+    ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(base64.b64decode(entry.removeprefix("v1a,")), signed)
+    spoiled = [
+        (signing_of({"secret": SECRET, "signing_key": new_signing_key()}).key.public, headers, BODY),  # type: ignore[union-attr]
+        (public, headers, BODY + b" "),
+        (public, headers | {"webhook-signature": "v1a,*** v1a,AAAA v1a,\u00e9 v1a"}, BODY),
+        (public, headers | {"webhook-signature": entry.replace("v1a,", "v1,")}, BODY),
+        (public, headers | {"webhook-id": "n-2"}, BODY),
+    ]
+    for key_, headers_, body in spoiled:
+        with pytest.raises(VerificationError):
+            verify(key_, headers_, body, NOW_S)
+
+
+def test_ed25519_is_deterministic_and_as_published() -> None:
+    """RFC 8032, 7.1, test 1: the empty message."""
+    pytest.importorskip("cryptography")
+    seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    key = SigningKey.parse("whsk_" + base64.b64encode(seed).decode())
+    expected = (
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
+        "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
+    )
+    assert base64.b64decode(key.sign(b"").removeprefix("v1a,")).hex() == expected
+    public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert base64.b64decode(key.public.removeprefix("whpk_")).hex() == public
+    assert key == SigningKey.parse("whsk_" + base64.b64encode(seed).decode())

@@ -1,0 +1,220 @@
+"""`tidemark deliveries`: look at webhook deliveries and send them again, straight from Redis, without the API."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from connectors.redis.types import LoggedDelivery
+    from connectors.webhooks.operations import DeliveryFilter, DeliveryOperations, Selection
+
+_T = TypeVar("_T")
+_STATUSES = ("waiting", "delivered", "exhausted", "superseded", "endpoint_removed")
+_IDS_SHOWN = 20
+
+
+@click.group()
+def deliveries() -> None:
+    """List webhook deliveries, look at their attempts, send them again.
+
+    \b
+    Examples:
+      tidemark deliveries list --status exhausted
+      tidemark deliveries show 0b6a...:7f1c...
+      tidemark deliveries resend --endpoint 7f1c... --dry-run
+      tidemark deliveries recover 7f1c... --since 2026-03-01T00:00:00Z
+    """
+
+
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--until", metavar="INSTANT", help="Changed before; RFC 3339."),
+        click.option("--since", metavar="INSTANT", help="Changed at or after; RFC 3339."),
+        click.option("--type", "type_", metavar="TYPE"),
+        click.option("--alert", metavar="ID"),
+        click.option("--customer", metavar="ID"),
+        click.option("--endpoint", metavar="ID"),
+    ):
+        command = option(command)
+    return command
+
+
+@deliveries.command("list")
+@_filters
+@click.option("--status", type=click.Choice(_STATUSES), multiple=True, help="May be repeated.  [default: all]")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+def list_(limit: int, status: tuple[str, ...], **given: str | None) -> None:
+    """Show deliveries, the latest change first.
+
+    \b
+    Example:
+      tidemark deliveries list --status waiting --status exhausted
+    """
+    wanted = _filter(status or _STATUSES, **given)
+
+    async def read(operations: DeliveryOperations) -> list[LoggedDelivery]:
+        from connectors.webhooks.operations import START, Cursor
+
+        shown: list[LoggedDelivery] = []
+        cursor: Cursor | None = START
+        while cursor is not None and len(shown) < limit:
+            page, cursor = await operations.page(wanted, cursor, limit - len(shown))
+            shown += page
+        return shown
+
+    for logged in _with_operations(read):
+        delivery = logged.delivery
+        fields = (_text(logged.changed_ms), logged.status, f"{delivery.attempts} attempts", delivery.id, delivery.entry.type)
+        click.echo("  ".join((*fields, delivery.last_error)).rstrip())
+
+
+@deliveries.command()
+@click.argument("delivery_id")
+def show(delivery_id: str) -> None:
+    """Show a delivery, its body and its latest attempts.
+
+    \b
+    Example:
+      tidemark deliveries show 0b6a...:7f1c...
+    """
+    import orjson
+
+    logged, attempts = _with_operations(lambda operations: _found(operations, delivery_id))
+    delivery = logged.delivery
+    click.echo(f"{logged.status} since {_text(logged.changed_ms)}, {delivery.attempts} attempts")
+    if logged.status == "waiting":
+        click.echo(f"next attempt at {_text(delivery.due_ms)}")
+    click.echo(delivery.entry.body.decode())
+    for raw in attempts:
+        attempt = orjson.loads(raw)
+        status = "" if attempt["status"] is None else f" {attempt['status']}"
+        click.echo(f"{_text(attempt['at_ms'])}  {attempt['outcome']}{status}  {attempt['seconds']:.3f} s  {attempt['response']}")
+
+
+@deliveries.command()
+@click.argument("delivery_id", required=False)
+@_filters
+@click.option("--status", type=click.Choice(_STATUSES), multiple=True, help="May be repeated.  [default: exhausted]")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be sent.")
+def resend(delivery_id: str | None, status: tuple[str, ...], dry_run: bool, **given: str | None) -> None:
+    """Send one delivery again, or all that match: dead letters, unless other statuses are named.
+
+    \b
+    Examples:
+      tidemark deliveries resend 0b6a...:7f1c...
+      tidemark deliveries resend --endpoint 7f1c... --since 2026-03-01T00:00:00Z --dry-run
+    """
+    if delivery_id is None and not any(value for name, value in given.items() if name != "until"):
+        raise click.UsageError("name a delivery, or give --endpoint, --customer, --alert, --type or --since")
+    if delivery_id is not None and (status or dry_run or any(given.values())):
+        raise click.UsageError("a single delivery takes no options")
+    if delivery_id is not None:
+        one = delivery_id
+        click.echo(_with_operations(lambda operations: _resend_one(operations, one)))
+        return
+    wanted = _filter(status or ("exhausted",), **given)
+    _with_operations(lambda operations: _send(operations, operations.select(wanted), dry_run))
+
+
+@deliveries.command()
+@click.argument("endpoint_id")
+@click.option("--since", metavar="INSTANT", required=True, help="RFC 3339.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be sent.")
+def recover(endpoint_id: str, since: str, dry_run: bool) -> None:
+    """Send an endpoint what it has not got since an instant, as far as the log reaches back.
+
+    \b
+    Example:
+      tidemark deliveries recover 7f1c... --since 2026-03-01T00:00:00Z
+    """
+    since_ms = _milliseconds(since)
+    _with_operations(lambda operations: _send(operations, operations.missed(endpoint_id, since_ms), dry_run))
+
+
+async def _found(operations: DeliveryOperations, delivery_id: str) -> tuple[LoggedDelivery, list[bytes]]:
+    from connectors.cli.errors import Fault
+
+    found = await operations.find(delivery_id)
+    if found is None:
+        raise Fault(f"there is no delivery {delivery_id}")
+    return found
+
+
+async def _resend_one(operations: DeliveryOperations, delivery_id: str) -> str:
+    logged, _ = await _found(operations, delivery_id)
+    return await operations.resend(logged, _now_ms())
+
+
+async def _send(operations: DeliveryOperations, selecting: Awaitable[Selection], dry_run: bool) -> None:
+    selection = await selecting
+    if not dry_run:
+        await operations.resend_all(selection, _now_ms())
+    for logged in list(reversed(selection.deliveries))[:_IDS_SHOWN]:
+        click.echo(logged.delivery.id)
+    count = len(selection.deliveries)
+    click.echo(
+        f"{count} {'would be sent' if dry_run else 'sent'} again{'' if selection.complete else '; there are more'}", err=True
+    )
+
+
+def _filter(
+    statuses: tuple[str, ...],
+    *,
+    endpoint: str | None,
+    customer: str | None,
+    alert: str | None,
+    type_: str | None,
+    since: str | None,
+    until: str | None,
+) -> DeliveryFilter:
+    from connectors.webhooks.operations import DeliveryFilter
+
+    since_ms = 0 if since is None else _milliseconds(since)
+    until_ms = 2**53 if until is None else _milliseconds(until)
+    return DeliveryFilter(endpoint, customer, alert, type_, frozenset(statuses), since_ms, until_ms)
+
+
+def _milliseconds(text: str) -> int:
+    from schemas.documents import instant_us
+
+    try:
+        return instant_us(text) // 1000
+    except ValueError:
+        raise click.UsageError(f"{text!r} is not an instant such as 2026-01-31T00:00:00Z") from None
+
+
+def _text(at_ms: int) -> str:
+    from schemas.documents import instant_text
+
+    return instant_text(at_ms * 1000)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _with_operations(work: Callable[[DeliveryOperations], Awaitable[_T]]) -> _T:
+    from connectors.cli.errors import Fault, plain_faults, read_settings
+    from connectors.redis.catalog import CatalogStore
+    from connectors.redis.client import connect
+    from connectors.webhooks.operations import DeliveryOperations
+
+    settings = read_settings()
+
+    async def run() -> _T:
+        client = connect(settings)
+        try:
+            partitions = await CatalogStore(client).partitions()
+            if partitions is None:
+                raise Fault("the system was never started: there are no deliveries")
+            return await work(DeliveryOperations(client, partitions))
+        finally:
+            await client.aclose()
+
+    with plain_faults(settings):
+        return asyncio.run(run())

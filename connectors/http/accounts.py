@@ -1,0 +1,93 @@
+"""A customer's account at this moment, computed on demand: what the worker has stored, under the configuration as it is now.
+
+document, catalog ──┐
+windows, state ─────┴──► engine.invoices.statement ──► drafts, balances     state ──► final invoices
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connectors.http.editing import CatalogEdit, read_catalog
+from connectors.http.services import Services
+from engine.alerts.stored import CARRY_PREFIX, decode_meta
+from engine.balances.ledger import BalanceStatement
+from engine.catalog import CustomerConfig
+from engine.compiled import CompiledCatalog
+from engine.customer import stored_days
+from engine.effects import StoredCustomer
+from engine.invoices.codec import decode_invoices
+from engine.invoices.items import Invoice
+from engine.invoices.statement import Statement, finalize, statement
+from engine.invoices.usage import HourlyUsage, usage_of_store
+from engine.metering.codec import Reading, decode_quantity
+from engine.metering.windows import WindowStore
+from engine.numbers import exact
+from schemas.documents import Document, customer_of, instant_us, load_catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """``finalized``: in the order in which they drew. ``units``: pricing units by id."""
+
+    customer: Document
+    products: dict[str, Document]
+    units: dict[str, Document]
+    finalized: tuple[Invoice, ...]
+    statement: Statement
+
+    @property
+    def invoices(self) -> tuple[Invoice, ...]:
+        return (*self.finalized, *self.statement.drafts)
+
+    def statements(self) -> dict[str, BalanceStatement]:
+        """By balance; archived ones have none."""
+        return {each.balance.id: each for each in self.statement.balances}
+
+
+async def read_account(services: Services, customer: Document, now_us: int) -> Account:
+    """``customer``: its document. What is not evaluated yet is not in it. Once archived, the account stays as it was then."""
+    if customer["archived_at"] is not None:
+        now_us = min(now_us, instant_us(customer["archived_at"]))
+    catalog = await read_catalog(services)
+    stored = await services.customers.stored(customer["id"], stored_days)
+    with exact():
+        return _account(customer, catalog, stored, now_us, services.settings.grace_period_hours)
+
+
+def _account(customer: Document, catalog: CatalogEdit, stored: StoredCustomer, now_us: int, grace_hours: int) -> Account:
+    config = customer_of(customer)
+    compiled = CompiledCatalog(load_catalog(catalog.revision, catalog.parts))
+    usage = _usage(stored, compiled)
+    finalized = _finalized(config, compiled, usage, stored, now_us, grace_hours)
+    return Account(
+        customer=customer,
+        products=catalog.all("products"),
+        units=catalog.all("pricing_units"),
+        finalized=tuple(finalized),
+        statement=statement(config, compiled, usage, now_us=now_us, grace_hours=grace_hours, finalized=finalized),
+    )
+
+
+def _finalized(
+    config: CustomerConfig, compiled: CompiledCatalog, usage: HourlyUsage, stored: StoredCustomer, now_us: int, grace_hours: int
+) -> list[Invoice]:
+    """The final invoices, those included whose grace period has ended since the worker last looked at this customer."""
+    finalized = decode_invoices(stored.state)
+    final_hour = decode_meta(stored.state).final_hour
+    if final_hour is None:
+        return finalized
+    due = finalize(config, compiled, usage, now_us=now_us, grace_hours=grace_hours, finalized=finalized, from_hour=final_hour)
+    return [*finalized, *due]
+
+
+def _usage(stored: StoredCustomer, compiled: CompiledCatalog) -> HourlyUsage:
+    windows = WindowStore()
+    windows.load(stored.windows, compiled.aggregations)
+    carry: dict[str, Reading] = {}
+    for name, text in stored.state.items():
+        if name.startswith(CARRY_PREFIX):
+            reading = decode_quantity(text)
+            assert isinstance(reading, Reading)
+            carry[name.removeprefix(CARRY_PREFIX)] = reading
+    return usage_of_store(windows, carry)

@@ -1,0 +1,112 @@
+"""/v2/contracts/edit: several changes of one contract as one, and its edit history"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connectors.http.claimed import claim_of, edit_claiming
+from connectors.http.contract_balances import new_balances, placed
+from connectors.http.contracts import contract_in, with_end
+from connectors.http.editing import get_customer, no_longer, read_catalog, unknown
+from connectors.http.routing import Call, Route, route
+from schemas.balance_rules import with_balances
+from schemas.common import Answer, Data, NoQuery
+from schemas.documents import Document
+from schemas.edits import (
+    EDITS_MAX,
+    ContractEdit,
+    Edit,
+    EditDone,
+    EditHistoryBody,
+    IdBody,
+    edit_answer,
+    edit_record,
+)
+from schemas.errors import BadRequest
+from schemas.override_rules import with_overrides
+
+
+class EditHistory(Answer):
+    data: list[Edit]
+
+
+def _archived(customer: Document, contract_id: str, chosen: Sequence[IdBody], *, credit: bool, now: str) -> Document:
+    """The customer's document with these balances of the contract archived; those that are already stay as they are."""
+    ids = {each.id for each in chosen}
+    own = {
+        each["id"]
+        for each in customer.get("balances") or ()
+        if each["contract_id"] == contract_id and (each["type"] == "CREDIT") == credit
+    }
+    for each in chosen:
+        if each.id not in own:
+            raise unknown("balances", each.id)
+    if not ids:
+        return customer
+    balances = [
+        {**each, "archived_at": now} if each["id"] in ids and each["archived_at"] is None else each
+        for each in customer["balances"]
+    ]
+    return {**customer, "balances": balances}
+
+
+def _changed_contract(contract: Document, body: ContractEdit, now_us: int, grace_hours: int) -> Document:
+    no_longer("contracts", contract)
+    if body.given("update_contract_end_date"):
+        allow_final = body.allow_contract_ending_before_finalized_invoice
+        ending = body.update_contract_end_date
+        contract = with_end(contract, "update_contract_end_date", ending, now_us, grace_hours, allow_final=allow_final)
+    if body.given("update_contract_name"):
+        contract = {**contract, "name": body.update_contract_name}
+    return contract
+
+
+async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
+    """All of it or nothing; the draft invoices are computed anew from it at once."""
+    services, body = call.services, call.body
+    contract_in(await get_customer(services, body.customer_id), body.contract_id)
+    edit_id = services.new_id()
+    bodies = placed("add_", body.add_commits, body.add_credits)
+    added = await new_balances(services, bodies, body.contract_id, call.now, edit_id)
+    record = edit_record(body, edit_id, added, call.now)
+    catalog = await read_catalog(services)
+
+    def change(customer: Document) -> Document:
+        no_longer("customers", customer)
+        old = contract_in(customer, body.contract_id)
+        new = _changed_contract(old, body, call.now_us, services.settings.grace_period_hours)
+        removed = [each.id for each in body.remove_overrides]
+        new = with_overrides(new, body.add_overrides, removed, catalog, services.new_id, call.now, "add_overrides")
+        if body.add_overrides:
+            record["add_overrides"] = new["overrides"][-len(body.add_overrides) :]
+        edits = customer.get("contract_edits") or []
+        if len(edits) >= EDITS_MAX:
+            raise BadRequest(f"customer_id: a customer's contracts have at most {EDITS_MAX} edits")
+        customer = _archived(customer, body.contract_id, body.archive_commits, credit=False, now=call.now)
+        customer = _archived(customer, body.contract_id, body.archive_credits, credit=True, now=call.now)
+        contracts = [new if each is old else each for each in customer["contracts"]]
+        changed = {**customer, "contracts": contracts, "contract_edits": [*edits, record], "updated_at": call.now}
+        return with_balances(changed, added)
+
+    claim = claim_of("contract_edits", body.uniqueness_key, edit_id, body.customer_id)
+    await edit_claiming(services, body.customer_id, claim, change, call.now_ms)
+    answer = edit_answer(record, catalog.all("products"), catalog.all("pricing_units"))
+    return Data(data=EditDone(id=edit_id, edit=answer))
+
+
+async def edit_history(call: Call[EditHistoryBody, NoQuery]) -> EditHistory:
+    """The oldest first."""
+    customer = await get_customer(call.services, call.body.customer_id)
+    contract_in(customer, call.body.contract_id)
+    records = [each for each in customer.get("contract_edits") or () if each["contract_id"] == call.body.contract_id]
+    if not records:
+        return EditHistory(data=[])
+    catalog = await read_catalog(call.services)
+    products, units = catalog.all("products"), catalog.all("pricing_units")
+    return EditHistory(data=[edit_answer(each, products, units) for each in records])
+
+
+ROUTES: list[Route] = [
+    route("POST", "/v2/contracts/edit", edit, "Edit a contract"),
+    route("POST", "/v2/contracts/getEditHistory", edit_history, "The edits of a contract"),
+]

@@ -1,0 +1,153 @@
+"""What people do with deliveries: find them, look at their attempts, send them again. For the API and the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import orjson
+from redis.asyncio import Redis
+
+from connectors.redis.deliveries import DeliveryLog, Resent
+from connectors.redis.keys import partition_of
+from connectors.redis.types import Delivery, LoggedDelivery, OutboxEntry
+
+STATUSES = ("waiting", "delivered", "exhausted", "superseded", "endpoint_removed")
+RESEND_MAX = 10_000
+"""How many deliveries one request may send again; a repetition goes on where it ended, since what was resent then waits."""
+
+TEST_TYPE = "webhooks.test"
+
+_SCAN = 200
+_SCANNED_MAX = 5_000  # of the log, for one page
+
+Cursor = tuple[int, str | None]
+"""The last change (ms) and the id of the last delivery looked at."""
+START: Cursor = (2**53, None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """What is None is not looked at. ``since_ms`` (included) to ``until_ms`` (excluded): of the last change."""
+
+    endpoint_id: str | None = None
+    customer_id: str | None = None
+    alert_id: str | None = None
+    type: str | None = None
+    statuses: frozenset[str] = frozenset(STATUSES)
+    since_ms: int = 0
+    until_ms: int = 2**53
+
+    def matches(self, logged: LoggedDelivery) -> bool:
+        delivery, entry = logged.delivery, logged.delivery.entry
+        wanted = (self.endpoint_id, self.customer_id, self.alert_id, self.type)
+        found = (delivery.endpoint_id, entry.customer_id, entry.alert_id, entry.type)
+        return (
+            all(each is None or each == value for each, value in zip(wanted, found, strict=True))
+            and logged.status in self.statuses
+            and self.since_ms <= logged.changed_ms < self.until_ms
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """``complete``: there are no more than these."""
+
+    deliveries: list[LoggedDelivery]
+    complete: bool
+
+
+class DeliveryOperations:
+    def __init__(self, redis: Redis, partitions: int) -> None:
+        self._logs = [DeliveryLog(redis, partition) for partition in range(partitions)]
+
+    async def page(self, wanted: DeliveryFilter, cursor: Cursor, limit: int) -> tuple[list[LoggedDelivery], Cursor | None]:
+        """The latest change first. The page may hold fewer than ``limit``, even none, and still have a next one: a search through
+        a long log is spread over several requests."""
+        shown: list[LoggedDelivery] = []
+        scanned = 0
+        async for logged in self._newest_first(cursor):
+            if logged.changed_ms < wanted.since_ms:
+                return shown, None
+            if len(shown) == limit or scanned == _SCANNED_MAX:
+                return shown, cursor
+            scanned += 1
+            cursor = logged.changed_ms, logged.delivery.id
+            if wanted.matches(logged):
+                shown.append(logged)
+        return shown, None
+
+    async def find(self, delivery_id: str) -> tuple[LoggedDelivery, list[bytes]] | None:
+        """A delivery with its latest attempts (JSON)."""
+        for log in self._logs:
+            logged = await log.get(delivery_id)
+            if logged is not None:
+                return logged, await log.attempts(delivery_id)
+        return None
+
+    async def select(self, wanted: DeliveryFilter) -> Selection:
+        """At most ``RESEND_MAX``, the oldest change last."""
+        found: list[LoggedDelivery] = []
+        async for logged in self._newest_first((wanted.until_ms, None)):
+            if logged.changed_ms < wanted.since_ms:
+                break
+            if wanted.matches(logged):
+                if len(found) == RESEND_MAX:
+                    return Selection(found, False)
+                found.append(logged)
+        return Selection(found, True)
+
+    async def missed(self, endpoint_id: str, since_ms: int) -> Selection:
+        """What an endpoint has not got of all notifications since then, also of those that went to other endpoints only."""
+        served: set[str] = set()
+        missing: dict[str, LoggedDelivery] = {}
+        async for logged in self._newest_first(START):
+            if logged.changed_ms < since_ms:
+                break
+            delivery = logged.delivery
+            if delivery.entry.type == TEST_TYPE:
+                continue
+            if delivery.endpoint_id == endpoint_id and logged.status in {"delivered", "waiting"}:
+                served.add(delivery.entry.id)
+            elif delivery.endpoint_id == endpoint_id or delivery.entry.id not in missing:
+                missing[delivery.entry.id] = _for_endpoint(logged, endpoint_id)
+        found = [logged for notification_id, logged in missing.items() if notification_id not in served]
+        return Selection(found[:RESEND_MAX], len(found) <= RESEND_MAX)
+
+    async def resend(self, logged: LoggedDelivery, now_ms: int) -> Resent:
+        """Under the same id, with the whole schedule; one that waits for its next attempt makes it now."""
+        partition = partition_of(logged.delivery.entry.customer_id, len(self._logs))  # where its notification was written
+        return await self._logs[partition].resend(logged, now_ms)
+
+    async def resend_all(self, selection: Selection, now_ms: int) -> None:
+        """The oldest first, so that order is kept among them."""
+        for logged in reversed(selection.deliveries):
+            await self.resend(logged, now_ms)
+
+    async def send_test(self, endpoint_id: str, notification_id: str, now_ms: int) -> str:
+        """A message of type ``webhooks.test`` to one endpoint, signed and tried as any other; returns the delivery's id."""
+        body = orjson.dumps({"id": notification_id, "type": TEST_TYPE})
+        entry = OutboxEntry(notification_id, TEST_TYPE, "", f"{TEST_TYPE}:{notification_id}", body, None, now_ms)
+        delivery = Delivery(entry, endpoint_id, attempts=0, first_attempt_ms=now_ms, due_ms=now_ms)
+        await self.resend(LoggedDelivery(delivery, "waiting", now_ms), now_ms)
+        return delivery.id
+
+    async def _newest_first(self, cursor: Cursor) -> AsyncIterator[LoggedDelivery]:
+        """Of all partitions, in the order of the last change and then of the id, both falling."""
+        while True:
+            pages = await asyncio.gather(*(log.before(*cursor, _SCAN) for log in self._logs))
+            merged = sorted((each for page in pages for each in page), key=_position, reverse=True)[:_SCAN]
+            for logged in merged:
+                yield logged
+            if len(merged) < _SCAN:
+                return
+            cursor = _position(merged[-1])
+
+
+def _position(logged: LoggedDelivery) -> tuple[int, str]:
+    return logged.changed_ms, logged.delivery.id
+
+
+def _for_endpoint(logged: LoggedDelivery, endpoint_id: str) -> LoggedDelivery:
+    return replace(logged, delivery=replace(logged.delivery, endpoint_id=endpoint_id))

@@ -1,0 +1,64 @@
+"""Families of alert types: what each measures, and on which side of its threshold the alarm is.
+
+    gauges       spend, usage: rise, and are followed event by event (engine.live)
+    balances     what is left of commits, credits or both, as an amount or in percent of what was granted: fall
+    days         how long a segment of a commit or credit still lasts: falls with time alone
+    invoices     the total of each draft invoice: rises
+
+The last three are read from a statement (engine.standing). Comparisons include the threshold itself on either side.
+"""
+
+from __future__ import annotations
+
+from engine.catalog import Alert, AlertType, Balance, BalanceType, Contract, Entity
+from engine.frames import NEVER_HOUR
+from engine.periods import Period
+
+ENDLESS = Period(0, NEVER_HOUR)
+"""The one period of a balance, or of a segment, which no billing period resets."""
+
+_COMMITS = frozenset({BalanceType.PREPAID, BalanceType.POSTPAID})
+_CREDITS = frozenset({BalanceType.CREDIT})
+
+BALANCE_TYPES = {
+    AlertType.CREDIT_BALANCE: _CREDITS,
+    AlertType.COMMIT_BALANCE: _COMMITS,
+    AlertType.TOTAL_BALANCE: _CREDITS | _COMMITS,
+    AlertType.CREDIT_PERCENTAGE: _CREDITS,
+    AlertType.COMMIT_PERCENTAGE: _COMMITS,
+    AlertType.TOTAL_PERCENTAGE: _CREDITS | _COMMITS,
+    AlertType.CREDIT_SEGMENT_DAYS: _CREDITS,
+    AlertType.COMMIT_SEGMENT_DAYS: _COMMITS,
+}
+"""Which balances an alert type looks at."""
+
+AMOUNTS = frozenset({AlertType.CREDIT_BALANCE, AlertType.COMMIT_BALANCE, AlertType.TOTAL_BALANCE})
+PERCENTAGES = frozenset({AlertType.CREDIT_PERCENTAGE, AlertType.COMMIT_PERCENTAGE, AlertType.TOTAL_PERCENTAGE})
+DAYS = frozenset({AlertType.CREDIT_SEGMENT_DAYS, AlertType.COMMIT_SEGMENT_DAYS})
+INVOICES = frozenset({AlertType.INVOICE_TOTAL})
+GAUGED = frozenset({AlertType.SPEND_THRESHOLD, AlertType.USAGE_THRESHOLD})
+
+
+def selects(alert: Alert, balance: Balance, contracts: dict[str, Contract]) -> bool:
+    """Whether a balance is among those that an alert of the balances or days family measures. Amounts and percentages are those
+    of one credit type; days have none. A balance (or its contract) without a field that is filtered by is out."""
+    if balance.type not in BALANCE_TYPES[alert.type]:
+        return False
+    if alert.type not in DAYS and balance.credit_type_id != alert.credit_type_id:
+        return False
+    for wanted in alert.custom_field_filters:
+        if wanted.entity is Entity.CONTRACT:
+            contract = None if balance.contract_id is None else contracts.get(balance.contract_id)
+            fields = () if contract is None else contract.custom_fields
+        elif wanted.entity is Entity.CREDIT_OR_COMMIT or (wanted.entity is Entity.CREDIT) == (balance.type is BalanceType.CREDIT):
+            fields = balance.custom_fields
+        else:
+            return False
+        if (wanted.key, wanted.value) not in fields:
+            return False
+    return True
+
+
+def bills(alert: Alert, contract: Contract) -> bool:
+    """Whether an invoice alert is about a contract's invoices."""
+    return all((wanted.key, wanted.value) in contract.custom_fields for wanted in alert.custom_field_filters)

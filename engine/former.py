@@ -1,0 +1,93 @@
+"""A customer's usage as it was just before one event: for the value before a crossing, without keeping anything at each event
+that a sum can take back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from engine.catalog import Aggregation
+from engine.counting import HOURS_A_DAY, Route
+from engine.effects import UsageEvent
+from engine.invoices.usage import HourlyUsage
+from engine.metering.codec import Quantity, Reading, decode_hours
+from engine.metering.matching import MetricMatcher, Value
+from engine.metering.series import GroupValues, SeriesKey, series_field
+from engine.metering.windows import ElementSeries, Series, WindowStore
+
+_SUMS = frozenset({Aggregation.SUM, Aggregation.COUNT})
+
+
+class Hit(NamedTuple):
+    """A metric that an event counts for, what it adds, and its values for each declared group key."""
+
+    matcher: MetricMatcher
+    value: Value
+    groups: list[GroupValues]
+
+
+class FormerQuantities:
+    """Made before an event is counted. For SUM and COUNT it needs nothing; of MAX and LATEST it notes the hour's quantity, of
+    UNIQUE whether the text was there."""
+
+    __slots__ = ("_hits", "_hour", "_noted")
+
+    def __init__(self, route: Route, values: Sequence[Value], event: UsageEvent, windows: WindowStore) -> None:
+        """``values``: those of the route's matchers (engine.metering.matching.read_values)."""
+        hits = [
+            Hit(matcher, value, matcher.groups(event.properties) if matcher.dimensions else [])
+            for matcher, value in zip(route.matchers, values, strict=True)
+            if value is not None
+        ]
+        self._hits = hits
+        self._hour = event.hour
+        self._noted: dict[SeriesKey, Decimal | Reading | bool | None] = {}
+        for hit in hits:
+            if hit.matcher.aggregation not in _SUMS:
+                for key in _keys(hit):
+                    self._noted[key] = _quantity(windows.series.get(series_field(key)), event.hour, hit.value)
+
+    def taken_from(self, usage: HourlyUsage) -> HourlyUsage:
+        """``usage``, which has the event, without it."""
+        hours = dict(usage.hours)
+        for hit in self._hits:
+            for key in _keys(hit):
+                before = dict(hours[key])
+                quantity = self._before(key, before[self._hour], hit.value)
+                if quantity is None:
+                    del before[self._hour]
+                else:
+                    before[self._hour] = quantity
+                hours[key] = before
+        return usage._replace(hours=hours)
+
+    def _before(self, key: SeriesKey, now: Quantity, value: object) -> Quantity | None:
+        if key not in self._noted:
+            assert isinstance(now, Decimal)
+            assert isinstance(value, Decimal)
+            return now - value
+        noted = self._noted[key]
+        if isinstance(noted, bool):
+            assert isinstance(now, frozenset)
+            return now if noted else now - {str(value)}
+        return noted
+
+
+def _keys(hit: Hit) -> Iterator[SeriesKey]:
+    metric_id = hit.matcher.metric.id
+    yield SeriesKey(metric_id)
+    for dimension, values in enumerate(hit.groups):
+        yield SeriesKey(metric_id, dimension, values)
+
+
+def _quantity(series: Series | None, hour: int, value: object) -> Decimal | Reading | bool | None:
+    day, hour_of_day = divmod(hour, HOURS_A_DAY)
+    if isinstance(series, ElementSeries):
+        return value in series.elements.get(day, {}).get(hour_of_day, ())
+    if series is None:
+        return False if isinstance(value, str) else None
+    opened = series.open.get(day)
+    if opened is not None:
+        return opened.hours.get(hour_of_day)
+    return decode_hours(series.closed[day]).get(hour_of_day) if day in series.closed else None

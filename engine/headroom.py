@@ -1,0 +1,79 @@
+"""Headroom of what is read from a statement: how much spend may change before a balance or an invoice can reach a threshold.
+
+    full statement ──► margin of every alert not in alarm ──► Headroom(credit type) = the least of them
+    event ──► a line's exact change of spend ──► taken off; used up ──► ``due``: a full statement again, right after that event
+
+Why this cannot hide a crossing. Usage is paid from balances in one fixed order, each piece by what is left. So more usage in
+one place never leaves more in any balance, and the sum of what is left, and the total of an invoice, move by no more than the
+spend that was added. A headroom that takes off each change at its full amount is therefore pessimistic: with usage that no
+balance pays, a statement is made too early, never too late. Where that reasoning does not hold, the statement is made at once:
+
+- spend falls (a correction, a negative price);
+- usage of an hour before the line's latest one, where the line's spend is no plain sum over its hours (tiers, quantity
+  rounding, an uneven DIVIDE, MAX, UNIQUE, LATEST): it changes what the later hours cost, which other segments may pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+ENDLESS = Decimal("Infinity")
+
+
+class Headroom:
+    """``left``: units of one credit type. With nothing to reach it is endless, and only falling spend is of interest."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = ENDLESS
+
+
+class Headrooms:
+    """Of one customer, by credit type. ``due``: a statement is wanted. ``hour``: that of the event being counted."""
+
+    __slots__ = ("by_credit_type", "due", "hour")
+
+    def __init__(self, credit_types: Iterable[str]) -> None:
+        self.by_credit_type = {credit_type: Headroom() for credit_type in sorted(credit_types)}
+        self.due = False
+        self.hour = 0
+
+    def settle(self, margins: Iterable[tuple[str, Decimal]]) -> None:
+        """Takes new margins (credit type, amount) after a statement."""
+        for headroom in self.by_credit_type.values():
+            headroom.left = ENDLESS
+        for credit_type, margin in margins:
+            headroom = self.by_credit_type[credit_type]
+            headroom.left = min(headroom.left, margin)
+        self.due = False
+
+    def draft(self, credit_type: str, fiat: str, conversions: Sequence[tuple[str, Decimal]]) -> Draft | None:
+        """What lines priced in a credit type on a rate card report to; None if nobody watches. Spend in custom units reaches
+        balances and totals in the card's fiat currency, too, by its conversion."""
+        parts: list[tuple[Headroom, Decimal]] = []
+        own = self.by_credit_type.get(credit_type)
+        if own is not None:
+            parts.append((own, Decimal(1)))
+        converted = self.by_credit_type.get(fiat)
+        if converted is not None and credit_type != fiat:
+            parts.extend((converted, factor) for unit, factor in conversions if unit == credit_type)
+        return Draft(self, tuple(parts)) if parts else None
+
+
+class Draft:
+    """Takes the changes of spend that go on a draft invoice."""
+
+    __slots__ = ("_parts", "headrooms")
+
+    def __init__(self, headrooms: Headrooms, parts: tuple[tuple[Headroom, Decimal], ...]) -> None:
+        self.headrooms = headrooms
+        self._parts = parts
+
+    def change(self, amount: Decimal) -> None:
+        """Spend in the draft's credit type has changed by this much."""
+        for headroom, factor in self._parts:
+            left = headroom.left = headroom.left - amount * factor
+            if left <= 0 or amount < 0:
+                self.headrooms.due = True

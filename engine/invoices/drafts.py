@@ -1,0 +1,246 @@
+"""One invoice: usage lines, what balances in custom units pay of them, the conversion of the rest, what balances in fiat pay.
+
+    usage in a custom unit ──► balances in that unit ──► the rest: a cpu_conversion line ──┐
+    usage in fiat ─────────────────────────────────────────────────────────────────────────┴─► balances in fiat ──► total
+
+A unit that its rate card does not convert stays as it is; it is no part of the total. What a postpaid commit in a custom unit
+covers is still owed in money: it is converted on a line of its own, which no balance pays, so that no usage is paid twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise
+from typing import NamedTuple
+
+from engine.balances.draw import Applied, DrawLine, Pool, draw_down
+from engine.balances.ledger import Deduction, manual_sum
+from engine.balances.matching import UsageKey, covers, precedence
+from engine.catalog import USD_CENTS, Balance, BalanceType, Contract, CustomerConfig
+from engine.compiled import CompiledCatalog
+from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
+from engine.invoices.lines import contract_lines
+from engine.invoices.usage import HourlyUsage
+from engine.numbers import ZERO
+from engine.periods import HOUR_US, Period
+
+_APPLIED_NAMES = {
+    BalanceType.PREPAID: "Prepaid commit applied",
+    BalanceType.POSTPAID: "Postpaid commit applied",
+    BalanceType.CREDIT: "Credit applied",
+}
+_CONVERSION_NAME = "Conversion of pricing units"
+_COMMITTED_NAME = "Conversion of pricing units under a postpaid commit"
+
+
+class _Paid(NamedTuple):
+    """An item, and the APPLIED items of what paid for it."""
+
+    item: LineItem
+    applied: list[LineItem]
+
+
+class _Terms(NamedTuple):
+    """In what a contract is billed: its fiat currency, and fiat for each unit of those custom ones that are converted."""
+
+    fiat: str
+    conversions: Mapping[str, Decimal]
+
+
+class Drafting:
+    """Makes a customer's invoices one after the other; each takes what those before it have left in ``pools``."""
+
+    __slots__ = ("_compiled", "_config", "_grace_hours", "_usage", "pools")
+
+    def __init__(
+        self,
+        config: CustomerConfig,
+        compiled: CompiledCatalog,
+        usage: HourlyUsage,
+        grace_hours: int,
+        deductions: Sequence[Deduction],
+    ) -> None:
+        """``deductions``: what final invoices drew."""
+        self._config = config
+        self._compiled = compiled
+        self._usage = usage
+        self._grace_hours = grace_hours
+        self.pools = _pools(config.balances, compiled, deductions)
+
+    def invoice(self, contract: Contract, period: Period) -> Invoice:
+        """The draft of one billing period."""
+        terms = self._terms(contract)
+        lines = contract_lines(contract, period, self._compiled, self._usage, lambda key, unit: self._cuts(terms, key, unit))
+        custom = self._pay(contract.id, [item for item in lines if item.credit_type_id != terms.fiat])
+        conversion_cuts = self._boundaries(UsageKey(contract.id, None), terms.fiat)
+        conversions, committed = _conversions(custom, terms, period, conversion_cuts)
+        fiat = self._pay(contract.id, [*(item for item in lines if item.credit_type_id == terms.fiat), *conversions])
+        items = [each for paid in (*custom, *fiat) for each in (paid.item, *paid.applied)]
+        items.extend(committed)
+        return Invoice(
+            id=invoice_id(contract.id, period),
+            customer_id=self._config.id,
+            contract_id=contract.id,
+            period=period,
+            issued_hour=period.ending_hour + self._grace_hours,
+            status=InvoiceStatus.DRAFT,
+            credit_type_id=terms.fiat,
+            total=invoice_total(terms.fiat, tuple(items)),
+            line_items=tuple(items),
+        )
+
+    def _terms(self, contract: Contract) -> _Terms:
+        card = self._compiled.catalog.rate_cards.get(contract.rate_card_id or "")
+        return _Terms(USD_CENTS, {}) if card is None else _Terms(card.fiat_credit_type_id, dict(card.conversions))
+
+    def _cuts(self, terms: _Terms, usage: UsageKey, unit: str) -> list[int]:
+        """Where segments that may pay this usage begin and end, those that may pay its conversion included."""
+        cuts = self._boundaries(usage, unit)
+        if unit in terms.conversions:
+            cuts.extend(self._boundaries(UsageKey(usage.contract_id, None), terms.fiat))
+        return cuts
+
+    def _boundaries(self, usage: UsageKey, unit: str) -> list[int]:
+        paying = [pool.segment for pool in self.pools if pool.balance.credit_type_id == unit and covers(pool.balance, usage)]
+        return [hour for segment in paying for hour in (segment.starting_hour, segment.ending_hour)]
+
+    def _pay(self, contract_id: str, items: Sequence[LineItem]) -> list[_Paid]:
+        applied: list[list[Applied]] = [[] for _ in items]
+        for each in draw_down([_draw_line(contract_id, item) for item in items], self.pools):
+            applied[each.line].append(each)
+        return [_paid(item, paid_by) for item, paid_by in zip(items, applied, strict=True)]
+
+
+def _pools(balances: Iterable[Balance], compiled: CompiledCatalog, deductions: Sequence[Deduction]) -> list[Pool]:
+    drawn: dict[tuple[str, str], Decimal] = {}
+    for balance_id, segment_id, _, _, amount in deductions:
+        drawn[balance_id, segment_id] = drawn.get((balance_id, segment_id), ZERO) + amount
+    return [
+        Pool(
+            balance=balance,
+            segment=segment,
+            order=precedence(balance, segment, compiled.catalog.products),
+            left=max(segment.amount + manual_sum(balance, segment.id) - drawn.get((balance.id, segment.id), ZERO), ZERO),
+        )
+        for balance in balances
+        if not balance.archived
+        for segment in balance.segments
+    ]
+
+
+def deductions_of(invoice: Invoice) -> list[Deduction]:
+    """What an invoice drew, by segment."""
+    drawn: dict[tuple[str, str], Decimal] = {}
+    for item in invoice.line_items:
+        if item.type is ItemType.APPLIED and item.balance_id is not None and item.segment_id is not None:
+            key = item.balance_id, item.segment_id
+            drawn[key] = drawn.get(key, ZERO) - item.total
+    ended_us = invoice.period.ending_hour * HOUR_US
+    return [Deduction(balance_id, segment_id, invoice.id, ended_us, amount) for (balance_id, segment_id), amount in drawn.items()]
+
+
+def _draw_line(contract_id: str, item: LineItem) -> DrawLine:
+    assert item.unit_price is not None  # both usage and conversions have one
+    key = UsageKey(contract_id, item.product_id, item.product_tags, item.pricing_group_values, item.presentation_group_values)
+    return DrawLine(
+        usage=key,
+        credit_type_id=item.credit_type_id,
+        starting_hour=item.starting_hour,
+        ending_hour=item.ending_hour,
+        unit_price=item.unit_price,
+        name=item.name,
+        amount=item.total,
+        conversion=item.type is ItemType.CPU_CONVERSION,
+    )
+
+
+def _paid(item: LineItem, applied: Sequence[Applied]) -> _Paid:
+    """The first payer gets the item's earliest amounts, and so on."""
+    items: list[LineItem] = []
+    low = ZERO
+    for _, balance, segment_id, amount in applied:
+        items.append(
+            replace(
+                item,
+                type=ItemType.APPLIED,
+                name=_APPLIED_NAMES[balance.type],
+                total=ZERO - amount,
+                quantity=None,
+                unit_price=None,
+                balance_id=balance.id,
+                balance_type=balance.type,
+                segment_id=segment_id,
+                increments=_share(item.increments, low, low + amount),
+            )
+        )
+        low += amount
+    if len(applied) == 1 and applied[0].amount == item.total:
+        item = replace(
+            item, balance_id=applied[0].balance.id, balance_type=applied[0].balance.type, segment_id=applied[0].segment_id
+        )
+    return _Paid(item, items)
+
+
+def _share(increments: Sequence[Increment], low: Decimal, high: Decimal) -> tuple[Increment, ...]:
+    """How the part of an item's amount between ``low`` and ``high`` came up hour by hour, as a payment (below zero).
+
+    Where the running amount falls, the payment falls with it; the last one in time leaves exactly ``high - low`` paid."""
+    shares: list[Increment] = []
+    running = paid = ZERO
+    for hour, _, amount in increments:
+        running += amount
+        now_paid = min(max(running, low), high) - low
+        if now_paid != paid:
+            shares.append(Increment(hour, ZERO, paid - now_paid))
+        paid = now_paid
+    return tuple(shares)
+
+
+def _conversions(
+    custom: Sequence[_Paid], terms: _Terms, period: Period, cuts: Iterable[int]
+) -> tuple[list[LineItem], list[LineItem]]:
+    """(conversions of what nothing has covered, conversions of what postpaid commits have covered), by stretch between cuts."""
+    still_open: list[LineItem] = []
+    committed: list[LineItem] = []
+    inner = {cut for cut in cuts if period.starting_hour < cut < period.ending_hour}
+    for unit, rate in sorted(terms.conversions.items()):
+        for start, end in pairwise(sorted({*period, *inner})):
+            here = [paid for paid in custom if paid.item.credit_type_id == unit and start <= paid.item.starting_hour < end]
+            applied = [item for paid in here for item in paid.applied]
+            rest = _units([paid.item for paid in here] + applied)
+            covered = _units([item for item in applied if item.balance_type is BalanceType.POSTPAID])
+            empty = LineItem(
+                type=ItemType.CPU_CONVERSION,
+                name=_CONVERSION_NAME,
+                credit_type_id=terms.fiat,
+                total=ZERO,
+                starting_hour=start,
+                ending_hour=end,
+                unit_price=rate,
+                custom_credit_type_id=unit,
+            )
+            still_open.extend(_converted(empty, rest, rate))
+            committed.extend(
+                _converted(replace(empty, name=_COMMITTED_NAME), {hour: ZERO - paid for hour, paid in covered.items()}, rate)
+            )
+    return still_open, committed
+
+
+def _units(items: Iterable[LineItem]) -> dict[int, Decimal]:
+    """The sum of these items' amounts, hour by hour."""
+    units: dict[int, Decimal] = {}
+    for item in items:
+        for hour, _, amount in item.increments:
+            units[hour] = units.get(hour, ZERO) + amount
+    return units
+
+
+def _converted(empty: LineItem, units: Mapping[int, Decimal], rate: Decimal) -> list[LineItem]:
+    """The conversion of these units; none if they come to zero."""
+    quantity = sum(units.values(), ZERO)
+    if not quantity:
+        return []
+    increments = tuple(Increment(hour, units[hour], units[hour] * rate) for hour in sorted(units) if units[hour])
+    return [replace(empty, quantity=quantity, total=quantity * rate, increments=increments)]

@@ -1,0 +1,119 @@
+"""Invoices and their line items, as data. Amounts in units of a credit type (US dollars: cents); hours since the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import NAMESPACE_URL, uuid5
+
+from engine.catalog import BalanceType
+from engine.numbers import ZERO
+from engine.periods import Period
+
+Pairs = tuple[tuple[str, str], ...]
+"""Group keys and their values, sorted by key."""
+
+PresentationPairs = tuple[tuple[str, str | None], ...]
+"""As Pairs; a value of None stands for usage that lacks the property."""
+
+
+class ItemType(StrEnum):
+    USAGE = "usage"
+    APPLIED = "applied_commit_or_credit"
+    CPU_CONVERSION = "cpu_conversion"
+
+
+class InvoiceStatus(StrEnum):
+    DRAFT = "DRAFT"
+    FINALIZED = "FINALIZED"
+
+
+class Increment(NamedTuple):
+    """What an hour (in a stored invoice: the UTC day that begins with it) added to a line item.
+    ``quantity``: 0 where the item has none."""
+
+    hour: int
+    quantity: Decimal
+    amount: Decimal
+
+
+class TierOfItem(NamedTuple):
+    """``level`` counts from 1; ``starting_at`` and ``size`` in billed units; None = the open last tier."""
+
+    level: int
+    starting_at: Decimal
+    size: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class LineItem:
+    """One line of an invoice.
+
+    USAGE: ``quantity`` units of a product at ``unit_price`` in the hours [starting_hour, ending_hour); a tiered line is one item
+    for each tier. The balance fields name the one segment that paid all of it; None if none or several did.
+    CPU_CONVERSION: ``quantity`` custom units (of ``custom_credit_type_id``) at ``unit_price`` fiat each.
+    APPLIED: ``total`` is below zero; ``balance_id``, ``balance_type`` and ``segment_id`` say what paid, product, group
+    values and tier what it paid for. An API names it after the balance's product ("<product> applied").
+    ``increments``: what each hour added, oldest first; they add up to ``quantity`` and ``total``.
+    """
+
+    type: ItemType
+    name: str
+    credit_type_id: str
+    total: Decimal
+    starting_hour: int
+    ending_hour: int
+    quantity: Decimal | None = None
+    unit_price: Decimal | None = None
+    product_id: str | None = None
+    product_tags: frozenset[str] = frozenset()
+    pricing_group_values: Pairs = ()
+    presentation_group_values: PresentationPairs = ()
+    tier: TierOfItem | None = None
+    custom_credit_type_id: str | None = None
+    balance_id: str | None = None
+    balance_type: BalanceType | None = None
+    segment_id: str | None = None
+    increments: tuple[Increment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """The USAGE invoice of one contract and billing period.
+
+    ``total``: in ``credit_type_id``, the contract's fiat currency: usage and conversions less what prepaid commits and credits
+    paid. What a postpaid commit covers is still owed: its APPLIED items are listed, and not part of the total.
+    Items in custom units are not part of it either; their conversion is.
+    ``issued_hour``: when its grace period ends and it becomes final. ``by_days``: its items' increments are days, not hours.
+    """
+
+    id: str
+    customer_id: str
+    contract_id: str
+    period: Period
+    issued_hour: int
+    status: InvoiceStatus
+    credit_type_id: str
+    total: Decimal
+    line_items: tuple[LineItem, ...]
+    by_days: bool = False
+
+    def finalized(self) -> Invoice:
+        return replace(self, status=InvoiceStatus.FINALIZED)
+
+
+def invoice_id(contract_id: str, period: Period) -> str:
+    """The same for a draft and for what becomes of it."""
+    return str(uuid5(NAMESPACE_URL, f"tidemark:invoice:{contract_id}:{period.starting_hour}-{period.ending_hour}"))
+
+
+def invoice_total(credit_type_id: str, items: tuple[LineItem, ...]) -> Decimal:
+    """See Invoice.total."""
+    return sum((item.total for item in items if item.credit_type_id == credit_type_id and not _is_still_owed(item)), ZERO)
+
+
+def _is_still_owed(item: LineItem) -> bool:
+    """Whether the item pays, but only by a commitment to pay later."""
+    return item.type is ItemType.APPLIED and item.balance_type is BalanceType.POSTPAID

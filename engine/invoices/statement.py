@@ -1,0 +1,105 @@
+"""What a customer owes and has at a moment: drafts of all live billing periods, drawn from the balances in order.
+
+Live are the billing periods that have begun and whose grace period has not ended. Invoices draw on the balances in the order
+of their periods' ends (then starts, then contract ids): so those in grace come first, and it is the order in which they become
+final. A draft takes what final invoices have left.
+
+No hour of a contract is billed twice: where a contract's end was moved after its last invoice became final, the next invoice
+begins where that one ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from engine.balances.ledger import BalanceStatement, balance_statement
+from engine.balances.matching import covers_contract
+from engine.catalog import Contract, CustomerConfig
+from engine.compiled import CompiledCatalog
+from engine.invoices.drafts import Drafting, deductions_of
+from engine.invoices.items import Invoice
+from engine.invoices.usage import HourlyUsage
+from engine.numbers import ZERO
+from engine.periods import HOUR_US, Period, periods_between
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """``drafts``: in the order in which they draw. ``balances``: all that are not archived, in the configuration's order."""
+
+    drafts: tuple[Invoice, ...]
+    balances: tuple[BalanceStatement, ...]
+
+
+def statement(
+    config: CustomerConfig,
+    compiled: CompiledCatalog,
+    usage: HourlyUsage,
+    *,
+    now_us: int,
+    grace_hours: int,
+    finalized: Sequence[Invoice] = (),
+) -> Statement:
+    """Raises RateError if a rate card cannot be priced.
+
+    ``finalized``: all final invoices of the customer; what they have billed has no draft. Exact arithmetic must be current
+    (engine.numbers)."""
+    now_hour = now_us // HOUR_US
+    deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
+    drafting = Drafting(config, compiled, usage, grace_hours, deductions)
+    live = _unbilled(config, finalized, now_hour - grace_hours, now_hour + 1)
+    drafts = [drafting.invoice(contract, period) for contract, period in live]
+    drafted: dict[tuple[str, str], Decimal] = {}
+    for balance_id, segment_id, _, _, amount in (deduction for draft in drafts for deduction in deductions_of(draft)):
+        drafted[balance_id, segment_id] = drafted.get((balance_id, segment_id), ZERO) + amount
+    balances = [
+        balance_statement(
+            balance,
+            deductions,
+            {segment.id: drafted.get((balance.id, segment.id), ZERO) for segment in balance.segments},
+            [period for contract, period in live if covers_contract(balance, contract.id)],
+            now_us,
+        )
+        for balance in config.balances
+        if not balance.archived
+    ]
+    return Statement(tuple(drafts), tuple(balances))
+
+
+def finalize(
+    config: CustomerConfig,
+    compiled: CompiledCatalog,
+    usage: HourlyUsage,
+    *,
+    now_us: int,
+    grace_hours: int,
+    finalized: Sequence[Invoice],
+    from_hour: int,
+) -> list[Invoice]:
+    """The invoices that have become final: of all billing periods that end after ``from_hour`` (the end of the last run's
+    reach), whose grace period has ended by now, and that ``finalized`` has not billed; in the order in which they draw."""
+    until_hour = now_us // HOUR_US - grace_hours
+    deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
+    drafting = Drafting(config, compiled, usage, grace_hours, deductions)
+    ended = [each for each in _unbilled(config, finalized, from_hour, until_hour) if each[1].ending_hour <= until_hour]
+    return [drafting.invoice(contract, period).finalized() for contract, period in ended]
+
+
+def _unbilled(
+    config: CustomerConfig, finalized: Sequence[Invoice], from_hour: int, until_hour: int
+) -> list[tuple[Contract, Period]]:
+    """The billing periods that share an hour with [from_hour, until_hour) and have no final invoice, in the order of drawing."""
+    billed_until: dict[str, int] = {}
+    for invoice in finalized:
+        billed_until[invoice.contract_id] = max(invoice.period.ending_hour, billed_until.get(invoice.contract_id, 0))
+
+    def found() -> Iterator[tuple[Contract, Period]]:
+        for contract in config.contracts:
+            billed = billed_until.get(contract.id, 0)
+            for period in periods_between(contract.schedule, contract.starting_hour, contract.ending_hour, from_hour, until_hour):
+                if billed < period.ending_hour:
+                    yield contract, Period(max(period.starting_hour, billed), period.ending_hour)
+
+    return sorted(found(), key=lambda each: (each[1].ending_hour, each[1].starting_hour, each[0].id))

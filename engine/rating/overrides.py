@@ -1,0 +1,161 @@
+"""Contract overrides: which of them wins for a rate, and the rate that it makes of the listed one.
+
+    listed rates ──latest added──► listed rate ──┐
+    overrides ──apply here, now──► the winner ───┴─► the rate that is charged
+
+Rules:
+- Overrides change rates that the rate card has; where it has none, nothing is billed.
+- An override applies to a rate if any of its specifiers does (none = to every rate). A specifier fits if all that it names
+  does: the product, all of the tags, and each of its pricing group values.
+- Of the overrides with a type, exactly one wins at a time. OVERWRITE beats MULTIPLIER and TIERED; of several OVERWRITEs the
+  latest added.
+- Of the others the lowest multiplier wins, or, where priorities are explicit, the lowest priority; of equals the latest added.
+  TIERED needs explicit priorities.
+- Entitlement is decided apart from the price: by the latest added override that says anything about it, else by the listed rate.
+- MULTIPLIER multiplies every price of the listed rate. TIERED multiplies them tier by tier: its tiers and the listed ones are
+  laid over each other, both counted from the first unit of the billing period. Beyond its last tier, if that has a size, the
+  listed prices hold.
+
+A multiplier has at most 6 digits before and 10 after the point (the API sees to that), so a spend has at most
+90 + 64 digits and stays exact (engine.numbers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import NamedTuple
+
+from engine.catalog import Override, OverrideType, Product, Rate, RateType, Specifier, Tier
+from engine.numbers import ZERO
+from engine.rating.prices import RateError
+
+_ONE = Decimal(1)
+
+
+class PricedStretch(NamedTuple):
+    """``listed`` is the rate card's row in the hours [starting_hour, ending_hour) (None = open); ``charged`` is what holds there:
+    the same object unless an override changed its price."""
+
+    starting_hour: int
+    ending_hour: int | None
+    listed: Rate
+    charged: Rate
+    entitled: bool
+
+
+def concerns(override: Override, product: Product) -> bool:
+    """Whether it applies to any rate of the product, as far as pricing group values let it."""
+    return not override.specifiers or any(_names(each, product) for each in override.specifiers)
+
+
+def applies(override: Override, product: Product, pricing_values: tuple[str, ...]) -> bool:
+    """``pricing_values`` in the order of the product's pricing group key."""
+    if not override.specifiers:
+        return True
+    values = dict(zip(product.pricing_group_key, pricing_values, strict=True))
+    return any(
+        _names(each, product) and all(values.get(key) == value for key, value in each.pricing_group_values)
+        for each in override.specifiers
+    )
+
+
+def _names(specifier: Specifier, product: Product) -> bool:
+    return specifier.product_id in (None, product.id) and specifier.product_tags <= product.tags
+
+
+def priced_stretches(rates: Sequence[Rate], overrides: Sequence[Override], *, explicit: bool) -> list[PricedStretch]:
+    """Time, cut where anything may change, oldest first; hours without a listed rate are left out.
+
+    ``rates``: of one product and one combination of pricing values; ``overrides``: those that apply to it; both in the order in
+    which they were added.
+    """
+    parts: list[Rate | Override] = [*rates, *overrides]
+    cuts = sorted({hour for part in parts for hour in (part.starting_hour, part.ending_hour) if hour is not None})
+    made: dict[tuple[int, int], Rate] = {}
+    stretches = []
+    for start, end in zip(cuts, [*cuts[1:], None], strict=True):
+        listed = next((rate for rate in reversed(rates) if _holds(rate, start)), None)
+        if listed is None:
+            continue
+        holding = [override for override in overrides if _holds(override, start)]
+        override = winner(holding, explicit=explicit)
+        charged = listed
+        if override is not None:
+            key = (id(listed), id(override))
+            charged = made[key] if key in made else made.setdefault(key, overridden_rate(listed, override))
+        said = [override.entitled for override in holding if override.entitled is not None]
+        stretches.append(PricedStretch(start, end, listed, charged, said[-1] if said else listed.entitled))
+    return stretches
+
+
+def _holds(part: Rate | Override, hour: int) -> bool:
+    return part.starting_hour <= hour and (part.ending_hour is None or hour < part.ending_hour)
+
+
+def winner(overrides: Sequence[Override], *, explicit: bool) -> Override | None:
+    """The one that makes the price, of those that apply at a time; None if none of them is about prices."""
+    latest_first = [override for override in reversed(overrides) if override.type is not None]
+    for override in latest_first:
+        if override.type is OverrideType.OVERWRITE:
+            return override
+    if explicit:
+        return min(latest_first, key=_priority, default=None)
+    return min(latest_first, key=lambda override: override.multiplier, default=None)
+
+
+def _priority(override: Override) -> Decimal:
+    if override.priority is None:
+        raise RateError("with explicit priorities every multiplier has one")
+    return override.priority
+
+
+def overridden_rate(listed: Rate, override: Override) -> Rate:
+    """The listed rate as the override changes its price."""
+    match override.type:
+        case OverrideType.OVERWRITE:
+            rate = override.overwrite_rate
+            if rate is None:
+                raise RateError("an OVERWRITE has an overwrite_rate")
+            return replace(
+                listed, rate_type=rate.rate_type, price=rate.price, tiers=rate.tiers, credit_type_id=rate.credit_type_id
+            )
+        case OverrideType.MULTIPLIER:
+            tiers = tuple(Tier(tier.size, tier.price * override.multiplier) for tier in listed.tiers)
+            return replace(listed, price=listed.price * override.multiplier, tiers=tiers)
+        case OverrideType.TIERED:
+            return replace(listed, rate_type=RateType.TIERED, price=ZERO, tiers=_tier_by_tier(listed, override))
+        case None:
+            return listed
+
+
+def _tier_by_tier(listed: Rate, override: Override) -> tuple[Tier, ...]:
+    prices = [(tier.size, tier.price) for tier in listed.tiers] if listed.rate_type is RateType.TIERED else [(None, listed.price)]
+    factors = [(tier.size, tier.multiplier) for tier in override.tiers]
+    if not factors or factors[-1][0] is not None:
+        factors.append((None, _ONE))
+    price_edges, factor_edges = _edges([size for size, _ in prices]), _edges([size for size, _ in factors])
+    tiers: list[Tier] = []
+    position = ZERO
+    for edge in sorted({*price_edges, *factor_edges}):
+        tiers.append(Tier(edge - position, _at(prices, price_edges, edge) * _at(factors, factor_edges, edge)))
+        position = edge
+    tiers.append(Tier(None, prices[-1][1] * factors[-1][1]))
+    return tuple(tiers)
+
+
+def _edges(sizes: Sequence[Decimal | None]) -> list[Decimal]:
+    """The upper ends of all tiers but the open last one."""
+    edges: list[Decimal] = []
+    for size in sizes[:-1]:
+        if size is None or size <= 0:
+            raise RateError("every tier but the last has a size above 0")
+        edges.append((edges[-1] if edges else ZERO) + size)
+    return edges
+
+
+def _at(tiers: Sequence[tuple[Decimal | None, Decimal]], edges: Sequence[Decimal], position: Decimal) -> Decimal:
+    """The value of the tier that holds the unit that ends at ``position``: an edge belongs to the tier below it."""
+    index = next((index for index, edge in enumerate(edges) if position <= edge), len(edges))
+    return tiers[index][1]

@@ -1,0 +1,284 @@
+"""What a customer has left and owes at a moment, as the alerts on balances, segments and invoices see it.
+
+    configuration ┐
+    windows       ├─► statement (engine.invoices) ─► Figure for each alert (and segment, and invoice)
+    final invoices┘
+
+A figure exists where something is measured: a matching balance with an open or a past segment, an open segment, a draft invoice.
+With every segment over, nothing is left: an amount of 0, and 0 percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import NamedTuple
+
+from engine.alerts.kinds import AMOUNTS, DAYS, ENDLESS, INVOICES, bills, selects
+from engine.alerts.stored import StateKey, sub_key_text
+from engine.balances.ledger import BalanceStatement
+from engine.catalog import Alert, Balance, BalanceType, Contract, CustomerConfig
+from engine.compiled import CompiledCatalog
+from engine.finalization import FinalInvoices
+from engine.former import FormerQuantities
+from engine.invoices.items import Invoice
+from engine.invoices.statement import Statement, finalize, statement
+from engine.invoices.usage import usage_of_store
+from engine.live import NEVER_US, Usage
+from engine.numbers import FRACTION_DIGITS_MAX, ZERO
+from engine.periods import HOUR_US, Period
+
+DAY_US = 24 * HOUR_US
+INVOICE_TYPE = "USAGE"
+"""The type of the invoices of billing periods, the only ones that there are."""
+
+_HUNDRED = Decimal(100)
+_QUOTIENTS = Context(prec=160, rounding=ROUND_HALF_EVEN)
+_QUOTIENT_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
+
+
+class Figure(NamedTuple):
+    """``past``: the line is reached, by exact comparison (``value`` of a percentage or of days may be rounded).
+    ``margin``: how much of the alert's credit type may be spent before it can be; None: no spend can change that."""
+
+    alert: Alert
+    period: Period
+    group: tuple[str, ...]
+    value: Decimal
+    past: bool
+    measure: Mapping[str, object]
+    margin: Decimal | None = None
+
+    @property
+    def key(self) -> StateKey:
+        return StateKey(self.alert.id, self.period, sub_key_text(self.group))
+
+
+Figures = Mapping[StateKey, Figure]
+
+
+class Standing:
+    """Makes figures for one customer under one configuration. It keeps no values: each call reads the windows as they are.
+
+    ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure."""
+
+    __slots__ = ("_alerts", "_compiled", "_config", "_final", "_grace_hours", "_usage", "drawn")
+
+    def __init__(
+        self,
+        config: CustomerConfig,
+        compiled: CompiledCatalog,
+        alerts: tuple[Alert, ...],
+        usage: Usage,
+        final: FinalInvoices,
+        grace_hours: int,
+    ) -> None:
+        self._config = config
+        self._compiled = compiled
+        self._alerts = _with_something_to_measure(alerts, config)
+        self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
+        self._usage = usage
+        self._final = final
+        self._grace_hours = grace_hours
+
+    def at(self, now_us: int, former: FormerQuantities | None = None) -> Callable[[], Figures]:
+        """What makes the figures at an instant, with the invoices that are final at the time of this call.
+        ``former``: without this event."""
+        finalized = self._final.all() if self._alerts else ()
+
+        def make() -> Figures:
+            if not self._alerts:
+                return {}
+            usage = usage_of_store(*self._usage)
+            made = statement(
+                self._config,
+                self._compiled,
+                usage if former is None else former.taken_from(usage),
+                now_us=now_us,
+                grace_hours=self._grace_hours,
+                finalized=finalized,
+            )
+            return figures(self._alerts, self._config, made, now_us)
+
+        return make
+
+    def next_instant_us(self, after_us: int) -> int:
+        """See ``next_instant``; NEVER_US if there is none."""
+        instant = next_instant(self._alerts, self._config, after_us)
+        return NEVER_US if instant is None else instant
+
+    def finalize(self, now_us: int, from_hour: int) -> dict[str, str]:
+        """Makes and keeps the invoices of periods that ended after ``from_hour`` and are final now; the fields to store."""
+        return self._final.add(
+            finalize(
+                self._config,
+                self._compiled,
+                usage_of_store(*self._usage),
+                now_us=now_us,
+                grace_hours=self._grace_hours,
+                finalized=self._final.all(),
+                from_hour=from_hour,
+            )
+        )
+
+
+def margins(figures: Figures) -> Iterator[tuple[str, Decimal]]:
+    """The margins of figures that are not past their line, with their credit type."""
+    for figure in figures.values():
+        if figure.margin is not None and not figure.past:
+            yield figure.alert.credit_type_id, figure.margin
+
+
+def figures(alerts: Iterable[Alert], config: CustomerConfig, statement: Statement, now_us: int) -> Figures:
+    """All figures at ``now_us``, for which the statement was made."""
+    contracts = {contract.id: contract for contract in config.contracts}
+    found: list[Figure] = []
+    for alike in _alike(alerts):
+        first = alike[0]
+        if first.type in INVOICES:
+            found.extend(figure for alert in alike for figure in _invoices(alert, contracts, statement.drafts))
+            continue
+        matching = [each for each in statement.balances if selects(first, each.balance, contracts)]
+        if first.type in DAYS:
+            found.extend(figure for alert in alike for figure in _segments(alert, matching, now_us))
+        else:
+            found += _balances(alike, matching, now_us)
+    return {figure.key: figure for figure in found}
+
+
+def _alike(alerts: Iterable[Alert]) -> Iterable[list[Alert]]:
+    """The alerts, those that select the same balances together: what is left is added up once for all of their thresholds."""
+    groups: dict[tuple[object, ...], list[Alert]] = {}
+    for alert in alerts:
+        groups.setdefault((alert.type, alert.credit_type_id, alert.custom_field_filters), []).append(alert)
+    return groups.values()
+
+
+def _with_something_to_measure(alerts: Iterable[Alert], config: CustomerConfig) -> tuple[Alert, ...]:
+    contracts = {contract.id: contract for contract in config.contracts}
+    balances = [balance for balance in config.balances if not balance.archived]
+    found: list[Alert] = []
+    for alike in _alike(alerts):
+        if alike[0].type in INVOICES:
+            wanted = any(bills(alike[0], contract) for contract in config.contracts)
+        else:
+            wanted = any(selects(alike[0], balance, contracts) for balance in balances)
+        if wanted:
+            found += alike
+    return tuple(found)
+
+
+def _balances(alike: list[Alert], matching: list[BalanceStatement], now_us: int) -> Iterator[Figure]:
+    """The figure of each of the alerts; none before a segment of any of the balances has begun."""
+    measured = [each for each in matching if any(part.segment.starting_hour * HOUR_US <= now_us for part in each.segments)]
+    if not measured:
+        return
+    left = sum((each.remaining for each in measured), ZERO)
+    granted = sum((each.granted for each in measured), ZERO)
+    measure: dict[str, object] = {"credit_type_id": alike[0].credit_type_id, "remaining_balance": left, **_whose(measured)}
+    if alike[0].type in AMOUNTS:
+        for alert in alike:
+            margin = left - alert.threshold
+            yield Figure(alert, ENDLESS, (), left, margin <= 0, measure, margin)
+        return
+    percentage = _quotient(left * _HUNDRED, granted) if granted else _HUNDRED if left else ZERO
+    measure |= {"remaining_percentage": percentage, "granted": granted}
+    for alert in alike:
+        margin = left - granted * alert.threshold / 100
+        yield Figure(alert, ENDLESS, (), percentage, margin <= 0, measure, margin)
+
+
+def _quotient(dividend: Decimal, divisor: Decimal) -> Decimal:
+    """For showing: rounded half-even to 18 fraction digits."""
+    quotient = _QUOTIENTS.divide(dividend, divisor)
+    if quotient.as_tuple().exponent >= -FRACTION_DIGITS_MAX:  # type: ignore[operator]
+        return quotient
+    return quotient.quantize(_QUOTIENT_UNIT, ROUND_HALF_EVEN, _QUOTIENTS)
+
+
+def _whose(measured: list[BalanceStatement]) -> dict[str, object]:
+    """Which commit or credit, and which contract, where there is exactly one; those with an open segment first."""
+    balances = [each.balance for each in measured if any(part.is_open for part in each.segments)] or [
+        each.balance for each in measured
+    ]
+    named: dict[str, object] = _named(balances[0]) if len(balances) == 1 else {}
+    contract_ids = {balance.contract_id for balance in balances}
+    if len(contract_ids) == 1 and None not in contract_ids:
+        named["contract_id"] = contract_ids.pop()
+    return named
+
+
+def _named(balance: Balance) -> dict[str, object]:
+    return {"credit_id" if balance.type is BalanceType.CREDIT else "commit_id": balance.id}
+
+
+def _segments(alert: Alert, matching: list[BalanceStatement], now_us: int) -> Iterator[Figure]:
+    for each in matching:
+        for part in each.segments:
+            end_us = part.segment.ending_hour * HOUR_US
+            if not part.segment.starting_hour * HOUR_US <= now_us < end_us:
+                continue
+            days = _quotient(Decimal(end_us - now_us), Decimal(DAY_US))
+            measure = {
+                "remaining_days": days,
+                **_whose([each]),
+                "segment_id": part.segment.id,
+                "segment_ending_before_us": end_us,
+            }
+            yield Figure(
+                alert, ENDLESS, (part.segment.id,), days, now_us >= _reached_us(alert, part.segment.ending_hour), measure
+            )
+
+
+def _reached_us(alert: Alert, ending_hour: int) -> int:
+    """The instant from which at most the alert's days are left."""
+    return ending_hour * HOUR_US - int(alert.threshold * DAY_US)
+
+
+def _invoices(alert: Alert, contracts: Mapping[str, Contract], drafts: Iterable[Invoice]) -> Iterator[Figure]:
+    if alert.invoice_types is not None and INVOICE_TYPE not in alert.invoice_types:
+        return
+    for draft in drafts:
+        if draft.credit_type_id != alert.credit_type_id or not bills(alert, contracts[draft.contract_id]):
+            continue
+        measure = {
+            "invoice_id": draft.id,
+            "invoice_total": draft.total,
+            "invoice_type": INVOICE_TYPE,
+            "contract_id": draft.contract_id,
+            "credit_type_id": alert.credit_type_id,
+        }
+        margin = alert.threshold - draft.total
+        yield Figure(alert, draft.period, (draft.id,), draft.total, margin <= 0, measure, margin)
+
+
+def gone(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
+    """What is told of something that is no longer measured: a segment that is over, an invoice that is final, balances that were
+    archived. Its value is 0."""
+    if alert.type in INVOICES:
+        return {
+            "invoice_id": group[0],
+            "invoice_total": ZERO,
+            "invoice_type": INVOICE_TYPE,
+            "credit_type_id": alert.credit_type_id,
+        }
+    if alert.type in DAYS:
+        return {"remaining_days": ZERO, "segment_id": group[0]}
+    measure: dict[str, object] = {"credit_type_id": alert.credit_type_id, "remaining_balance": ZERO}
+    return measure if alert.type in AMOUNTS else {**measure, "remaining_percentage": ZERO, "granted": ZERO}
+
+
+def next_instant(alerts: Iterable[Alert], config: CustomerConfig, after_us: int) -> int | None:
+    """The next instant after ``after_us`` at which time alone changes a figure of these alerts: a segment begins, ends, or has
+    only an alert's days left. (Billing periods change figures, too; those are frames' boundaries.) None: there is none."""
+    contracts = {contract.id: contract for contract in config.contracts}
+    instants: set[int] = set()
+    for alike in _alike(alert for alert in alerts if alert.type not in INVOICES):
+        for balance in config.balances:
+            if balance.archived or not selects(alike[0], balance, contracts):
+                continue
+            for segment in balance.segments:
+                instants.update((segment.starting_hour * HOUR_US, segment.ending_hour * HOUR_US))
+                if alike[0].type in DAYS:
+                    instants.update(_reached_us(alert, segment.ending_hour) for alert in alike)
+    return min((instant for instant in instants if instant > after_us), default=None)

@@ -1,0 +1,97 @@
+"""Documents of commits and credits -> the engine's balances.
+
+    customer  {..., balances?: [balance], ledger_entries?: [entry]}
+    balance   {id, type, product_id, contract_id?, priority?, access_schedule: {credit_type_id, schedule_items: [{id, amount,
+               starting_at, ending_before}]}, invoice_schedule?: {schedule_items: [{amount, ...}]}, applicable_contract_ids?,
+               applicable_product_ids, applicable_product_tags, specifiers, custom_fields, created_at, archived_at?}
+    entry     {id, balance_id, segment_id, amount, timestamp, reason}
+
+Both lists are absent from the documents of customers that were made before there were balances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from engine.catalog import Balance, BalanceType, ManualEntry, Segment, Specifier
+from engine.periods import HOUR_US
+from schemas.timestamps import parse_timestamp
+
+Document = dict[str, Any]
+
+
+def _instant_us(text: str) -> int:
+    instant = parse_timestamp(text)
+    if instant is None:
+        raise ValueError(f"{text!r} is not an RFC 3339 timestamp")
+    return instant
+
+
+def _hour(text: str) -> int:
+    hour, rest = divmod(_instant_us(text), HOUR_US)
+    if rest:
+        raise ValueError(f"{text!r} is not on the hour")
+    return hour
+
+
+def _pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((values or {}).items()))
+
+
+def segment_of(item: Document) -> Segment:
+    return Segment(item["id"], _hour(item["starting_at"]), _hour(item["ending_before"]), Decimal(item["amount"]))
+
+
+def specifier_of(document: Document) -> Specifier:
+    return Specifier(
+        product_id=document.get("product_id"),
+        product_tags=frozenset(document.get("product_tags") or ()),
+        pricing_group_values=_pairs(document.get("pricing_group_values")),
+        presentation_group_values=_pairs(document.get("presentation_group_values")),
+    )
+
+
+def _cost_nothing(document: Document) -> bool:
+    """A credit, or a commit whose invoices come to 0 (or that has none)."""
+    schedule = document.get("invoice_schedule")
+    return schedule is None or not any(Decimal(item["amount"]) for item in schedule["schedule_items"])
+
+
+def balance_of(document: Document, entries: Iterable[Document], *, archived: bool = False) -> Balance:
+    """``entries``: the manual ledger entries of this balance. ``archived``: as a whole, because its contract is."""
+    contract_ids = document.get("applicable_contract_ids")
+    return Balance(
+        id=document["id"],
+        type=BalanceType(document["type"]),
+        product_id=document["product_id"],
+        segments=tuple(segment_of(item) for item in document["access_schedule"]["schedule_items"]),
+        credit_type_id=document["access_schedule"]["credit_type_id"],
+        priority=Decimal(document.get("priority") or 0),
+        contract_id=document.get("contract_id"),
+        applicable_contract_ids=None if contract_ids is None else frozenset(contract_ids),
+        applicable_product_ids=frozenset(document["applicable_product_ids"]),
+        applicable_product_tags=frozenset(document["applicable_product_tags"]),
+        specifiers=tuple(specifier_of(each) for each in document["specifiers"]),
+        cost_basis_free=_cost_nothing(document),
+        manual_entries=tuple(
+            ManualEntry(each["segment_id"], Decimal(each["amount"]), _instant_us(each["timestamp"]), each["reason"])
+            for each in entries
+        ),
+        custom_fields=_pairs(document["custom_fields"]),
+        created_us=_instant_us(document["created_at"]),
+        archived=archived or document.get("archived_at") is not None,
+    )
+
+
+def balances_of(customer: Document) -> tuple[Balance, ...]:
+    """All balances of a customer's document, archived ones included."""
+    entries: dict[str, list[Document]] = {}
+    for entry in customer.get("ledger_entries") or ():
+        entries.setdefault(entry["balance_id"], []).append(entry)
+    gone = {contract["id"] for contract in customer["contracts"] if contract.get("archived_at") is not None}
+    return tuple(
+        balance_of(document, entries.get(document["id"], ()), archived=document.get("contract_id") in gone)
+        for document in customer.get("balances") or ()
+    )

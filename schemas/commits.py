@@ -1,0 +1,282 @@
+"""Commits and credits as requests, and the document of one: what a customer has paid for in advance, or was given.
+
+    contracts/create  commits[], credits[] ──┐
+    contracts/edit    add_commits[], ...     ├──► balance document ──► engine.catalog.Balance (schemas.balance_documents)
+    customerCommits/create, ...              ──┘
+
+The customer's document holds all of them in one list ("balances"), those of its contracts included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from engine.catalog import USD_CENTS
+from engine.numbers import exact
+from schemas.common import (
+    Body,
+    CustomFields,
+    HourInstant,
+    Id,
+    Instant,
+    Key,
+    Name,
+    NotNegative,
+    Number,
+    UniquenessKey,
+    Unsupported,
+    Upper,
+    rfc3339,
+)
+from schemas.documents import Document
+from schemas.products import CREATED_BY, Ids, Tags
+
+SCHEDULE_ITEMS_MAX = 1_000
+SPECIFIERS_MAX = 100
+BALANCES_A_REQUEST_MAX = 100
+
+Description = Annotated[str, StringConstraints(max_length=4096)]
+GroupValues = Annotated[dict[Key, str], Field(min_length=1, max_length=10)]
+NewId = Callable[[], str]
+
+
+def only(name: str, supported: str, *later: str) -> Any:
+    """For an enum of which one value is supported so far: the ``later`` ones are known, and answered by 501."""
+
+    def check(value: object) -> object:
+        folded = value.upper() if isinstance(value, str) else value
+        if folded in later:
+            raise PydanticCustomError("unsupported", "{name} {value} is not supported yet", {"name": name, "value": folded})
+        return folded
+
+    return Annotated[Literal[supported], BeforeValidator(check)]
+
+
+AccessType = only("the access type", "SPEND", "QUANTITY")
+RateType = only("the rate type", "LIST_RATE", "COMMIT_RATE")
+
+
+class AccessItem(Body):
+    """One segment: ``amount`` can be drawn by usage from ``starting_at`` up to ``ending_before``, both on the hour."""
+
+    amount: NotNegative
+    starting_at: HourInstant
+    ending_before: HourInstant
+
+    @model_validator(mode="after")
+    def _in_order(self) -> AccessItem:
+        if self.ending_before <= self.starting_at:
+            raise ValueError("ending_before must be after starting_at")
+        return self
+
+
+class AccessSchedule(Body):
+    schedule_items: Annotated[list[AccessItem], Field(min_length=1, max_length=SCHEDULE_ITEMS_MAX)]
+    access_type: AccessType = "SPEND"  # type: ignore[valid-type]
+    credit_type_id: Id = USD_CENTS
+
+
+class InvoiceItem(Body):
+    """One charge: an amount, or a unit price and a quantity."""
+
+    timestamp: Instant
+    amount: NotNegative | None = None
+    unit_price: NotNegative | None = None
+    quantity: NotNegative | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> InvoiceItem:
+        by_unit = self.unit_price is not None and self.quantity is not None
+        if (self.amount is None) != by_unit or (
+            self.amount is not None and (self.unit_price is not None or self.quantity is not None)
+        ):
+            raise ValueError("give either amount, or unit_price and quantity")
+        return self
+
+    def total(self) -> Decimal:
+        if self.amount is not None:
+            return self.amount
+        assert self.unit_price is not None
+        assert self.quantity is not None
+        with exact():
+            return self.unit_price * self.quantity
+
+
+class InvoiceSchedule(Body):
+    schedule_items: Annotated[list[InvoiceItem], Field(max_length=SCHEDULE_ITEMS_MAX)] = Field(default_factory=list)
+    recurring_schedule: Unsupported = None
+    credit_type_id: Id = USD_CENTS
+    do_not_invoice: bool = False
+
+
+class SpecifierBody(Body):
+    """Which usage: all parts that are given must hold."""
+
+    product_id: Id | None = None
+    product_tags: Tags | None = None
+    pricing_group_values: GroupValues | None = None
+    presentation_group_values: GroupValues | None = None
+    exclude: Unsupported = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> SpecifierBody:
+        if not (self.product_id or self.product_tags or self.pricing_group_values or self.presentation_group_values):
+            raise ValueError("must name a product, product tags or group values")
+        return self
+
+
+class CreditBody(Body):
+    """A credit of a contract."""
+
+    product_id: Id = Field(description="A FIXED product, which names the balance on invoices.")
+    access_schedule: AccessSchedule
+    priority: Number | None = Field(default=None, description="Low numbers are drawn first.")
+    applicable_product_ids: Ids = Field(default_factory=list)
+    applicable_product_tags: Tags = Field(default_factory=list)
+    specifiers: Annotated[list[SpecifierBody], Field(max_length=SPECIFIERS_MAX)] = Field(default_factory=list)
+    name: Name | None = None
+    description: Description | None = None
+    custom_fields: CustomFields = Field(default_factory=dict)
+    netsuite_sales_order_id: Key | None = None
+    rate_type: RateType = "LIST_RATE"  # type: ignore[valid-type]
+    rollover_fraction: Unsupported = None
+    hierarchy_configuration: Unsupported = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_applicability(self) -> CreditBody:
+        if self.specifiers and (self.applicable_product_ids or self.applicable_product_tags):
+            raise ValueError("specifiers cannot be used together with applicable_product_ids or applicable_product_tags")
+        return self
+
+
+class CommitBody(CreditBody):
+    """A commit of a contract. Without an invoice schedule a prepaid one is complimentary: it cost nothing."""
+
+    type: Annotated[Literal["PREPAID", "POSTPAID"], Upper]
+    invoice_schedule: InvoiceSchedule | None = None
+    amount: Unsupported = None
+    temporary_id: Unsupported = None
+    payment_gate_config: Unsupported = None
+    spend_tracker_attributes: Unsupported = None
+
+    @model_validator(mode="after")
+    def _postpaid(self) -> CommitBody:
+        if self.type == "PREPAID":
+            return self
+        if self.invoice_schedule is None or len(self.invoice_schedule.schedule_items) != 1:
+            raise ValueError("a POSTPAID commit needs an invoice_schedule with one schedule item, the true-up")
+        if len(self.access_schedule.schedule_items) != 1:
+            raise ValueError("a POSTPAID commit has one item in its access_schedule")
+        if self.access_schedule.schedule_items[0].amount != self.invoice_schedule.schedule_items[0].total():
+            raise ValueError("a POSTPAID commit's access_schedule and invoice_schedule must have the same amount")
+        return self
+
+
+Commits = Annotated[list[CommitBody], Field(max_length=BALANCES_A_REQUEST_MAX)]
+Credits = Annotated[list[CreditBody], Field(max_length=BALANCES_A_REQUEST_MAX)]
+
+
+class CustomerCreditCreate(CreditBody):
+    customer_id: Id
+    priority: Number
+    applicable_contract_ids: Ids | None = Field(default=None, description="Absent: all contracts.")
+    salesforce_opportunity_id: Key | None = None
+    uniqueness_key: UniquenessKey | None = None
+
+
+class CustomerCommitCreate(CommitBody):
+    customer_id: Id
+    priority: Number
+    applicable_contract_ids: Ids | None = Field(default=None, description="Absent: all contracts.")
+    invoice_contract_id: Id | None = None
+    salesforce_opportunity_id: Key | None = None
+    uniqueness_key: UniquenessKey | None = None
+
+    @model_validator(mode="after")
+    def _billed_somewhere(self) -> CustomerCommitCreate:
+        schedule = self.invoice_schedule
+        invoiced = schedule is not None and bool(schedule.schedule_items) and not schedule.do_not_invoice
+        if (self.type == "POSTPAID" or invoiced) and self.invoice_contract_id is None:
+            raise ValueError("invoice_contract_id is required for a commit that is invoiced")
+        return self
+
+
+class CommitUpdateEndDate(Body):
+    customer_id: Id
+    commit_id: Id
+    access_ending_before: HourInstant | None = None
+    invoices_ending_before: Instant | None = None
+
+
+class CreditUpdateEndDate(Body):
+    customer_id: Id
+    credit_id: Id
+    access_ending_before: HourInstant
+
+
+def access_item(item: AccessItem, new_id: NewId) -> Document:
+    return {
+        "id": new_id(),
+        "amount": item.amount,
+        "starting_at": rfc3339(item.starting_at),
+        "ending_before": rfc3339(item.ending_before),
+    }
+
+
+def invoice_item(item: InvoiceItem, new_id: NewId) -> Document:
+    return {
+        "id": new_id(),
+        "timestamp": rfc3339(item.timestamp),
+        "amount": item.total(),
+        "unit_price": item.amount if item.unit_price is None else item.unit_price,
+        "quantity": Decimal(1) if item.quantity is None else item.quantity,
+    }
+
+
+def _access(schedule: AccessSchedule, new_id: NewId) -> Document:
+    items = [access_item(item, new_id) for item in schedule.schedule_items]
+    return {"credit_type_id": schedule.credit_type_id, "schedule_items": items}
+
+
+def _invoices(schedule: InvoiceSchedule | None, new_id: NewId) -> Document | None:
+    if schedule is None:
+        return None
+    items = [invoice_item(item, new_id) for item in schedule.schedule_items]
+    return {"credit_type_id": schedule.credit_type_id, "do_not_invoice": schedule.do_not_invoice, "schedule_items": items}
+
+
+def balance_document(
+    body: CreditBody, new_id: NewId, now: str, *, contract_id: str | None = None, edit_id: str | None = None
+) -> Document:
+    """``contract_id``: of the contract that it belongs to; ``edit_id``: of the edit that added it to that contract."""
+    commit = body if isinstance(body, CommitBody) else None
+    own = body if isinstance(body, CustomerCommitCreate | CustomerCreditCreate) else None
+    return {
+        "id": new_id(),
+        "type": "CREDIT" if commit is None else commit.type,
+        "product_id": body.product_id,
+        "contract_id": contract_id,
+        "edit_id": edit_id,
+        "name": body.name,
+        "description": body.description,
+        "priority": body.priority,
+        "access_schedule": _access(body.access_schedule, new_id),
+        "invoice_schedule": None if commit is None else _invoices(commit.invoice_schedule, new_id),
+        "invoice_contract_id": own.invoice_contract_id if isinstance(own, CustomerCommitCreate) else contract_id,
+        "applicable_contract_ids": None if own is None else own.applicable_contract_ids,
+        "applicable_product_ids": body.applicable_product_ids,
+        "applicable_product_tags": body.applicable_product_tags,
+        "specifiers": [each.model_dump(exclude_none=True) for each in body.specifiers],
+        "custom_fields": body.custom_fields,
+        "netsuite_sales_order_id": body.netsuite_sales_order_id,
+        "salesforce_opportunity_id": None if own is None else own.salesforce_opportunity_id,
+        "uniqueness_key": None if own is None else own.uniqueness_key,
+        "created_at": now,
+        "created_by": CREATED_BY,
+        "archived_at": None,
+    }

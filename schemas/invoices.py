@@ -1,0 +1,242 @@
+"""Invoices: queries and answers. They are computed on demand, or read from the customer's state once they are final."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from engine.catalog import BalanceType
+from engine.invoices.breakdown import Breakdown
+from engine.invoices.items import Invoice, ItemType, LineItem
+from engine.numbers import decimal_text
+from engine.periods import HOUR_US
+from schemas.common import Answer, Id, Instant, OutInstant, OutNumber, PageQuery, Query, Upper, rfc3339
+from schemas.documents import Document, instant_text, instant_us
+from schemas.pricing_units import CreditType, credit_type
+
+HOURS_A_PAGE = {"DAY": 35 * 24, "HOUR": 24}
+"""So much time one page of breakdowns covers at most, by window size."""
+
+_Status = Annotated[Literal["DRAFT", "FINALIZED", "VOID"], Upper]
+_Sort = Literal["date_asc", "date_desc"]
+
+
+class InvoiceListQuery(PageQuery):
+    """``starting_on``, ``ending_before``: only billing periods that lie within."""
+
+    status: _Status | None = None
+    type: Annotated[Literal["USAGE", "USAGE_CONSOLIDATED", "SCHEDULED"], Upper] | None = None
+    sort: _Sort = "date_asc"
+    credit_type_id: Id | None = None
+    contract_id: Id | None = None
+    starting_on: Instant | None = None
+    ending_before: Instant | None = None
+    skip_zero_qty_line_items: bool = False
+    include_historical_commit_invoices: bool = Field(default=False, description="There are none.")
+    webhook_notification_id: str | None = Field(default=None, description="Who asks; changes nothing.")
+
+
+class InvoiceQuery(Query):
+    skip_zero_qty_line_items: bool = False
+
+
+class BreakdownQuery(PageQuery):
+    """Only windows that lie within ``starting_on`` and ``ending_before``."""
+
+    starting_on: Instant
+    ending_before: Instant
+    window_size: Annotated[Literal["HOUR", "DAY"], Upper] = "DAY"
+    status: _Status | None = None
+    sort: _Sort = "date_asc"
+    credit_type_id: Id | None = None
+    skip_zero_qty_line_items: bool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> BreakdownQuery:
+        if self.ending_before <= self.starting_on:
+            raise ValueError("ending_before must be after starting_on")
+        return self
+
+    def hours(self) -> tuple[int, int]:
+        """The whole hours within."""
+        return -(-instant_us(rfc3339(self.starting_on)) // HOUR_US), instant_us(rfc3339(self.ending_before)) // HOUR_US
+
+
+class TierAnswer(Answer):
+    """``starting_at`` and ``size`` are texts in the API."""
+
+    level: int
+    starting_at: str
+    size: str | None = None
+
+
+class AppliedAnswer(Answer):
+    id: str
+    type: str
+    access_type: str
+
+
+class LineItemAnswer(Answer):
+    type: str
+    name: str
+    total: OutNumber
+    credit_type: CreditType
+    starting_at: OutInstant
+    ending_before: OutInstant
+    quantity: OutNumber | None = None
+    unit_price: OutNumber | None = None
+    product_id: str | None = None
+    product_type: str | None = None
+    product_tags: list[str] | None = None
+    product_custom_fields: dict[str, str] | None = None
+    pricing_group_values: dict[str, str] | None = None
+    presentation_group_values: dict[str, str | None] | None = None
+    tier: TierAnswer | None = None
+    commit_id: str | None = None
+    commit_segment_id: str | None = None
+    commit_type: str | None = None
+    commit_custom_fields: dict[str, str] | None = None
+    applied_commit_or_credit: AppliedAnswer | None = None
+
+
+class InvoiceAnswer(Answer):
+    id: str
+    customer_id: str
+    contract_id: str
+    type: str
+    status: str
+    credit_type: CreditType
+    total: OutNumber
+    start_timestamp: OutInstant
+    end_timestamp: OutInstant
+    issued_at: OutInstant
+    line_items: list[LineItemAnswer]
+    net_payment_terms_days: OutNumber | None = None
+    netsuite_sales_order_id: str | None = None
+    salesforce_opportunity_id: str | None = None
+    contract_custom_fields: dict[str, str]
+    customer_custom_fields: dict[str, str]
+    custom_fields: dict[str, str]
+    external_invoice: None
+
+
+class BreakdownAnswer(InvoiceAnswer):
+    breakdown_start_timestamp: OutInstant
+    breakdown_end_timestamp: OutInstant
+
+
+class Names:
+    """What an invoice's answer takes from documents: names, tags, custom fields."""
+
+    def __init__(self, customer: Document, products: Mapping[str, Document], units: dict[str, Document]) -> None:
+        self.customer = customer
+        self.contracts = {contract["id"]: contract for contract in customer["contracts"]}
+        self.balances = {balance["id"]: balance for balance in customer.get("balances") or ()}
+        self.products = products
+        self.units = units
+
+    def balance_product(self, balance_id: str) -> str:
+        name: str = self.products[self.balances[balance_id]["product_id"]]["current"]["name"]
+        return name
+
+
+def _hour_text(hour: int) -> str:
+    return instant_text(hour * HOUR_US)
+
+
+def _paid_by(item: LineItem, names: Names) -> Document:
+    """The balance that paid all of a usage line, or that an applied line is of."""
+    if item.balance_id is None:
+        return {}
+    balance = names.balances[item.balance_id]
+    fields: Document = {
+        "commit_id": item.balance_id,
+        "commit_segment_id": item.segment_id,
+        "commit_type": "PostpaidCommit" if balance["type"] == BalanceType.POSTPAID else "PrepaidCommit",
+        "commit_custom_fields": balance["custom_fields"],
+    }
+    if item.type is ItemType.APPLIED:
+        fields["name"] = f"{names.balance_product(item.balance_id)} applied"
+        fields["applied_commit_or_credit"] = {"id": item.balance_id, "type": balance["type"], "access_type": "SPEND"}
+    return fields
+
+
+def _line_item(item: LineItem, names: Names) -> Document:
+    fields: Document = {
+        "type": item.type.value,
+        "name": item.name,
+        "total": item.total,
+        "credit_type": credit_type(names.units, item.credit_type_id),
+        "starting_at": _hour_text(item.starting_hour),
+        "ending_before": _hour_text(item.ending_hour),
+        "quantity": item.quantity,
+        "unit_price": item.unit_price,
+        "pricing_group_values": dict(item.pricing_group_values) or None,
+        "presentation_group_values": dict(item.presentation_group_values) or None,
+        **_paid_by(item, names),
+    }
+    if item.product_id is not None:
+        fields |= {
+            "product_id": item.product_id,
+            "product_type": "UsageProductListItem",
+            "product_tags": sorted(item.product_tags),
+            "product_custom_fields": names.products[item.product_id].get("custom_fields") or {},
+        }
+    if item.tier is not None:
+        size = {} if item.tier.size is None else {"size": decimal_text(item.tier.size)}
+        fields["tier"] = {"level": item.tier.level, "starting_at": decimal_text(item.tier.starting_at), **size}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _invoice(invoice: Invoice, names: Names, *, skip_zero: bool) -> Document:
+    contract = names.contracts[invoice.contract_id]
+    shown: Document = {
+        "id": invoice.id,
+        "customer_id": invoice.customer_id,
+        "contract_id": invoice.contract_id,
+        "type": "USAGE",
+        "status": invoice.status.value,
+        "credit_type": credit_type(names.units, invoice.credit_type_id),
+        "total": invoice.total,
+        "start_timestamp": _hour_text(invoice.period.starting_hour),
+        "end_timestamp": _hour_text(invoice.period.ending_hour),
+        "issued_at": _hour_text(invoice.issued_hour),
+        "line_items": [_line_item(item, names) for item in invoice.line_items if item.quantity != 0 or not skip_zero],
+        "contract_custom_fields": contract["custom_fields"],
+        "customer_custom_fields": names.customer["custom_fields"],
+        "custom_fields": {},
+        "external_invoice": None,
+    }
+    for name in ("net_payment_terms_days", "netsuite_sales_order_id", "salesforce_opportunity_id"):
+        if contract[name] is not None:
+            shown[name] = contract[name]
+    return shown
+
+
+def invoice_answer(invoice: Invoice, names: Names, *, skip_zero: bool) -> InvoiceAnswer:
+    return InvoiceAnswer.model_validate(_invoice(invoice, names, skip_zero=skip_zero))
+
+
+def breakdown_answer(breakdown: Breakdown, names: Names, *, skip_zero: bool) -> BreakdownAnswer:
+    return BreakdownAnswer.model_validate(
+        {
+            **_invoice(breakdown.invoice, names, skip_zero=skip_zero),
+            "breakdown_start_timestamp": _hour_text(breakdown.starting_hour),
+            "breakdown_end_timestamp": _hour_text(breakdown.ending_hour),
+        }
+    )
+
+
+def wanted(invoice: Invoice, query: InvoiceListQuery) -> bool:
+    """Whether the filters of a list request let an invoice through. Usage invoices are the only ones there are."""
+    start, end = invoice.period.starting_hour * HOUR_US, invoice.period.ending_hour * HOUR_US
+    return (
+        query.type in (None, "USAGE")
+        and query.status in (None, invoice.status.value)
+        and query.credit_type_id in (None, invoice.credit_type_id)
+        and query.contract_id in (None, invoice.contract_id)
+        and (query.starting_on is None or start >= instant_us(rfc3339(query.starting_on)))
+        and (query.ending_before is None or end <= instant_us(rfc3339(query.ending_before)))
+    )

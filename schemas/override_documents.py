@@ -1,0 +1,86 @@
+"""Documents of overrides and usage filters -> the engine's (see schemas.overrides for what they hold)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from engine.catalog import (
+    MultiplierTier,
+    Override,
+    OverrideType,
+    OverwriteRate,
+    RateType,
+    Specifier,
+    Tier,
+    UsageFilter,
+)
+from engine.periods import HOUR_US
+from schemas.balance_documents import specifier_of
+from schemas.timestamps import parse_timestamp
+
+Document = dict[str, Any]
+
+
+def _hour(text: str) -> int:
+    instant = parse_timestamp(text)
+    if instant is None or instant % HOUR_US:
+        raise ValueError(f"{text!r} is not an RFC 3339 timestamp on the hour")
+    return instant // HOUR_US
+
+
+def _optional(text: object) -> Decimal | None:
+    return None if text is None else Decimal(str(text))
+
+
+def _overwrite_rate(document: Document) -> OverwriteRate:
+    return OverwriteRate(
+        rate_type=RateType(document["rate_type"]),
+        price=Decimal(document.get("price") or 0),
+        tiers=tuple(Tier(_optional(tier.get("size")), Decimal(tier["price"])) for tier in document.get("tiers") or ()),
+        credit_type_id=document["credit_type_id"],
+    )
+
+
+def _specifiers(document: Document) -> tuple[Specifier, ...]:
+    if document.get("product_id") is not None:
+        return (Specifier(product_id=document["product_id"]),)
+    tags = document.get("applicable_product_tags") or ()
+    listed = document.get("override_specifiers") or ()
+    return (*(Specifier(product_tags=frozenset({tag})) for tag in tags), *(specifier_of(each) for each in listed))
+
+
+def override_of(document: Document) -> Override:
+    rate = document.get("overwrite_rate")
+    return Override(
+        id=document["id"],
+        starting_hour=_hour(document["starting_at"]),
+        ending_hour=None if document.get("ending_before") is None else _hour(document["ending_before"]),
+        type=None if document.get("type") is None else OverrideType(document["type"]),
+        overwrite_rate=None if rate is None else _overwrite_rate(rate),
+        multiplier=Decimal(1) if document.get("multiplier") is None else Decimal(document["multiplier"]),
+        tiers=tuple(
+            MultiplierTier(_optional(tier.get("size")), Decimal(tier["multiplier"])) for tier in document.get("tiers") or ()
+        ),
+        priority=_optional(document.get("priority")),
+        entitled=document.get("entitled"),
+        specifiers=_specifiers(document),
+    )
+
+
+def overrides_of(contract: Document) -> tuple[Override, ...]:
+    return tuple(override_of(each) for each in contract.get("overrides") or ())
+
+
+def usage_filters_of(contract: Document) -> tuple[UsageFilter, ...]:
+    """By their start; of several with one start the last that was set."""
+    return _by_start(
+        UsageFilter(each["group_key"], frozenset(each["group_values"]), _hour(each["starting_at"]))
+        for each in contract.get("usage_filters") or ()
+    )
+
+
+def _by_start(filters: Iterable[UsageFilter]) -> tuple[UsageFilter, ...]:
+    by_start = {each.starting_hour: each for each in filters}
+    return tuple(by_start[hour] for hour in sorted(by_start))

@@ -1,0 +1,229 @@
+"""Headroom never hides a crossing: after every event, alerts on balances and invoices stand as a full statement says.
+
+The statement itself is held against an independent recomputation elsewhere; here it is the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.alerts.kinds import GAUGED
+from engine.alerts.states import State
+from engine.alerts.stored import decode_state, state_field, state_key
+from engine.catalog import (
+    USD_CENTS,
+    Aggregation,
+    Alert,
+    AlertType,
+    Balance,
+    BalanceType,
+    BillableMetric,
+    BillingSchedule,
+    Catalog,
+    Contract,
+    CustomerConfig,
+    Frequency,
+    ManualEntry,
+    Product,
+    Rate,
+    RateCard,
+    RateType,
+    Segment,
+)
+from engine.customer import EngineSettings
+from engine.effects import UsageEvent
+from engine.numbers import exact
+from tests.strategies import FIRST_HOUR, HOUR_US, NOW_US, Step, catalogs, streams
+from tests.support.stored_customer import Driver
+
+BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+NOW = NOW_US // HOUR_US
+STANDING = [kind for kind in AlertType if kind not in GAUGED]
+
+amounts = st.sampled_from([Decimal(text) for text in ("0", "1", "2.5", "6", "12", "40", "0.75")])
+units = st.sampled_from([USD_CENTS, USD_CENTS, USD_CENTS, "credits"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _exact() -> Iterator[None]:
+    with exact():
+        yield
+
+
+@st.composite
+def balances(draw: st.DrawFn, balance_id: str, product_ids: list[str]) -> Balance:
+    """One or two segments whose ends lie among the events."""
+    cuts = sorted(draw(st.sets(st.integers(-70, 60), min_size=2, max_size=3)))
+    segments = tuple(Segment(f"{balance_id}-{cut}", NOW + cut, NOW + end, draw(amounts)) for cut, end in pairwise(cuts))
+    manual = draw(st.sampled_from([(), (), (Decimal(2),), (Decimal(-1),)]))
+    return Balance(
+        id=balance_id,
+        type=draw(st.sampled_from(BalanceType)),
+        product_id="fee",
+        segments=segments,
+        credit_type_id=draw(units),
+        priority=draw(st.sampled_from([Decimal(0), Decimal(1)])),
+        contract_id=draw(st.sampled_from([None, "c0"])),
+        applicable_product_ids=frozenset(draw(st.sets(st.sampled_from(product_ids), max_size=1))),
+        manual_entries=tuple(ManualEntry(segments[0].id, amount, NOW_US - HOUR_US, "") for amount in manual),
+    )
+
+
+@st.composite
+def alerts(draw: st.DrawFn, alert_id: str) -> Alert:
+    return Alert(
+        id=alert_id,
+        type=draw(st.sampled_from(STANDING)),
+        name=alert_id,
+        threshold=draw(st.sampled_from([Decimal(text) for text in ("0", "0.5", "1", "2.5", "5", "10", "50")])),
+        created_version=1,
+        credit_type_id=draw(units),
+    )
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
+    catalog = draw(catalogs())
+    card = catalog.rate_cards["card"]
+    conversions = draw(st.sampled_from([(), (("credits", Decimal("0.5")),), (("credits", Decimal(3)),)]))
+    gauged = catalog.alerts if draw(st.booleans()) else ()
+    standing = tuple(draw(alerts(f"s{number}")) for number in range(draw(st.integers(1, 5))))
+    catalog = replace(catalog, rate_cards={"card": replace(card, conversions=conversions)}, alerts=(*gauged, *standing))
+    starts = [FIRST_HOUR, NOW - 40]
+    contracts = tuple(
+        Contract(
+            id=f"c{number}",
+            rate_card_id="card",
+            starting_hour=start,
+            ending_hour=draw(st.sampled_from([None, None, NOW + 15])),
+            schedule=BillingSchedule(Frequency.WEEKLY, draw(st.sampled_from([start, FIRST_HOUR])) * HOUR_US),
+        )
+        for number, start in enumerate(starts[: draw(st.sampled_from([1, 1, 2]))])
+    )
+    made = tuple(draw(balances(f"b{number}", list(catalog.products))) for number in range(draw(st.integers(1, 3))))
+    return CustomerConfig("customer", 1, contracts, balances=made), catalog
+
+
+def alarmed(driver: Driver) -> set[str]:
+    """The state fields of standing alerts that are in alarm."""
+    standing = {alert.id for alert in driver.catalog.alerts if alert.type not in GAUGED}
+    return {
+        name
+        for name, text in driver.store.state.items()
+        if name.startswith("s|") and state_key(name).alert_id in standing and decode_state(text).state == State.IN_ALARM
+    }
+
+
+def past_their_line(driver: Driver) -> set[str]:
+    figures = driver.aggregate._standing.at(driver.now_us)()
+    return {state_field(key) for key, figure in figures.items() if figure.past}
+
+
+@BOUNDED
+@given(configuration=configurations(), steps=streams(), grace_hours=st.sampled_from([24, 0, 48]))
+def test_headroom_hides_nothing(configuration: tuple[CustomerConfig, Catalog], steps: list[Step], grace_hours: int) -> None:
+    config, catalog = configuration
+    driver = Driver(config, catalog, NOW_US, EngineSettings(grace_hours=grace_hours))
+    for event, now_us in steps:
+        driver.advance(now_us)
+        before = driver.aggregate._standing.at(now_us)()
+        driver.event(event, now_us)
+        told = driver.collect()
+        if driver.aggregate._live.closed:
+            return
+        assert alarmed(driver) == past_their_line(driver)
+        now = driver.aggregate._standing.at(now_us)()
+        for each in told:
+            if each.evidence is None or each.alert_id not in {alert.id for alert in catalog.alerts if alert.type not in GAUGED}:
+                continue
+            values = [(before[key].value, now[key].value) for key in now if key in before and key.alert_id == each.alert_id]
+            assert (each.previous_value, each.value) in values
+
+
+FLAT = Catalog(
+    revision=1,
+    metrics={name: BillableMetric(name, name, Aggregation.SUM, name) for name in ("cash", "coins")},
+    products={name: Product(name, name, name) for name in ("cash", "coins")},
+    rate_cards={
+        "card": RateCard(
+            "card",
+            (
+                Rate("cash", RateType.FLAT, 0, price=Decimal(2)),
+                Rate("coins", RateType.FLAT, 0, credit_type_id="credits", price=Decimal(1)),
+            ),
+            conversions=(("credits", Decimal("1.5")),),
+        )
+    },
+)
+
+
+@BOUNDED
+@given(
+    standing=st.lists(alerts("a"), min_size=1, max_size=4),
+    left=st.lists(balances("b", ["cash", "coins"]), max_size=2),
+    uses=st.lists(
+        st.tuples(st.sampled_from(["cash", "coins"]), st.sampled_from(["0.25", "1", "2", "3"])), min_size=4, max_size=14
+    ),
+)
+def test_rising_spend_uses_headroom_up_in_time(standing: list[Alert], left: list[Balance], uses: list[tuple[str, str]]) -> None:
+    """Plain amounts in dollars and in a custom unit that is converted: nothing but the headroom asks for a statement."""
+    catalog = replace(FLAT, alerts=tuple(replace(alert, id=f"a{number}") for number, alert in enumerate(standing)))
+    schedule = BillingSchedule(Frequency.WEEKLY, FIRST_HOUR * HOUR_US)
+    contract = Contract("c0", "card", FIRST_HOUR, None, schedule)
+    made = (
+        Balance("money", BalanceType.PREPAID, "fee", (Segment("m", NOW - 9, NOW + 9, Decimal(12)),)),
+        Balance("units", BalanceType.CREDIT, "fee", (Segment("u", NOW - 9, NOW + 9, Decimal(6)),), credit_type_id="credits"),
+        *(replace(each, id=f"b{number}") for number, each in enumerate(left)),
+    )
+    driver = Driver(CustomerConfig("customer", 1, (contract,), balances=made), catalog, NOW_US)
+    for number, (metric, amount) in enumerate(uses):
+        driver.event(UsageEvent(f"t{number}", "call", NOW_US, NOW, {metric: amount}, "t", 0, number, 0), NOW_US)
+        driver.collect()
+        assert alarmed(driver) == past_their_line(driver)
+
+
+@BOUNDED
+@given(configuration=configurations(), steps=streams(), data=st.data())
+def test_batches_and_reloads_cannot_be_seen(
+    configuration: tuple[CustomerConfig, Catalog], steps: list[Step], data: st.DataObject
+) -> None:
+    config, catalog = configuration
+    whole, cut = Driver(config, catalog, NOW_US), Driver(config, catalog, NOW_US)
+    for event, now_us in steps:
+        whole.event(event, now_us)
+        cut.event(event, now_us)
+        match data.draw(st.sampled_from(["nothing", "collect", "reload"])):
+            case "collect":
+                cut.collect()
+            case "reload":
+                cut.reload()
+    whole.collect()
+    cut.collect()
+    assert cut.notifications == whole.notifications
+    assert len({each.id for each in whole.notifications}) == len(whole.notifications)
+    assert cut.store == whole.store
+
+
+@BOUNDED
+@given(configuration=configurations(), steps=streams(size_max=8))
+def test_timers_alone_bring_what_time_brings(configuration: tuple[CustomerConfig, Catalog], steps: list[Step]) -> None:
+    config, catalog = configuration
+    timed, watched = Driver(config, catalog, NOW_US), Driver(config, catalog, NOW_US)
+    end_us = steps[-1].now_us + 20 * 24 * HOUR_US
+    for event, now_us in [*steps, (None, end_us)]:
+        while timed.timer_us is not None and timed.timer_us <= now_us:
+            timed.advance(timed.timer_us)
+        for hour in range(watched.now_us // HOUR_US + 1, now_us // HOUR_US + 1):
+            watched.advance(hour * HOUR_US)
+        if event is not None:
+            for driver in (timed, watched):
+                driver.event(event, now_us)
+                driver.collect()
+    assert timed.notifications == watched.notifications

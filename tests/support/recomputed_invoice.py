@@ -1,0 +1,447 @@
+"""What a customer owes and has, computed from the raw events by the book, with fractions and hour by hour.
+
+It shares no code with the engine's rating, balances and invoices. Where the engine cuts lines at boundaries, this looks at each
+hour by itself; where the engine goes line by line, this goes balance by balance; and it finds the next balance by narrowing
+the choice rule by rule, as the reference tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import groupby, pairwise
+from typing import NamedTuple
+
+from engine.catalog import Balance, Catalog, Contract, CustomerConfig, Product, Rate, Segment, Specifier
+from engine.effects import UsageEvent
+from engine.periods import periods_between
+from tests.support.recomputed import aggregate, billed, counts, rate_at, text
+
+HOUR_US = 3_600_000_000
+MANY = 10**9
+
+
+@dataclass
+class Line:
+    """``hours``: hour -> (units, amount). ``paid``: who paid how much, in that order."""
+
+    unit: str
+    start: int
+    end: int
+    price: Fraction
+    product: str | None = None
+    pricing: tuple[tuple[str, str], ...] = ()
+    presentation: tuple[tuple[str, str | None], ...] = ()
+    level: int = 0
+    hours: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    paid: list[tuple[Balance, Segment, Fraction]] = field(default_factory=list)
+    payable: bool = True
+
+    @property
+    def units(self) -> Fraction:
+        return sum((units for units, _ in self.hours.values()), Fraction(0))
+
+    @property
+    def amount(self) -> Fraction:
+        return sum((amount for _, amount in self.hours.values()), Fraction(0))
+
+    def shares(self, payer: int) -> dict[int, Fraction]:
+        """What one payer paid in each hour: the running amount, as far as it lies in its own part."""
+        low = sum((amount for _, _, amount in self.paid[:payer]), Fraction(0))
+        own = self.paid[payer][2]
+        running = before = Fraction(0)
+        shares = {}
+        for hour in sorted(self.hours):
+            running += self.hours[hour][1]
+            now = min(max(running - low, Fraction(0)), own)
+            shares[hour] = now - before
+            before = now
+        return {hour: share for hour, share in shares.items() if share}
+
+
+@dataclass
+class Bill:
+    """One invoice."""
+
+    contract: str
+    period: tuple[int, int]
+    lines: list[Line]
+    total: Fraction
+
+    def drawn(self, balance: Balance, segment: Segment) -> Fraction:
+        parts = (
+            amount for line in self.lines for who, which, amount in line.paid if (who.id, which.id) == (balance.id, segment.id)
+        )
+        return sum(parts, Fraction(0))
+
+
+class Held(NamedTuple):
+    """A segment at a moment. ``ledger``: (kind, microseconds, amount)."""
+
+    remaining: Fraction
+    remaining_finalized: Fraction
+    ledger: list[tuple[str, int, Fraction]]
+
+
+class Accounts:
+    """One customer. ``event`` and ``finalize`` are told what happens; ``look`` says what is so."""
+
+    def __init__(self, catalog: Catalog, config: CustomerConfig, grace_hours: int) -> None:
+        self.catalog = catalog
+        self.config = config
+        self.grace = grace_hours
+        self.events: list[UsageEvent] = []
+        self.final: list[Bill] = []
+
+    def finalize(self, now_hour: int) -> None:
+        for contract, period in self._periods(0, now_hour - self.grace):
+            if period[1] + self.grace <= now_hour and not self._is_final(contract, period):
+                self.final.append(self._bill(contract, period, self.final))
+
+    def look(self, now_us: int) -> tuple[list[Bill], dict[tuple[str, str], Held]]:
+        hour = now_us // HOUR_US
+        drafts: list[Bill] = []
+        for contract, period in self._periods(0, hour + 1):
+            if period[1] + self.grace > hour and not self._is_final(contract, period):
+                drafts.append(self._bill(contract, period, [*self.final, *drafts]))
+        held = {
+            (balance.id, segment.id): self._held(balance, segment, drafts, now_us)
+            for balance in self.config.balances
+            for segment in balance.segments
+        }
+        return drafts, held
+
+    def _periods(self, start: int, end: int) -> list[tuple[Contract, tuple[int, int]]]:
+        found = [
+            (contract, (period.starting_hour, period.ending_hour))
+            for contract in self.config.contracts
+            for period in periods_between(contract.schedule, contract.starting_hour, contract.ending_hour, start, end)
+        ]
+        return sorted(found, key=lambda each: (each[1][1], each[1][0], each[0].id))
+
+    def _is_final(self, contract: Contract, period: tuple[int, int]) -> bool:
+        return any((bill.contract, bill.period) == (contract.id, period) for bill in self.final)
+
+    def _bill(self, contract: Contract, period: tuple[int, int], earlier: Sequence[Bill]) -> Bill:
+        card = self.catalog.rate_cards["card"]
+        rates = {unit: Fraction(rate) for unit, rate in card.conversions}
+        fiat = card.fiat_credit_type_id
+        left = {
+            (balance.id, segment.id): max(granted(balance, segment) - sum(bill.drawn(balance, segment) for bill in earlier), 0)
+            for balance in self.config.balances
+            for segment in balance.segments
+        }
+        lines = self._usage(contract, period, fiat, rates)
+        self._draw([line for line in lines if line.unit != fiat], contract, left)
+        for unit, rate in rates.items():
+            lines.extend(self._conversions(contract, period, [line for line in lines if line.unit == unit], fiat, rate))
+        self._draw([line for line in lines if line.unit == fiat and line.payable], contract, left)
+        owed = sum((line.amount for line in lines if line.unit == fiat), Fraction(0))
+        paid = [each for line in lines if line.unit == fiat for each in line.paid]
+        total = owed - sum((amount for balance, _, amount in paid if balance.type != "POSTPAID"), Fraction(0))
+        return Bill(contract.id, period, lines, total)
+
+    def _usage(self, contract: Contract, period: tuple[int, int], fiat: str, rates: dict[str, Fraction]) -> list[Line]:
+        lines: list[Line] = []
+        for product in self.catalog.products.values():
+            for values, events in self._groups(contract, product, period).items():
+                pricing = tuple(zip(product.pricing_group_key, values[: len(product.pricing_group_key)], strict=True))
+                shown = tuple(zip(product.presentation_group_key, values[len(product.pricing_group_key) :], strict=True))
+                if any(value is None for _, value in pricing):
+                    continue
+
+                def payers(unit: str, hour: int, product: Product = product, of: object = (pricing, shown)) -> object:
+                    found = self._payers(contract, unit, hour, product, *of)  # type: ignore[misc]
+                    return found + (self._payers(contract, fiat, hour, None, (), ()) if unit in rates else [])
+
+                for line in self._rated(product, pricing, period, events, payers):
+                    line.pricing, line.presentation = tuple(sorted(pricing)), tuple(sorted(shown))  # type: ignore[arg-type]
+                    lines.append(line)
+        return [line for line in lines if line.units]
+
+    def _groups(
+        self, contract: Contract, product: Product, period: tuple[int, int]
+    ) -> dict[tuple[str | None, ...], list[UsageEvent]]:
+        metric = self.catalog.metrics[product.metric_id]
+        keys = (*product.pricing_group_key, *product.presentation_group_key)
+        needed = {*keys, *(each.group_key for each in contract.usage_filters)}
+        if needed and not any(needed <= set(declared) for declared in metric.group_keys):
+            return {}
+        groups: dict[tuple[str | None, ...], list[UsageEvent]] = {}
+        for event in self.events:
+            holding = [each for each in contract.usage_filters if each.starting_hour <= event.hour][-1:]
+            admitted = all(text(event.properties.get(each.group_key)) in each.group_values for each in holding)
+            since = 0 if metric.aggregation == "LATEST" else period[0]
+            if admitted and counts(metric, event) and since <= event.hour < period[1]:
+                groups.setdefault(tuple(text(event.properties.get(key)) for key in keys), []).append(event)
+        return groups
+
+    def _rated(
+        self,
+        product: Product,
+        pricing: tuple[tuple[str, str | None], ...],
+        period: tuple[int, int],
+        events: list[UsageEvent],
+        payers: Callable[[str, int], object],
+    ) -> list[Line]:
+        """The lines of one group: one for each slice of constant price, stretch with the same payers, and tier."""
+        lines: list[Line] = []
+        position = Fraction(0)
+        metric = self.catalog.metrics[product.metric_id]
+        for first, last, rate in self._slices(product, tuple(value for _, value in pricing), period):
+            if rate is None:
+                continue
+            before = [event for event in events if event.hour < first]
+            inside = [event for event in events if first <= event.hour < last]
+            start = reached = position
+            for _, hours in groupby(range(first, last), key=lambda hour, rate=rate: payers(rate.credit_type_id, hour)):  # type: ignore[misc]
+                stretch = list(hours)
+                tiers = [
+                    Line(rate.credit_type_id, stretch[0], stretch[-1] + 1, price, product.id, level=level)
+                    for level, (_, price) in enumerate(tiers_of(rate))
+                ]
+                for hour in stretch:
+                    if not any(event.hour == hour for event in inside):
+                        continue
+                    so_far = [event for event in inside if event.hour <= hour]
+                    now = start + billed(product, aggregate(metric, so_far, before))
+                    for line, was, units in zip(tiers, fill(rate, reached), fill(rate, now), strict=True):
+                        if units != was:
+                            line.hours[hour] = (units - was, (units - was) * line.price)
+                    reached = now
+                lines.extend(tiers)
+            position = reached
+        return lines
+
+    def _slices(
+        self, product: Product, values: tuple[str | None, ...], period: tuple[int, int]
+    ) -> list[tuple[int, int, Rate | None]]:
+        start, end = period
+        slices: list[tuple[int, int, Rate | None]] = []
+        changes = {
+            hour for rate in self.catalog.rate_cards["card"].rates for hour in (rate.starting_hour, rate.ending_hour or end)
+        }
+        for first, last in pairwise(sorted({start, *(hour for hour in changes if start < hour < end), end})):
+            rate = rate_at(self.catalog, product, values, first)
+            if slices and charge_alike(slices[-1][2], rate):
+                slices[-1] = (slices[-1][0], last, slices[-1][2])
+            else:
+                slices.append((first, last, rate))
+        return slices
+
+    def _payers(
+        self,
+        contract: Contract,
+        unit: str,
+        hour: int,
+        product: Product | None,
+        pricing: tuple[tuple[str, str | None], ...],
+        shown: tuple[tuple[str, str | None], ...],
+    ) -> list[tuple[str, str]]:
+        return [
+            (balance.id, segment.id)
+            for balance in self.config.balances
+            for segment in balance.segments
+            if balance.credit_type_id == unit and segment.starting_hour <= hour < segment.ending_hour
+            if pays(balance, contract, product, dict(pricing), dict(shown))
+        ]
+
+    def _conversions(
+        self, contract: Contract, period: tuple[int, int], custom: list[Line], fiat: str, rate: Fraction
+    ) -> list[Line]:
+        """For each stretch with the same payers: the rest that nobody has covered, and what postpaid commits have."""
+        made: list[Line] = []
+        for _, hours in groupby(range(*period), key=lambda hour: self._payers(contract, fiat, hour, None, (), ())):
+            stretch = list(hours)
+            rest, committed = (Line(fiat, stretch[0], stretch[-1] + 1, rate) for _ in range(2))
+            committed.payable = False
+            for line in (line for line in custom if line.start in stretch):
+                for hour, (_, amount) in line.hours.items():
+                    add(rest, hour, amount, rate)
+                for payer, (balance, _, _) in enumerate(line.paid):
+                    for hour, share in line.shares(payer).items():
+                        add(rest, hour, -share, rate)
+                        if balance.type == "POSTPAID":
+                            add(committed, hour, share, rate)
+            made.extend(line for line in (rest, committed) if line.units)
+        return made
+
+    def _draw(self, lines: list[Line], contract: Contract, left: dict[tuple[str, str], Fraction | int]) -> None:
+        in_order = sorted(
+            lines,
+            key=lambda line: (
+                line.product is None,
+                line.start,
+                -line.price,
+                line.product or "",
+                line.pricing,
+                [(name, value is not None, value or "") for name, value in line.presentation],
+                line.level,
+            ),
+        )
+        waiting = [(balance, segment) for balance in self.config.balances for segment in balance.segments]
+        while waiting:
+            balance, segment = self._next(waiting)
+            waiting.remove((balance, segment))
+            for line in in_order:
+                product = None if line.product is None else self.catalog.products[line.product]
+                fits = segment.starting_hour <= line.start and line.end <= segment.ending_hour
+                fits = fits and balance.credit_type_id == line.unit
+                unpaid = line.amount - sum(amount for _, _, amount in line.paid)
+                amount = min(unpaid, left[balance.id, segment.id])
+                if amount > 0 and fits and pays(balance, contract, product, dict(line.pricing), dict(line.presentation)):
+                    left[balance.id, segment.id] -= amount
+                    line.paid.append((balance, segment, Fraction(amount)))
+
+    def _next(self, waiting: list[tuple[Balance, Segment]]) -> tuple[Balance, Segment]:
+        """Of several, the one that the first rule prefers; among equals, the next rule decides."""
+        rules: list[Callable[[Balance, Segment], object]] = [
+            lambda balance, _: 1 if balance.type == "POSTPAID" else 0,
+            lambda balance, _: balance.priority,
+            lambda balance, _: 0 if balance.cost_basis_free else 1,
+            lambda balance, _: self._products_open_to(balance),
+            lambda balance, _: group_value_specifiers(balance),
+            lambda _, segment: segment.ending_hour,
+            lambda _, segment: segment.starting_hour,
+            lambda balance, _: contracts_open_to(balance),
+            lambda balance, _: balance.created_us,
+            lambda balance, _: balance.id,
+            lambda _, segment: segment.id,
+        ]
+        choice = list(waiting)
+        for rule in rules:
+            best = min(rule(*each) for each in choice)  # type: ignore[type-var]
+            choice = [each for each in choice if rule(*each) == best]
+        (chosen,) = choice
+        return chosen
+
+    def _products_open_to(self, balance: Balance) -> int:
+        if not any(names_products(specifier) for specifier in (*balance.specifiers, *as_specifiers(balance))):
+            return MANY
+        if any(not names_products(specifier) for specifier in balance.specifiers):
+            return MANY
+        return sum(
+            1
+            for product in self.catalog.products.values()
+            if any(of_product(specifier, product) for specifier in (*balance.specifiers, *as_specifiers(balance)))
+        )
+
+    def _held(self, balance: Balance, segment: Segment, drafts: list[Bill], now_us: int) -> Held:
+        prefix = {"PREPAID": "PREPAID_COMMIT", "POSTPAID": "POSTPAID_COMMIT", "CREDIT": "CREDIT"}[balance.type]
+        start_us, end_us = segment.starting_hour * HOUR_US, segment.ending_hour * HOUR_US
+        ledger: list[tuple[str, int, Fraction]] = []
+        if start_us <= now_us:
+            first = "INITIAL_BALANCE" if balance.type == "POSTPAID" else "SEGMENT_START"
+            ledger.append((f"{prefix}_{first}", start_us, Fraction(segment.amount)))
+        for entry in balance.manual_entries:
+            if entry.segment_id == segment.id:
+                ledger.append((f"{prefix}_MANUAL", entry.timestamp_us, Fraction(entry.amount)))
+        for bill in self.final:
+            if bill.drawn(balance, segment):
+                kind = f"{prefix}_AUTOMATED_INVOICE_DEDUCTION"
+                ledger.append((kind, bill.period[1] * HOUR_US, -bill.drawn(balance, segment)))
+        final = sum((amount for _, _, amount in ledger), Fraction(0))
+        pending = sum((bill.drawn(balance, segment) for bill in drafts), Fraction(0))
+        touched = [
+            bill
+            for bill in drafts
+            if any(each.id == bill.contract and is_for(balance, each) for each in self.config.contracts)
+            and set(range(*bill.period)) & set(range(segment.starting_hour, segment.ending_hour))
+        ]
+        if end_us <= now_us and not touched and final > 0:
+            ledger.append((f"{prefix}_EXPIRATION", end_us, -final))
+        if not start_us <= now_us < end_us:
+            return Held(Fraction(0), Fraction(0), ledger)
+        return Held(max(final - pending, Fraction(0)), max(final, Fraction(0)), ledger)
+
+
+def add(line: Line, hour: int, units: Fraction, rate: Fraction) -> None:
+    units += line.hours.get(hour, (Fraction(0), Fraction(0)))[0]
+    line.hours[hour] = (units, units * rate)
+
+
+def granted(balance: Balance, segment: Segment) -> Fraction:
+    return Fraction(segment.amount) + sum(
+        Fraction(each.amount) for each in balance.manual_entries if each.segment_id == segment.id
+    )
+
+
+def charge_alike(a: Rate | None, b: Rate | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return (a.rate_type, a.credit_type_id, tiers_of(a)) == (b.rate_type, b.credit_type_id, tiers_of(b))
+
+
+def tiers_of(rate: Rate) -> list[tuple[Fraction | None, Fraction]]:
+    """(size, price) of each tier."""
+    if rate.rate_type == "FLAT":
+        return [(None, Fraction(rate.price))]
+    return [(None if tier.size is None else Fraction(tier.size), Fraction(tier.price)) for tier in rate.tiers]
+
+
+def fill(rate: Rate, position: Fraction) -> list[Fraction]:
+    """How many of the first units lie in each tier; below zero all in the first."""
+    units = []
+    for size, _ in tiers_of(rate):
+        here = position if size is None else min(position, size)
+        if units:
+            here = max(here, Fraction(0))
+        units.append(here)
+        position -= here
+    return units
+
+
+def is_for(balance: Balance, contract: Contract) -> bool:
+    if balance.contract_id:
+        return balance.contract_id == contract.id
+    return balance.applicable_contract_ids is None or contract.id in balance.applicable_contract_ids
+
+
+def as_specifiers(balance: Balance) -> list[Specifier]:
+    """Product and tag lists, said as specifiers."""
+    by_id = [Specifier(product_id=product_id) for product_id in balance.applicable_product_ids]
+    return by_id + [Specifier(product_tags=frozenset({tag})) for tag in balance.applicable_product_tags]
+
+
+def names_products(specifier: Specifier) -> bool:
+    return specifier.product_id is not None or bool(specifier.product_tags)
+
+
+def of_product(specifier: Specifier, product: Product) -> bool:
+    if specifier.product_id is not None:
+        return specifier.product_id == product.id
+    return all(tag in product.tags for tag in specifier.product_tags)
+
+
+def pays(
+    balance: Balance, contract: Contract, product: Product | None, pricing: dict[str, str | None], shown: dict[str, str | None]
+) -> bool:
+    if not is_for(balance, contract):
+        return False
+    wanted = [*balance.specifiers, *as_specifiers(balance)]
+    if not wanted:
+        return True
+    return product is not None and any(
+        of_product(each, product)
+        and all(tag in product.tags for tag in each.product_tags)
+        and all(pricing.get(name) == value for name, value in each.pricing_group_values)
+        and all(shown.get(name) == value for name, value in each.presentation_group_values)
+        for each in wanted
+    )
+
+
+def group_value_specifiers(balance: Balance) -> int:
+    if not balance.specifiers and not as_specifiers(balance):
+        return MANY
+    return sum(
+        1
+        for each in balance.specifiers
+        if not names_products(each) and (each.pricing_group_values or each.presentation_group_values)
+    )
+
+
+def contracts_open_to(balance: Balance) -> int:
+    if balance.contract_id:
+        return 1
+    return MANY if balance.applicable_contract_ids is None else len(balance.applicable_contract_ids)

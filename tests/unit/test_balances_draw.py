@@ -1,0 +1,187 @@
+"""The order of draw-down step by step, and what may be paid by what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from engine.balances.draw import DrawLine, Pool, draw_down
+from engine.balances.matching import UsageKey, covers, precedence
+from engine.catalog import USD_CENTS, Balance, BalanceType, Product, Segment, Specifier
+from engine.numbers import exact
+
+PRODUCTS = {
+    "p1": Product("p1", "p1", "metric", tags=frozenset({"compute"})),
+    "p2": Product("p2", "p2", "metric", tags=frozenset({"compute", "gpu"})),
+    "p3": Product("p3", "p3", "metric"),
+}
+USAGE = UsageKey("contract", "p1", frozenset({"compute"}), (("region", "eu"),), (("model", "x"),))
+
+
+@pytest.fixture(autouse=True)
+def _exact() -> Iterator[None]:
+    with exact():
+        yield
+
+
+def balance(name: str, kind: BalanceType = BalanceType.CREDIT, **changes: object) -> Balance:
+    return replace(Balance(name, kind, "fixed", ()), **changes)  # type: ignore[arg-type]
+
+
+def pool(of: Balance, amount: int = 100, start: int = 0, end: int = 1000, segment: str = "s") -> Pool:
+    held = Segment(segment, start, end, Decimal(amount))
+    return Pool(of, held, precedence(of, held, PRODUCTS), held.amount)
+
+
+def line(amount: int, start: int = 0, end: int = 1000, price: int = 1, name: str = "p1", **changes: object) -> DrawLine:
+    made = DrawLine(USAGE, USD_CENTS, start, end, Decimal(price), name, Decimal(amount))
+    return made._replace(**changes)  # type: ignore[arg-type]
+
+
+def drawn(lines: list[DrawLine], pools: list[Pool]) -> list[tuple[int, str, int]]:
+    return [(each.line, each.balance.id, int(each.amount)) for each in draw_down(lines, pools)]
+
+
+by_values = Specifier(pricing_group_values=(("region", "eu"),))
+also_by_values = Specifier(presentation_group_values=(("model", "x"),))
+
+# (step, what goes first, what goes after it): each differs in its step and is worse in all that come after.
+STEPS = [
+    ("kind", pool(balance("z", priority=Decimal(9))), pool(balance("a", BalanceType.POSTPAID, priority=Decimal(1)))),
+    (
+        "prepaid commits and credits together",
+        pool(balance("z", BalanceType.PREPAID, priority=Decimal(1))),
+        pool(balance("a", priority=Decimal(2))),
+    ),
+    ("priority", pool(balance("z", priority=Decimal("1.5"), cost_basis_free=False)), pool(balance("a", priority=Decimal(2)))),
+    (
+        "what cost nothing",
+        pool(balance("z")),
+        pool(balance("a", BalanceType.PREPAID, cost_basis_free=False, applicable_product_ids=frozenset({"p1"}))),
+    ),
+    (
+        "fewest applicable products, by id",
+        pool(balance("z", applicable_product_ids=frozenset({"p1"})), end=2000),
+        pool(balance("a", applicable_product_ids=frozenset({"p1", "p2"}))),
+    ),
+    (
+        "fewest applicable products, by tag",
+        pool(balance("z", applicable_product_tags=frozenset({"gpu"}), applicable_product_ids=frozenset({"p2"})), end=2000),
+        pool(balance("a", specifiers=(Specifier(product_tags=frozenset({"compute"})),))),
+    ),
+    (
+        "a list of products before everything",
+        pool(balance("z", applicable_product_ids=frozenset({"p1", "p2", "p3"})), end=2000),
+        pool(balance("a")),
+    ),
+    (
+        "fewest group-value specifiers",
+        pool(balance("z", specifiers=(by_values,)), end=2000),
+        pool(balance("a", specifiers=(by_values, also_by_values))),
+    ),
+    ("group values before everything", pool(balance("z", specifiers=(by_values, also_by_values)), end=2000), pool(balance("a"))),
+    ("earliest end", pool(balance("z"), start=500, end=900), pool(balance("a"), start=0, end=901)),
+    ("earliest start", pool(balance("z"), start=1), pool(balance("a", contract_id="contract"), start=2)),
+    (
+        "fewest applicable contracts: one of its own",
+        pool(balance("z", contract_id="contract", created_us=9)),
+        pool(balance("a", applicable_contract_ids=frozenset({"contract", "other"}))),
+    ),
+    (
+        "fewest applicable contracts: a list before all",
+        pool(balance("z", applicable_contract_ids=frozenset({"contract", "other"}), created_us=9)),
+        pool(balance("a")),
+    ),
+    ("creation", pool(balance("z", created_us=1)), pool(balance("a", created_us=2))),
+    ("id", pool(balance("a")), pool(balance("b"))),
+    ("segment id", pool(balance("a"), segment="s1"), pool(balance("a"), segment="s2")),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), [step[1:] for step in STEPS], ids=[step[0] for step in STEPS])
+def test_each_step_decides_where_those_before_it_do_not(first: Pool, second: Pool) -> None:
+    assert sorted([second, first], key=lambda pool: pool.order) == [first, second]
+
+
+def test_the_order_of_balances_is_kept_in_paying() -> None:
+    pools = [pool(balance("after", priority=Decimal(2)), 10), pool(balance("before", priority=Decimal(1)), 30)]
+    assert drawn([line(25), line(25, start=1)], pools) == [(0, "before", 25), (1, "before", 5), (1, "after", 10)]
+    assert [int(each.left) for each in pools] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (line(10, start=4, price=1, name="z"), line(10, start=5, price=9, name="a")),
+        (line(10, price=2, name="z"), line(10, price=1, name="a")),
+        (line(10, name="a"), line(10, name="z")),
+        (line(10, start=5, name="z"), line(10, start=4, name="a", conversion=True)),
+    ],
+    ids=["earlier start", "higher price", "name", "usage before conversions"],
+)
+def test_lines_are_taken_in_order(first: DrawLine, second: DrawLine) -> None:
+    open_to_all = balance("b")
+    assert drawn([second, first], [pool(open_to_all, 15)]) == [(1, "b", 10), (0, "b", 5)]
+
+
+def test_of_equal_lines_the_first_goes_first() -> None:
+    assert drawn([line(10), line(10)], [pool(balance("b"), 15)]) == [(0, "b", 10), (1, "b", 5)]
+
+
+def test_no_part_is_paid_twice() -> None:
+    assert drawn([line(10)], [pool(balance("a"), 7), pool(balance("b"), 7)]) == [(0, "a", 7), (0, "b", 3)]
+
+
+def test_a_correction_is_not_paid_and_fills_nothing_up() -> None:
+    held = pool(balance("a"), 7)
+    assert drawn([line(-10), line(0), line(10, start=1)], [held]) == [(2, "a", 7)]
+
+
+def test_an_empty_or_overdrawn_pool_pays_nothing() -> None:
+    overdrawn = pool(balance("b"))
+    overdrawn.left = Decimal(-5)
+    assert drawn([line(10)], [pool(balance("a"), 0), overdrawn]) == []
+
+
+@pytest.mark.parametrize(("start", "end", "pays"), [(10, 20, True), (9, 20, False), (10, 21, False), (20, 30, False)])
+def test_a_segment_pays_lines_that_it_holds_whole(start: int, end: int, pays: bool) -> None:
+    assert bool(drawn([line(1, start=start, end=end)], [pool(balance("a"), start=10, end=20)])) is pays
+
+
+def test_another_credit_type_is_not_drawn() -> None:
+    assert drawn([line(10)], [pool(balance("a", credit_type_id="credits"))]) == []
+
+
+COVERS = [
+    ({}, True),
+    ({"contract_id": "contract"}, True),
+    ({"contract_id": "other"}, False),
+    ({"applicable_contract_ids": frozenset({"other", "contract"})}, True),
+    ({"applicable_contract_ids": frozenset({"other"})}, False),
+    ({"applicable_product_ids": frozenset({"p1"})}, True),
+    ({"applicable_product_ids": frozenset({"p2"})}, False),
+    ({"applicable_product_tags": frozenset({"gpu", "compute"})}, True),
+    ({"applicable_product_tags": frozenset({"gpu"})}, False),
+    ({"applicable_product_ids": frozenset({"p2"}), "applicable_product_tags": frozenset({"compute"})}, True),
+    ({"specifiers": (Specifier(product_id="p2"), by_values)}, True),
+    ({"specifiers": (Specifier(product_id="p2", pricing_group_values=(("region", "eu"),)),)}, False),
+    ({"specifiers": (Specifier(product_tags=frozenset({"compute", "gpu"})),)}, False),
+    ({"specifiers": (Specifier(product_tags=frozenset({"compute"}), presentation_group_values=(("model", "x"),)),)}, True),
+    ({"specifiers": (Specifier(pricing_group_values=(("region", "us"),)),)}, False),
+    ({"specifiers": (Specifier(pricing_group_values=(("model", "x"),)),)}, False),
+]
+
+
+@pytest.mark.parametrize(("restriction", "expected"), COVERS)
+def test_what_a_balance_is_open_to(restriction: dict[str, object], expected: bool) -> None:
+    assert covers(balance("a", **restriction), USAGE) is expected
+
+
+def test_a_conversion_is_of_no_product() -> None:
+    conversion = UsageKey("contract", None)
+    assert covers(balance("a"), conversion)
+    assert not covers(balance("a", applicable_product_ids=frozenset({"p1"})), conversion)
+    assert not covers(balance("a", specifiers=(by_values,)), conversion)
