@@ -270,7 +270,7 @@ class TestUsage:
         store.get('sum/0/["eu"]', Aggregation.SUM).add(1001, 0, Decimal("2.5"))  # type: ignore[arg-type]
         store.get("users", Aggregation.UNIQUE).add(1000, 3, "someone")  # type: ignore[arg-type]
         store.get("level", Aggregation.LATEST).add(1000, 3, Reading(7, 0, Decimal(5)))  # type: ignore[arg-type]
-        in_memory = usage_of_store(store, {"level": Reading(3, 0, Decimal(4))})
+        in_memory = usage_of_store(store, {"level": Reading(3, 2, Decimal(4))})
         days = {day: decode_windows(day, fields) for day, fields in store.collect().items()}
         months = [decode_folded({"900\x1flevel": "2.1@3", "901\x1flevel": "3.2@4", "901\x1fsum": "9"})]
         assert usage_of_windows(UsageWindows(days, months)) == in_memory
