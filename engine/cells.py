@@ -204,6 +204,7 @@ class Line:
         "_credit_types",
         "_drafts",
         "_factor",
+        "_falling",
         "_gauges",
         "_known",
         "_latest_hour",
@@ -237,6 +238,8 @@ class Line:
         plain = summed and not any(part.ladder.edges for part in slices)
         self._ordered = None if plain or not drafts else next(iter(drafts.values())).headrooms
         self._latest_hour = -1
+        negative = any(price < 0 for part in slices for price in part.ladder.prices)
+        self._falling = next(iter(drafts.values())).headrooms if drafts and negative else None
         if len(slices) > 1 and any(part.ladder.edges for part in slices):
             self._factor = None
         self._find_slopes()
@@ -283,6 +286,8 @@ class Line:
                 gauge.shift(new - old, serial)
             if old != new and credit_type in self._drafts:
                 self._drafts[credit_type].change(new - old)
+        if self._falling is not None:  # one tier may have risen by more than the line has
+            self._falling.due = True
         self._known = after if self._factor is None else None
         self._find_slopes()
 

@@ -8,7 +8,8 @@ one place never leaves more in any balance, and the sum of what is left, and the
 spend that was added. A headroom that takes off each change at its full amount is therefore pessimistic: with usage that no
 balance pays, a statement is made too early, never too late. Where that reasoning does not hold, the statement is made at once:
 
-- spend falls (a correction, a negative price);
+- spend falls (a correction, a negative price), or part of it may have: a line is rated again that has a negative price among
+  its tiers. Each tier is an item by itself, of which only those above zero are paid;
 - usage of an hour before the line's latest one, where the line's spend is no plain sum over its hours (tiers, quantity
   rounding, an uneven DIVIDE, MAX, UNIQUE, LATEST): it changes what the later hours cost, which other segments may pay.
 """

@@ -32,6 +32,7 @@ from engine.catalog import (
     RateCard,
     RateType,
     Segment,
+    Tier,
 )
 from engine.effects import Notification, UsageEvent
 from engine.invoices.codec import decode_invoices
@@ -443,3 +444,13 @@ def test_past_the_last_line_nothing_is_looked_at() -> None:
     for _ in range(20):
         use(driver, "10")
     assert driver.evaluations == before
+
+
+def test_a_tier_that_pays_the_customer_hides_no_spend_of_another_tier() -> None:
+    """100 units at 2 cents, then 100 at -2: the line comes to nothing, and its first tier has used the commit up."""
+    watching = alert(AlertType.COMMIT_BALANCE, "0")
+    tiers = (Tier(Decimal(100), Decimal(2)), Tier(Decimal(100), Decimal(-2)), Tier(None, Decimal(1)))
+    plain = catalog(watching)
+    card = RateCard("card", (Rate("product", RateType.TIERED, 0, tiers=tiers),))
+    driver = Driver(config(balance(amount="150")), replace(plain, rate_cards={"card": card}), START_US)
+    assert said(use(driver, "200")) == [("reached", "150", "0", "usage")]
