@@ -166,9 +166,16 @@ class BalanceType(StrEnum):
     CREDIT = "CREDIT"
 
 
+class AccessType(StrEnum):
+    """What a balance holds: money (units of its credit type), or units of usage, whose cost it covers."""
+
+    SPEND = "SPEND"
+    QUANTITY = "QUANTITY"
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One item of a balance's access schedule: ``amount`` (units of the balance's credit type) can be drawn by usage of the hours
+    """One item of a balance's access schedule: ``amount`` (as the balance's access type says) can be drawn by usage of the hours
     [starting_hour, ending_hour); what is left at its end expires. ``seat_increase``: what more seats of a subscription have added
     to a recurring commit or credit, from that hour on."""
 
@@ -217,7 +224,9 @@ class Balance:
     any tag, or any specifier. ``contract_id``: set for a contract-level balance, None for a customer-level one;
     ``applicable_contract_ids``: None = all contracts. ``cost_basis_free``: it cost nothing (credits; commits invoiced at 0).
     ``created_us`` breaks ties last of all. ``custom_fields``: sorted pairs. ``recurring_id``: of the recurring commit or
-    credit that made it; ``invoice_items`` are then what that charges for it, in units of ``invoice_credit_type_id``."""
+    credit that made it; ``invoice_items`` are then what that charges for it, in units of ``invoice_credit_type_id``.
+
+    ``access_type`` QUANTITY: its amounts are units of usage as billed, of lines priced in any credit type."""
 
     id: str
     type: BalanceType
@@ -238,6 +247,7 @@ class Balance:
     recurring_id: str | None = None
     invoice_items: tuple[InvoiceItem, ...] = ()
     invoice_credit_type_id: str = USD_CENTS
+    access_type: AccessType = AccessType.SPEND
 
 
 class OverrideType(StrEnum):
@@ -472,6 +482,7 @@ class Alert:
 
     ``group_values``: empty, or (key, value) pairs; a value of None means "every value of the key has its own state".
     ``custom_field_filters``: all must hold. ``invoice_types``: None = every type.
+    ``access_type``: which balances a balance alert looks at.
     ``created_version``: the catalog revision (alert for all customers) or customer version (own alert) that brought it:
     a customer whose state was last evaluated before that version has not met this alert yet.
     """
@@ -489,6 +500,7 @@ class Alert:
     version: int = 1
     custom_field_filters: tuple[CustomFieldFilter, ...] = ()
     invoice_types: frozenset[str] | None = None
+    access_type: AccessType = AccessType.SPEND
 
 
 @dataclass(frozen=True, slots=True)
