@@ -208,8 +208,8 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A delivery that has ended. ``status``: see ``LoggedDelivery``. ``attempt``: what the log keeps of the last one (JSON), empty
-    if none was made. ``only_if_followed``: it ends only if another one of its order key waits behind it."""
+    """A delivery that has ended. ``status``: see ``LoggedDelivery``. ``attempt``: what the log keeps of the last one (JSON), or
+    empty. ``only_if_followed``: it ends only if another one of its order key waits behind it."""
 
     delivery: Delivery
     status: str
