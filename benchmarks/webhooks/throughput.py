@@ -1,4 +1,4 @@
-"""Deliveries a second of one dispatcher process, against a bare sender: same receiver, same run. And latency at half that rate."""
+"""Deliveries a second of one dispatcher against a bare sender (same receiver, same run), and latency at half that rate."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Outbox:
         self, entries: Sequence[tuple[OutboxEntry, Sequence[Admission]]], now_ms: int, lease_ms: int
     ) -> tuple[list[str], list[Argument], dict[str, Delivery]]:
         """Keys and arguments of the script, and the deliveries that it may lease, by their id."""
-        keys = self.keys
+        keys, lease_ends_ms = self.keys, now_ms + lease_ms
         names = [keys.outbox, keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.deliveries_at]
         names += [keys.delivery_places, keys.delivery_log, keys.delivery_log_at]
         endpoints = list(dict.fromkeys(each.delivery.endpoint_id for _, parts in entries for each in parts))
@@ -67,14 +67,18 @@ class Outbox:
         moves = []
         for entry, parts in entries:
             rows = []
+            group = _group(entry)
             for each in parts:
-                delivery = replace(each.delivery, place=place_of(entry, each.delivery.endpoint_id, entry.entry_id))
+                delivery = each.delivery
+                delivery = replace(
+                    delivery, place=_place(entry, group, delivery.endpoint_id, entry.entry_id), lease_ms=lease_ends_ms
+                )
                 placed[delivery.id] = delivery
                 row = (delivery.id, due_of[delivery.endpoint_id], delivery.endpoint_id, delivery.place, delivery.due_ms)
                 rows.append((*row, each.lease, each.supersede, encode_delivery(delivery)))
             moves.append((entry.entry_id, rows))
         names += [keys.due(endpoint_id) for endpoint_id in endpoints]
-        return names, [now_ms, now_ms + lease_ms, pack(moves)], placed
+        return names, [now_ms, lease_ends_ms, pack(moves)], placed
 
     async def due_endpoints(self, now_ms: int) -> list[str]:
         """Endpoints whose lane holds something that is due, the longest due first."""
@@ -179,8 +183,7 @@ async def admit_all(
     answers = await _ADMIT.run_each(redis, [(keys, arguments) for keys, arguments, _ in prepared])
     admitted = []
     for (_, _, placed), (moved, leased, superseded) in zip(prepared, answers, strict=True):
-        taken = [replace(placed[delivery_id.decode()], lease_ms=now_ms + lease_ms) for delivery_id in leased]
-        admitted.append((moved, taken, superseded))
+        admitted.append((moved, [placed[delivery_id.decode()] for delivery_id in leased], superseded))
     return admitted
 
 
@@ -232,7 +235,15 @@ async def read_first(
 
 def place_of(entry: OutboxEntry, endpoint_id: str, position: str) -> str:
     """The prefix of a delivery's place (see lua/lanes.lua). ``position``: an id of the stream, "<milliseconds>-<number>"."""
-    group = orjson.loads(entry.body).get("properties", {}).get("group_values", ())
+    return _place(entry, _group(entry), endpoint_id, position)
+
+
+def _group(entry: OutboxEntry) -> Sequence[Mapping[str, str]]:
+    values: Sequence[Mapping[str, str]] = orjson.loads(entry.body).get("properties", {}).get("group_values", ())
+    return values
+
+
+def _place(entry: OutboxEntry, group: Sequence[Mapping[str, str]], endpoint_id: str, position: str) -> str:
     key = [endpoint_id, entry.customer_id, entry.alert_id, *((part["key"], part["value"]) for part in group)]
     milliseconds, _, number = position.partition("-")
     return f"{blake2b(orjson.dumps(key), digest_size=8).hexdigest()}:{int(milliseconds):015d}-{int(number):010d}"

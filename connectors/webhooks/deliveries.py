@@ -11,10 +11,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import orjson
 import structlog
+from prometheus_client import Counter as Metric
 from redis.asyncio import Redis
 
 from connectors.metrics import EVENT_TO_DELIVERY, WEBHOOK_DELIVERIES
@@ -169,7 +170,7 @@ class Deliveries:
     def _over(self, outbox: Outbox, delivery: Delivery, lane: Lane, attempt: Attempt | None) -> None:
         """A lane is done with a delivery. Its worker goes on: what follows needs no place in the lane."""
         if attempt is not None and attempt.outcome == "success" and not self._directory.is_failing(delivery.endpoint_id):
-            done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
+            done = _delivered(delivery)
             self._conclusions.add(outbox, Ending(done, "delivered", attempt_record(attempt)))
         else:
             self._spawn(self._go_on(outbox, delivery, lane, attempt))
@@ -194,7 +195,7 @@ class Deliveries:
             await self._learn(delivery, lane, attempt, now_ms)
             logged = attempt_record(attempt)
             if attempt.outcome == "success":
-                done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
+                done = _delivered(delivery)
                 return (await self._conclude(outbox, done, "delivered", logged))[1]
             again = after_failure(delivery, attempt, self._schedule, random.random(), now_ms)
         if again is None:
@@ -252,8 +253,18 @@ class Deliveries:
         return _CLOSED_PATIENCE_S if lane is None else lane.ready_in_s * (1.0 + 0.2 * random.random())
 
 
+def _delivered(delivery: Delivery) -> Delivery:
+    return replace(delivery, attempts=delivery.attempts + 1, last_error="")
+
+
+@cache
+def _counted(status: str) -> Metric:
+    """Looking a child up costs more than counting it."""
+    return WEBHOOK_DELIVERIES.labels(status)
+
+
 def _told(delivery: Delivery, status: str) -> None:
-    WEBHOOK_DELIVERIES.labels(status).inc()
+    _counted(status).inc()
     if status != "delivered":
         _log.error("delivery.ended", result=status, **_fields(delivery), error=delivery.last_error)
 
