@@ -391,14 +391,20 @@ class SubscriptionLink:
 
 @dataclass(frozen=True, slots=True)
 class RecurringTerms:
-    """What each child that begins after ``after_us`` grants: ``unit_price`` x ``quantity`` (None: the subscription's), and what
-    it charges: ``invoice_unit_price`` x ``invoice_quantity`` (None: nothing)."""
+    """What each child that begins after ``after_us`` grants, ``unit_price`` x ``quantity``, and what it charges,
+    ``invoice_unit_price`` (None: nothing) x ``invoice_quantity``; both times the quantity of the linked subscription, if there is
+    one. No child begins at ``ending_hour`` or later; None = until the contract's end."""
 
     after_us: int
     unit_price: Decimal
-    quantity: Decimal | None
+    quantity: Decimal = Decimal(1)
     invoice_unit_price: Decimal | None = None
-    invoice_quantity: Decimal | None = None
+    invoice_quantity: Decimal = Decimal(1)
+    ending_hour: int | None = None
+
+    @property
+    def amount(self) -> Decimal:
+        return self.unit_price * self.quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,17 +412,15 @@ class RecurringBalance:
     """A commit or credit that is granted anew in every period; each of these balances is called a child of it.
 
     ``child``: what all children have in common; its id is the recurring one's, and it has no segments. ``schedule``: the periods.
-    Children begin in the hours [starting_hour, ending_hour) (None = until the contract's end); each is open for
-    ``duration_periods`` periods. ``terms``: by ``after_us``, the first at 0. ``prorates_first``, ``prorates_last``: whether
-    a period that is cut short at its start, or at its end, grants (and charges) its share only. ``child.manual_entries`` are
-    those of all children."""
+    Children begin from ``starting_hour`` on; each is open for ``duration_periods`` periods. ``terms``: by ``after_us``; the first
+    hold for all children before the second. ``prorates_first``, ``prorates_last``: whether a period that is cut
+    short at its start, or at its end, grants (and charges) its share only. ``child.manual_entries`` are those of all children."""
 
     child: Balance
     schedule: BillingSchedule
     starting_hour: int
     terms: tuple[RecurringTerms, ...]
     duration_periods: int = 1
-    ending_hour: int | None = None
     prorates_first: bool = True
     prorates_last: bool = True
     access_rounding: AmountRounding | None = None

@@ -17,12 +17,13 @@ from typing import NamedTuple
 from engine.alerts.kinds import AMOUNTS, DAYS, ENDLESS, INVOICES, bills, selects
 from engine.alerts.stored import StateKey, sub_key_text
 from engine.balances.ledger import BalanceStatement
+from engine.balances.recurring import balance_kinds, balances_ahead, with_children
 from engine.catalog import Alert, Balance, BalanceType, Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.finalization import FinalInvoices
 from engine.former import FormerQuantities
 from engine.invoices.items import Invoice
-from engine.invoices.statement import Statement, finalize, statement
+from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import usage_of_store
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
@@ -62,7 +63,7 @@ class Standing:
 
     ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure."""
 
-    __slots__ = ("_alerts", "_compiled", "_config", "_final", "_grace_hours", "_usage", "drawn")
+    __slots__ = ("_alerts", "_compiled", "_config", "_expanded", "_final", "_grace_hours", "_usage", "drawn")
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Standing:
         grace_hours: int,
     ) -> None:
         self._config = config
+        self._expanded = (-1, config)
         self._compiled = compiled
         self._alerts = _with_something_to_measure(alerts, config)
         self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
@@ -91,7 +93,7 @@ class Standing:
                 return {}
             usage = usage_of_store(*self._usage)
             made = statement(
-                self._config,
+                self._with_children(now_us),
                 self._compiled,
                 usage if former is None else former.taken_from(usage),
                 now_us=now_us,
@@ -101,6 +103,13 @@ class Standing:
             return figures(self._alerts, self._config, made, now_us)
 
         return make
+
+    def _with_children(self, now_us: int) -> CustomerConfig:
+        """The configuration with the children of its recurring commits and credits; made once in a billing period."""
+        until_hour = reach_hour(self._config, now_us // HOUR_US)
+        if self._expanded[0] != until_hour:
+            self._expanded = (until_hour, with_children(self._config, until_hour))
+        return self._expanded[1]
 
     def next_instant_us(self, after_us: int) -> int:
         """See ``next_instant``; NEVER_US if there is none."""
@@ -156,7 +165,7 @@ def _alike(alerts: Iterable[Alert]) -> Iterable[list[Alert]]:
 
 def _with_something_to_measure(alerts: Iterable[Alert], config: CustomerConfig) -> tuple[Alert, ...]:
     contracts = {contract.id: contract for contract in config.contracts}
-    balances = [balance for balance in config.balances if not balance.archived]
+    balances = [balance for balance in balance_kinds(config) if not balance.archived]
     found: list[Alert] = []
     for alike in _alike(alerts):
         if alike[0].type in INVOICES:
@@ -273,8 +282,9 @@ def next_instant(alerts: Iterable[Alert], config: CustomerConfig, after_us: int)
     only an alert's days left. (Billing periods change figures, too; those are frames' boundaries.) None: there is none."""
     contracts = {contract.id: contract for contract in config.contracts}
     instants: set[int] = set()
+    balances = balances_ahead(config, after_us)
     for alike in _alike(alert for alert in alerts if alert.type not in INVOICES):
-        for balance in config.balances:
+        for balance in balances:
             if balance.archived or not selects(alike[0], balance, contracts):
                 continue
             for segment in balance.segments:
