@@ -19,15 +19,17 @@ from engine.alerts.stored import StateKey, sub_key_text
 from engine.balances.ledger import BalanceStatement
 from engine.balances.recurring import balance_kinds, balances_ahead, with_children
 from engine.catalog import Alert, Balance, BalanceType, Contract, CustomerConfig
+from engine.changes import hours_of_change
 from engine.compiled import CompiledCatalog
 from engine.finalization import FinalInvoices
 from engine.former import FormerQuantities
+from engine.invoices.coarse import CoarseUsage
 from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import usage_of_store
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
-from engine.periods import HOUR_US, Period
+from engine.periods import HOUR_US, Period, periods_between
 
 DAY_US = 24 * HOUR_US
 INVOICE_TYPE = "USAGE"
@@ -59,11 +61,23 @@ Figures = Mapping[StateKey, Figure]
 
 
 class Standing:
-    """Makes figures for one customer under one configuration. It keeps no values: each call reads the windows as they are.
+    """Makes figures for one customer under one configuration, each time from the windows as they are (engine.invoices.coarse).
 
     ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure."""
 
-    __slots__ = ("_alerts", "_compiled", "_config", "_expanded", "_final", "_grace_hours", "_usage", "drawn")
+    __slots__ = (
+        "_alerts",
+        "_changes",
+        "_coarse",
+        "_compiled",
+        "_config",
+        "_final",
+        "_grace_hours",
+        "_reach_hour",
+        "_reached",
+        "_usage",
+        "drawn",
+    )
 
     def __init__(
         self,
@@ -75,13 +89,15 @@ class Standing:
         grace_hours: int,
     ) -> None:
         self._config = config
-        self._expanded = (-1, config)
+        self._reach_hour, self._reached = -1, config
         self._compiled = compiled
         self._alerts = _with_something_to_measure(alerts, config)
         self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
         self._usage = usage
         self._final = final
         self._grace_hours = grace_hours
+        self._coarse = CoarseUsage()
+        self._changes: frozenset[int] | None = None
 
     def at(self, now_us: int, former: FormerQuantities | None = None) -> Callable[[], Figures]:
         """What makes the figures at an instant, with the invoices that are final at the time of this call.
@@ -91,9 +107,10 @@ class Standing:
         def make() -> Figures:
             if not self._alerts:
                 return {}
-            usage = usage_of_store(*self._usage)
+            apart_hour = None if former is None else former.hour
+            usage = self._coarse.usage(*self._usage, self._cuts(now_us // HOUR_US, finalized), apart_hour)
             made = statement(
-                self._with_children(now_us),
+                self._with_children(now_us // HOUR_US),
                 self._compiled,
                 usage if former is None else former.taken_from(usage),
                 now_us=now_us,
@@ -104,12 +121,26 @@ class Standing:
 
         return make
 
-    def _with_children(self, now_us: int) -> CustomerConfig:
-        """The configuration with the children of its recurring commits and credits; made once in a billing period."""
-        until_hour = reach_hour(self._config, now_us // HOUR_US)
-        if self._expanded[0] != until_hour:
-            self._expanded = (until_hour, with_children(self._config, until_hour))
-        return self._expanded[1]
+    def _with_children(self, now_hour: int) -> CustomerConfig:
+        """The configuration with what its recurring commits and credits make; made once in a billing period."""
+        hour = reach_hour(self._config, now_hour)
+        if hour != self._reach_hour:
+            self._reach_hour, self._reached, self._changes = hour, with_children(self._config, hour), None
+        return self._reached
+
+    def _cuts(self, now_hour: int, finalized: Iterable[Invoice]) -> set[int]:
+        """The hours at which a line, or what pays for it, can begin or end."""
+        config = self._with_children(now_hour)
+        if self._changes is None:
+            cards = frozenset(contract.rate_card_id for contract in config.contracts)
+            listed = (hour for card in cards for hour in self._compiled.hours_of_change(card))
+            self._changes = frozenset([*listed, *hours_of_change((*config.contracts, *config.balances))])
+        cuts = {*self._changes, *(invoice.period.ending_hour for invoice in finalized)}
+        for contract in config.contracts:
+            span = contract.starting_hour, contract.ending_hour, now_hour - self._grace_hours, now_hour + 1
+            for period in periods_between(contract.schedule, *span):
+                cuts.update(period)
+        return cuts
 
     def next_instant_us(self, after_us: int) -> int:
         """See ``next_instant``; NEVER_US if there is none."""
