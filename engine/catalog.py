@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 USD_CENTS = "2714e483-4ff1-48e4-9e25-ac732e8f24f2"
 """The credit type id of US dollars; amounts in it are in cents."""
@@ -78,19 +79,36 @@ class QuantityRounding:
     decimal_places: int  # >= 0
 
 
+class ProductType(StrEnum):
+    USAGE = "USAGE"
+    SUBSCRIPTION = "SUBSCRIPTION"
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A USAGE product. (Other product types are kept by the API and are never rated yet.)"""
+    """``metric_id`` and what follows it up to ``rounding`` are of USAGE products only. (Types that are not listed above are kept
+    by the API and are never rated yet.)"""
 
     id: str
     name: str
-    metric_id: str
+    metric_id: str = ""
     pricing_group_key: tuple[str, ...] = ()
     presentation_group_key: tuple[str, ...] = ()
     conversion: QuantityConversion | None = None
     rounding: QuantityRounding | None = None
     archived: bool = False
     tags: frozenset[str] = frozenset()
+    type: ProductType = ProductType.USAGE
+
+
+class Frequency(StrEnum):
+    """How long a period is. DAILY is for recurring commits and credits only."""
+
+    DAILY = "DAILY"
+    WEEKLY = "WEEKLY"
+    MONTHLY = "MONTHLY"
+    QUARTERLY = "QUARTERLY"
+    ANNUAL = "ANNUAL"
 
 
 class RateType(StrEnum):
@@ -108,7 +126,8 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One row of a rate card. FLAT uses ``price``, TIERED uses ``tiers``; prices are in units of ``credit_type_id``."""
+    """One row of a rate card. FLAT uses ``price``, TIERED uses ``tiers``; prices are in units of ``credit_type_id``.
+    ``billing_frequency``: set for SUBSCRIPTION products, whose price is for one unit and one billing period of that length."""
 
     product_id: str
     rate_type: RateType
@@ -119,6 +138,7 @@ class Rate:
     ending_hour: int | None = None  # exclusive; None = open
     pricing_group_values: tuple[tuple[str, str], ...] = ()  # sorted by key
     entitled: bool = True
+    billing_frequency: Frequency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +150,6 @@ class RateCard:
     rates: tuple[Rate, ...] = ()
     fiat_credit_type_id: str = USD_CENTS
     conversions: tuple[tuple[str, Decimal], ...] = ()
-
-
-class Frequency(StrEnum):
-    WEEKLY = "WEEKLY"
-    MONTHLY = "MONTHLY"
-    QUARTERLY = "QUARTERLY"
-    ANNUAL = "ANNUAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +166,34 @@ class BalanceType(StrEnum):
     CREDIT = "CREDIT"
 
 
+class AccessType(StrEnum):
+    """What a balance holds: money (units of its credit type), or units of usage, whose cost it covers."""
+
+    SPEND = "SPEND"
+    QUANTITY = "QUANTITY"
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One item of a balance's access schedule: ``amount`` (units of the balance's credit type) can be drawn by usage of the hours
-    [starting_hour, ending_hour); what is left at its end expires."""
+    """One item of a balance's access schedule: ``amount`` (as the balance's access type says) can be drawn by usage of the hours
+    [starting_hour, ending_hour); what is left at its end expires. ``seat_increase``: what more seats of a subscription have added
+    to a recurring commit or credit, from that hour on."""
 
     id: str
     starting_hour: int
     ending_hour: int
     amount: Decimal
+    seat_increase: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceItem:
+    """One charge for a commit: ``unit_price`` x ``quantity``, in units of the balance's invoice credit type."""
+
+    id: str
+    timestamp_us: int
+    unit_price: Decimal
+    quantity: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +205,7 @@ class Specifier:
     product_tags: frozenset[str] = frozenset()
     pricing_group_values: tuple[tuple[str, str], ...] = ()
     presentation_group_values: tuple[tuple[str, str], ...] = ()
+    billing_frequency: Frequency | None = None  # of overrides of subscription rates only
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +223,10 @@ class Balance:
     """A commit or credit. Applicability: no product ids, tags and specifiers = all usage; else usage that matches any product id,
     any tag, or any specifier. ``contract_id``: set for a contract-level balance, None for a customer-level one;
     ``applicable_contract_ids``: None = all contracts. ``cost_basis_free``: it cost nothing (credits; commits invoiced at 0).
-    ``created_us`` breaks ties last of all. ``custom_fields``: sorted pairs."""
+    ``created_us`` breaks ties last of all. ``custom_fields``: sorted pairs. ``recurring_id``: of the recurring commit or
+    credit that made it; ``invoice_items`` are then what that charges for it, in units of ``invoice_credit_type_id``.
+
+    ``access_type`` QUANTITY: its amounts are units of usage as billed, of lines priced in any credit type."""
 
     id: str
     type: BalanceType
@@ -208,6 +244,10 @@ class Balance:
     custom_fields: tuple[tuple[str, str], ...] = ()
     created_us: int = 0
     archived: bool = False
+    recurring_id: str | None = None
+    invoice_items: tuple[InvoiceItem, ...] = ()
+    invoice_credit_type_id: str = USD_CENTS
+    access_type: AccessType = AccessType.SPEND
 
 
 class OverrideType(StrEnum):
@@ -264,6 +304,130 @@ class UsageFilter:
     starting_hour: int
 
 
+class ProrationRounding(StrEnum):
+    HALF_UP = "HALF_UP"
+    FLOOR = "FLOOR"
+    CEILING = "CEILING"
+
+
+@dataclass(frozen=True, slots=True)
+class AmountRounding:
+    """How a prorated amount is rounded. ``decimal_places`` below zero: to powers of ten (-2: to whole dollars in cents)."""
+
+    method: ProrationRounding
+    decimal_places: int
+
+
+class Collection(StrEnum):
+    """When a subscription's billing period is charged: at its start, or at its end."""
+
+    ADVANCE = "ADVANCE"
+    ARREARS = "ARREARS"
+
+
+class QuantityStep(NamedTuple):
+    """From ``hour`` on the subscription's quantity is ``quantity`` (>= 0)."""
+
+    hour: int
+    quantity: Decimal
+
+
+class SeatStep(NamedTuple):
+    """At ``hour`` a seat id is assigned to the subscription, or removed from it."""
+
+    hour: int
+    seat_id: str
+    assigned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A recurring charge of a contract: its quantity times the rate of its product and billing frequency, for each of its billing
+    periods (``billing``), in the hours [starting_hour, ending_hour); None = to the contract's end.
+
+    ``quantity_steps``: by hour, no two at the same one, the first at or before the start; for a seat-based one the number of its
+    seats, unassigned ones included. ``is_prorated``: periods cut short, and quantity added within a period, are charged by their
+    share of the period, else in full. ``bill_immediately``: added quantity is charged when it is added, else at the period's end.
+    ``on_scheduled_invoice``: charged on invoices of its own. ``seat_group_key``: set for a seat-based subscription, whose
+    ``seat_steps`` are by hour. ``custom_fields``: sorted pairs."""
+
+    id: str
+    product_id: str
+    billing: BillingSchedule
+    collection: Collection
+    starting_hour: int
+    ending_hour: int | None = None
+    quantity_steps: tuple[QuantityStep, ...] = ()
+    is_prorated: bool = False
+    bill_immediately: bool = False
+    rounding: AmountRounding | None = None
+    on_scheduled_invoice: bool = False
+    name: str | None = None
+    seat_group_key: str | None = None
+    seat_steps: tuple[SeatStep, ...] = ()
+    custom_fields: tuple[tuple[str, str], ...] = ()
+    created_us: int = 0
+
+    @property
+    def seat_based(self) -> bool:
+        return self.seat_group_key is not None
+
+
+class Allocation(StrEnum):
+    """Of a recurring commit or credit that is linked to a subscription: a balance for each seat, or one for all of them."""
+
+    INDIVIDUAL = "INDIVIDUAL"
+    POOLED = "POOLED"
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionLink:
+    """``is_prorated``: what a seat adds within a period is its share of the rest of that period, else all of it."""
+
+    subscription_id: str
+    allocation: Allocation
+    is_prorated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecurringTerms:
+    """What each child that begins after ``after_us`` grants: ``unit_price`` x ``quantity`` (None: the subscription's), and what
+    it charges: ``invoice_unit_price`` x ``invoice_quantity`` (None: nothing)."""
+
+    after_us: int
+    unit_price: Decimal
+    quantity: Decimal | None
+    invoice_unit_price: Decimal | None = None
+    invoice_quantity: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecurringBalance:
+    """A commit or credit that is granted anew in every period; each of these balances is called a child of it.
+
+    ``child``: what all children have in common; its id is the recurring one's, and it has no segments. ``schedule``: the periods.
+    Children begin in the hours [starting_hour, ending_hour) (None = until the contract's end); each is open for
+    ``duration_periods`` periods. ``terms``: by ``after_us``, the first at 0. ``prorates_first``, ``prorates_last``: whether
+    a period that is cut short at its start, or at its end, grants (and charges) its share only. ``child.manual_entries`` are
+    those of all children."""
+
+    child: Balance
+    schedule: BillingSchedule
+    starting_hour: int
+    terms: tuple[RecurringTerms, ...]
+    duration_periods: int = 1
+    ending_hour: int | None = None
+    prorates_first: bool = True
+    prorates_last: bool = True
+    access_rounding: AmountRounding | None = None
+    invoice_rounding: AmountRounding | None = None
+    link: SubscriptionLink | None = None
+
+    @property
+    def id(self) -> str:
+        return self.child.id
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """``overrides`` in the order in which they were added; ``explicit_priorities``: multipliers are chosen by their priority, not
@@ -278,6 +442,8 @@ class Contract:
     explicit_priorities: bool = False
     usage_filters: tuple[UsageFilter, ...] = ()
     custom_fields: tuple[tuple[str, str], ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    recurring: tuple[RecurringBalance, ...] = ()
 
 
 class AlertType(StrEnum):
@@ -327,6 +493,7 @@ class Alert:
     ``group_values``: empty, or (key, value) pairs; a value of None means "every value of the key has its own state".
     ``custom_field_filters``: all must hold. ``invoice_types``: None = every type.
     ``specifiers``: empty, or what is counted is what any of them selects (see engine.alerts.fields).
+    ``access_type``: which balances a balance alert looks at.
     ``created_version``: the catalog revision (alert for all customers) or customer version (own alert) that brought it:
     a customer whose state was last evaluated before that version has not met this alert yet.
     """
@@ -345,6 +512,7 @@ class Alert:
     custom_field_filters: tuple[CustomFieldFilter, ...] = ()
     invoice_types: frozenset[str] | None = None
     specifiers: tuple[AlertSpecifier, ...] = ()
+    access_type: AccessType = AccessType.SPEND
 
 
 @dataclass(frozen=True, slots=True)

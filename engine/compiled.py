@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.alerts.watch import Watch
 from engine.catalog import Catalog, Contract, Override
+from engine.changes import hours_of_change
 from engine.metering.matching import MetricMatcher
 from engine.rating.book import RateBook
 
@@ -16,7 +17,17 @@ CONTRACT_BOOKS_MAX = 1_024
 class CompiledCatalog:
     """``watch``: the alerts for all customers. Rate books are compiled when a contract first needs them."""
 
-    __slots__ = ("_books", "_by_type", "_contract_books", "_matchers", "aggregations", "catalog", "matchers", "watch")
+    __slots__ = (
+        "_books",
+        "_by_type",
+        "_card_changes",
+        "_contract_books",
+        "_matchers",
+        "aggregations",
+        "catalog",
+        "matchers",
+        "watch",
+    )
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -26,6 +37,7 @@ class CompiledCatalog:
         self.watch = Watch(catalog.alerts)
         self._by_type: dict[str, tuple[MetricMatcher, ...]] = {}
         self._books: dict[str, RateBook | None] = {}
+        self._card_changes: dict[str, frozenset[int]] = {}
         self._contract_books: dict[tuple[str, bool, tuple[Override, ...]], RateBook] = {}
 
     def matchers_for(self, event_type: str) -> tuple[MetricMatcher, ...]:
@@ -58,6 +70,15 @@ class CompiledCatalog:
                 self._contract_books.clear()
             found = self._contract_books[key] = listed.overridden(contract.overrides, explicit=contract.explicit_priorities)
         return found
+
+    def hours_of_change(self, rate_card_id: str | None) -> frozenset[int]:
+        """The hours at which a rate of the card begins or ends."""
+        card = self.catalog.rate_cards.get(rate_card_id or "")
+        if card is None:
+            return frozenset()
+        if card.id not in self._card_changes:
+            self._card_changes[card.id] = frozenset(hours_of_change(card.rates))
+        return self._card_changes[card.id]
 
 
 _recent: list[CompiledCatalog] = []

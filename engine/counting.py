@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.alerts.ladder import Gauge
-from engine.board import GroupSinks
+from engine.board import GroupSinks, Sinks
 from engine.catalog import Aggregation
 from engine.cells import Cell, Sink
 from engine.compiled import CompiledCatalog
@@ -19,7 +20,7 @@ from engine.live import LiveGauges
 from engine.metering.codec import Reading
 from engine.metering.matching import MetricMatcher, Value
 from engine.metering.series import GroupValues, SeriesKey, series_field
-from engine.metering.windows import Series, WindowStore
+from engine.metering.windows import WindowStore
 
 HOURS_A_DAY = 24
 _SUMS = frozenset((Aggregation.SUM, Aggregation.COUNT))
@@ -28,15 +29,26 @@ ROUTES_MAX = 64
 be for any hour of 34 days; those that flow are for few."""
 
 
+class GroupTarget(NamedTuple):
+    """Where the values of one metric go for one combination of group values. About 120 bytes."""
+
+    add: Callable[..., None]  # to the group's window
+    sinks: tuple[Sink, ...]
+
+
+GroupTargets = tuple[dict[GroupValues, GroupTarget], ...]
+"""For each declared group key, by its values."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the values of one metric go in one hour. ``groups``: for each declared group key, series by values.
-    ``gauges``, ``cells``: what the plain sinks move, where the metric is a sum (see engine.together)."""
+    """Where the values of one metric go in one hour. ``gauges``, ``cells``: what the plain sinks move, where the metric is a sum
+    (see engine.together)."""
 
     add: Callable[..., None]  # to the total's window
     plain: tuple[Sink, ...]
     is_latest: bool
-    groups: tuple[dict[GroupValues, Series], ...]
+    groups: GroupTargets
     grouped: tuple[GroupSinks, ...]
     matcher: MetricMatcher
     gauges: tuple[Gauge, ...]
@@ -68,7 +80,7 @@ class Counting:
         self._compiled = compiled
         self._windows = windows
         self._live = live
-        self._groups: dict[MetricMatcher, tuple[dict[GroupValues, Series], ...]] = {}
+        self._groups: dict[tuple[str, int], tuple[Sinks, GroupTargets]] = {}
 
     def open_route(self, event_type: str, hour: int) -> Route:
         """Makes the route for events of a type in an hour, and keeps it."""
@@ -79,10 +91,7 @@ class Counting:
             self.routes.clear()
         day, hour_of_day = divmod(hour, HOURS_A_DAY)
         final = hour < live.live_from_hour
-        sums = all(
-            target.matcher.aggregation in _SUMS and not target.groups and all(cell.slope is not None for cell in target.cells)
-            for target in targets
-        )
+        sums = all(_may_sum(target) for target in targets)
         reads = any(target.is_latest for target in targets)
         route = self.routes[event_type, hour] = Route(matchers, targets, day, hour_of_day, final, sums, reads)
         return route
@@ -102,30 +111,35 @@ class Counting:
                 self._add_to_groups(route, target, quantity, event, serial)
 
     def _add_to_groups(self, route: Route, target: Target, quantity: Value | Reading, event: UsageEvent, serial: int) -> None:
-        matcher = target.matcher
-        groups = matcher.groups(event.properties)
-        for dimension, values in enumerate(groups):
-            series = target.groups[dimension].get(values) or self._group_series(matcher, target.groups, dimension, values)
-            series.add(route.day, route.hour_of_day, quantity)  # type: ignore[arg-type]
-        for grouped in target.grouped:
-            sink = grouped.sink(groups[grouped.dimension])
-            if sink is not None:
+        day, hour_of_day = route.day, route.hour_of_day
+        for dimension, values in enumerate(target.matcher.groups(event.properties)):
+            group = target.groups[dimension].get(values) or self._group(target, dimension, values)
+            group.add(day, hour_of_day, quantity)
+            for sink in group.sinks:
                 sink(quantity, serial)
 
     def _target(self, matcher: MetricMatcher, hour: int) -> Target:
         total = self._windows.get(matcher.metric.id, matcher.aggregation)
-        groups = self._groups.get(matcher)
-        if groups is None:
-            groups = self._groups[matcher] = tuple({} for _ in matcher.dimensions)
-        plain, grouped = self._live.sinks(matcher.metric.id, hour)
+        sinks = self._live.sinks(matcher.metric.id, hour)
+        plain, grouped = sinks
+        # Hours between two cuts have the same sinks, by identity, and share what is known of groups.
+        known = self._groups.setdefault((matcher.metric.id, id(sinks)), (sinks, tuple({} for _ in matcher.dimensions)))
+        groups = known[1]
         moved = [getattr(sink, "__self__", None) for sink in plain] if matcher.aggregation in _SUMS else []
         gauges = tuple(each for each in moved if isinstance(each, Gauge))
         cells = tuple(each for each in moved if isinstance(each, Cell))
         return Target(total.add, plain, matcher.aggregation is Aggregation.LATEST, groups, grouped, matcher, gauges, cells)
 
-    def _group_series(
-        self, matcher: MetricMatcher, groups: tuple[dict[GroupValues, Series], ...], dimension: int, values: GroupValues
-    ) -> Series:
-        field = series_field(SeriesKey(matcher.metric.id, dimension, values))
-        series = groups[dimension][values] = self._windows.get(field, matcher.aggregation)
-        return series
+    def _group(self, target: Target, dimension: int, values: GroupValues) -> GroupTarget:
+        matcher = target.matcher
+        series = self._windows.get(series_field(SeriesKey(matcher.metric.id, dimension, values)), matcher.aggregation)
+        found = [grouped.sink(values) for grouped in target.grouped if grouped.dimension == dimension]
+        group = target.groups[dimension][values] = GroupTarget(series.add, tuple(sink for sink in found if sink is not None))
+        return group
+
+
+def _may_sum(target: Target) -> bool:
+    """A sum without groups, all of whose sinks are plain gauges and cells that have a slope."""
+    if target.matcher.aggregation not in _SUMS or target.groups or len(target.gauges) + len(target.cells) < len(target.plain):
+        return False
+    return all(cell.slope is not None for cell in target.cells)

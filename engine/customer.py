@@ -153,6 +153,7 @@ class CustomerAggregate:
         self._serial += len(events)
         add_sums(together.sums, self._serial)
         assert not self._live.due
+        assert not self._headrooms.due
         return together.rejections
 
     def reconfigure(self, customer: CustomerConfig, catalog: Catalog, now_us: int) -> None:
@@ -225,9 +226,6 @@ class CustomerAggregate:
         return Occasion(TriggeredBy.USAGE, self._now_us, evidence)
 
     def _may_sum(self, event: Counted) -> bool:
-        """Not where a headroom is watched: one event uses it up, and that event is to be named."""
-        if self._headrooms.by_credit_type:
-            return False
         route = self._counting.routes.get((event.event_type, event.timestamp_us // HOUR_US))
         return route is None or route.sums
 

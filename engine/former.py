@@ -29,9 +29,9 @@ class Hit(NamedTuple):
 
 class FormerQuantities:
     """Made before an event is counted. For SUM and COUNT it needs nothing; of MAX and LATEST it notes the hour's quantity, of
-    UNIQUE whether the text was there."""
+    UNIQUE whether the text was there. ``hour``: the event's."""
 
-    __slots__ = ("_hits", "_hour", "_noted")
+    __slots__ = ("_hits", "_noted", "hour")
 
     def __init__(self, route: Route, values: Sequence[Value], event: UsageEvent, windows: WindowStore) -> None:
         """``values``: those of the route's matchers (engine.metering.matching.read_values)."""
@@ -41,7 +41,7 @@ class FormerQuantities:
             if value is not None
         ]
         self._hits = hits
-        self._hour = event.hour
+        self.hour = event.hour
         self._noted: dict[SeriesKey, Decimal | Reading | bool | None] = {}
         for hit in hits:
             if hit.matcher.aggregation not in _SUMS:
@@ -49,16 +49,16 @@ class FormerQuantities:
                     self._noted[key] = _quantity(windows.series.get(series_field(key)), event.hour, hit.value)
 
     def taken_from(self, usage: HourlyUsage) -> HourlyUsage:
-        """``usage``, which has the event, without it."""
+        """``usage``, which has the event in an hour by itself, without it."""
         hours = dict(usage.hours)
         for hit in self._hits:
             for key in _keys(hit):
                 before = dict(hours[key])
-                quantity = self._before(key, before[self._hour], hit.value)
+                quantity = self._before(key, before[self.hour], hit.value)
                 if quantity is None:
-                    del before[self._hour]
+                    del before[self.hour]
                 else:
-                    before[self._hour] = quantity
+                    before[self.hour] = quantity
                 hours[key] = before
         return usage._replace(hours=hours)
 

@@ -64,17 +64,18 @@ class Headrooms:
 
 
 class Draft:
-    """Takes the changes of spend that go on a draft invoice."""
+    """Takes the changes of spend that go on a draft invoice. ``parts``: each headroom with how much of its credit type a unit of
+    the draft's is."""
 
-    __slots__ = ("_parts", "headrooms")
+    __slots__ = ("headrooms", "parts")
 
     def __init__(self, headrooms: Headrooms, parts: tuple[tuple[Headroom, Decimal], ...]) -> None:
         self.headrooms = headrooms
-        self._parts = parts
+        self.parts = parts
 
     def change(self, amount: Decimal) -> None:
         """Spend in the draft's credit type has changed by this much."""
-        for headroom, factor in self._parts:
+        for headroom, factor in self.parts:
             left = headroom.left = headroom.left - amount * factor
             if left <= 0 or amount < 0:
                 self.headrooms.due = True

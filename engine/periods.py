@@ -2,7 +2,7 @@
 
     anchor ──┬── + 1 step ──┬── + 2 steps ──► ...      and backwards likewise
              │              │
-          Period 0       Period 1                      a step: 7 days, or 1, 3, 12 months
+          Period 0       Period 1                      a step: 1 or 7 days, or 1, 3, 12 months
 
 Every boundary is computed from the anchor itself, never from the boundary before it, so an anchor on the 31st gives
 Jan 31, Feb 28, Mar 31: it is moved to the last day of a shorter month and back again. An annual anchor on Feb 29 falls on
@@ -23,7 +23,7 @@ from typing import NamedTuple
 from engine.catalog import BillingSchedule, Frequency
 
 HOUR_US = 3_600_000_000
-_WEEK_HOURS = 7 * 24
+_STEP_HOURS = {Frequency.DAILY: 24, Frequency.WEEKLY: 7 * 24}
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _STEP_MONTHS = {Frequency.MONTHLY: 1, Frequency.QUARTERLY: 3, Frequency.ANNUAL: 12}
 
@@ -64,7 +64,7 @@ def period_at(schedule: BillingSchedule, starting_hour: int, ending_hour: int | 
     clipped to the contract; None for an hour outside it. Years 1 to 9998; beyond them datetime's OverflowError or ValueError."""
     if hour < starting_hour or (ending_hour is not None and hour >= ending_hour):
         return None
-    start, end = _cycle(schedule, hour)
+    start, end = cycle_at(schedule, hour)
     return Period(
         max(start, starting_hour),
         end if ending_hour is None else min(end, ending_hour),
@@ -101,12 +101,13 @@ def calendar_month(hour: int) -> Period:
     return Period(_midnight(first), _midnight(following))
 
 
-def _cycle(schedule: BillingSchedule, hour: int) -> Period:
+def cycle_at(schedule: BillingSchedule, hour: int) -> Period:
     """The unclipped period that holds ``hour``."""
     anchor_hour = schedule.anchor_us // HOUR_US
-    if schedule.frequency is Frequency.WEEKLY:
-        start = hour - (hour - anchor_hour) % _WEEK_HOURS
-        return Period(start, start + _WEEK_HOURS)
+    step_hours = _STEP_HOURS.get(schedule.frequency)
+    if step_hours is not None:
+        start = hour - (hour - anchor_hour) % step_hours
+        return Period(start, start + step_hours)
     step_months = _STEP_MONTHS[schedule.frequency]
     anchor, day = _date(anchor_hour), _date(hour)
     steps = ((day.year - anchor.year) * 12 + day.month - anchor.month) // step_months

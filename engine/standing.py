@@ -22,15 +22,17 @@ from engine.alerts.kinds import AMOUNTS, DAYS, ENDLESS, INVOICES, bills, selects
 from engine.alerts.stored import StateKey, sub_key_text
 from engine.balances.ledger import BalanceStatement
 from engine.catalog import Alert, Balance, BalanceType, Contract, CustomerConfig
+from engine.changes import hours_of_change
 from engine.compiled import CompiledCatalog
 from engine.finalization import FinalInvoices
 from engine.former import FormerQuantities
+from engine.invoices.coarse import CoarseUsage
 from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, statement
 from engine.invoices.usage import usage_of_store
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
-from engine.periods import HOUR_US, Period
+from engine.periods import HOUR_US, Period, periods_between
 
 DAY_US = 24 * HOUR_US
 INVOICE_TYPE = "USAGE"
@@ -63,11 +65,11 @@ Figures = Mapping[StateKey, Figure]
 
 
 class Standing:
-    """Makes figures for one customer under one configuration. It keeps no values: each call reads the windows as they are.
+    """Makes figures for one customer under one configuration, each time from the windows as they are (engine.invoices.coarse).
 
     ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure."""
 
-    __slots__ = ("_alerts", "_compiled", "_config", "_final", "_grace_hours", "_usage", "drawn")
+    __slots__ = ("_alerts", "_changes", "_coarse", "_compiled", "_config", "_final", "_grace_hours", "_usage", "drawn")
 
     def __init__(
         self,
@@ -85,6 +87,8 @@ class Standing:
         self._usage = usage
         self._final = final
         self._grace_hours = grace_hours
+        self._coarse = CoarseUsage()
+        self._changes: frozenset[int] | None = None
 
     def at(self, now_us: int, former: FormerQuantities | None = None) -> Callable[[], Figures]:
         """What makes the figures at an instant, with the invoices that are final at the time of this call.
@@ -94,7 +98,8 @@ class Standing:
         def make() -> Figures:
             if not self._alerts:
                 return {}
-            usage = usage_of_store(*self._usage)
+            apart_hour = None if former is None else former.hour
+            usage = self._coarse.usage(*self._usage, self._cuts(now_us // HOUR_US, finalized), apart_hour)
             made = statement(
                 self._config,
                 self._compiled,
@@ -106,6 +111,19 @@ class Standing:
             return figures(self._alerts, self._config, made, now_us)
 
         return make
+
+    def _cuts(self, now_hour: int, finalized: Iterable[Invoice]) -> set[int]:
+        """The hours at which a line, or what pays for it, can begin or end."""
+        if self._changes is None:
+            cards = frozenset(contract.rate_card_id for contract in self._config.contracts)
+            listed = (hour for card in cards for hour in self._compiled.hours_of_change(card))
+            self._changes = frozenset([*listed, *hours_of_change((*self._config.contracts, *self._config.balances))])
+        cuts = {*self._changes, *(invoice.period.ending_hour for invoice in finalized)}
+        for contract in self._config.contracts:
+            span = contract.starting_hour, contract.ending_hour, now_hour - self._grace_hours, now_hour + 1
+            for period in periods_between(contract.schedule, *span):
+                cuts.update(period)
+        return cuts
 
     def next_instant_us(self, after_us: int) -> int:
         """See ``next_instant``; NEVER_US if there is none."""

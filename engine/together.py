@@ -3,8 +3,9 @@
     value ──●──●─●───●─ ─ ─ ─ ─►|  high      all moves go up, and the last value is below the next rung: so was each before it
 
 That is so if no value is negative and no unit has a negative price: then each gauge that the events feed only grows, and where
-the sum of all moves leaves it below its next rung, no event on the way has reached it. The sums are all that can be seen of such
-events; windows, lines and gauges stand where counting one by one would have brought them, digit for digit.
+the sum of all moves leaves it below its next rung, no event on the way has reached it. The same holds for the headroom of
+balances and invoices: what is spent only grows. The sums are all that can be seen of such events; windows, lines and gauges stand
+where counting one by one would have brought them, digit for digit.
 
 Everything else is for ``CustomerAggregate.apply``: a correction, a metric that is no sum or has group keys, a line that is
 rated again at each change, a tier's edge or a threshold in reach, the first event of its type in an hour.
@@ -19,6 +20,7 @@ from typing import NamedTuple
 from engine.alerts.ladder import Gauge
 from engine.counting import Route, Target
 from engine.effects import Counted, Rejection
+from engine.headroom import Headroom
 from engine.metering.matching import Value, read_values
 from engine.numbers import ZERO
 from engine.periods import HOUR_US
@@ -80,24 +82,28 @@ def add(sums: Sequence[Sum], serial: int) -> None:
 def _sums(routes: Mapping[tuple[str, int], Route], rows: Rows) -> list[Sum] | None:
     sums: list[Sum] = []
     moves: dict[Gauge, Decimal] = {}
+    spent: dict[Headroom, Decimal] = {}
     for key, found in rows.items():
         route = routes[key]
         for target, column in zip(route.targets, zip(*found, strict=True), strict=bool(found)):
             values = [value for value in column if value is not None]
             if not values:
                 continue
-            total = _total(target, values, moves)
+            total = _total(target, values, moves, spent)
             if total is None:
                 return None
             sums.append(Sum(route, target, total))
     for gauge, move in moves.items():
         if gauge.value + move >= gauge.high:
             return None
+    if any(amount >= headroom.left for headroom, amount in spent.items()):
+        return None
     return sums
 
 
-def _total(target: Target, values: list[Decimal], moves: dict[Gauge, Decimal]) -> Decimal | None:
-    """The sum of one metric's values in one hour, or None. What it moves is added to ``moves``."""
+def _total(target: Target, values: list[Decimal], moves: dict[Gauge, Decimal], spent: dict[Headroom, Decimal]) -> Decimal | None:
+    """The sum of one metric's values in one hour, or None. What it moves is added to ``moves``, what it takes off the headroom of
+    balances and invoices to ``spent``."""
     if min(values) < ZERO:
         return None
     total = sum(values, ZERO)
@@ -109,4 +115,7 @@ def _total(target: Target, values: list[Decimal], moves: dict[Gauge, Decimal]) -
             return None
         if cell.gauge is not None:
             moves[cell.gauge] = moves.get(cell.gauge, ZERO) + total * slope
+        if cell.draft is not None:
+            for headroom, factor in cell.draft.parts:
+                spent[headroom] = spent.get(headroom, ZERO) + total * slope * factor
     return total

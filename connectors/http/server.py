@@ -41,6 +41,7 @@ from connectors.http.routing import Route
 from connectors.http.services import Services
 from connectors.http.system import add_system_routes
 from connectors.http.tokens import Tokens
+from connectors.http.unsupported import unsupported_routes
 from connectors.kafka.topics import ensure_topics
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
@@ -72,6 +73,7 @@ ROUTES: list[Route] = [
     *deliveries.ROUTES,
     *service_addresses.ROUTES,
 ]
+ROUTES += unsupported_routes(ROUTES)
 MAINTENANCE_INTERVAL_S = 60.0
 RETRY_S = 0.5
 

@@ -207,6 +207,21 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """A delivery that has ended. ``status``: see ``LoggedDelivery``. ``attempt``: what the log keeps of the last one (JSON), or
+    empty. ``only_if_followed``: it ends only if another one of its order key waits behind it."""
+
+    delivery: Delivery
+    status: str
+    attempt: bytes = b""
+    only_if_followed: bool = False
+
+
+Ended = tuple[bool, Delivery | None]
+"""Whether a delivery has ended by this very call, and the next one of its order key, leased to the caller."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoggedDelivery:
     """A delivery as the log shows it. ``status``: waiting, delivered, exhausted, superseded or endpoint_removed."""
 

@@ -85,7 +85,11 @@ class MetricMatcher:
 
     def groups(self, properties: Mapping[str, object]) -> list[GroupValues]:
         """The event's values for each declared group key."""
-        return [tuple([property_text(properties.get(name)) for name in names]) for names in self.dimensions]
+        found: list[GroupValues] = []
+        for names in self.dimensions:
+            values = [properties.get(name) for name in names]
+            found.append(tuple([value if value.__class__ is str else property_text(value) for value in values]))
+        return found
 
     def _rejection(self, reason: str, rule: str) -> Rejection:
         return Rejection(reason, f'property "{self.key}" {rule} (metric {self.metric.id})')

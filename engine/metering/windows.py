@@ -42,9 +42,9 @@ class OpenDay:
 
 
 class NumberSeries:
-    """Sums, counts, maxima or last readings of one series."""
+    """Sums, counts, maxima or last readings of one series. ``revision`` grows when a day is opened, closed or folded."""
 
-    __slots__ = ("_dirty", "_latest", "closed", "field", "open")
+    __slots__ = ("_dirty", "_latest", "closed", "field", "open", "revision")
 
     def __init__(self, field: str, dirty: list[OpenDay]) -> None:
         self.field = field
@@ -52,6 +52,7 @@ class NumberSeries:
         self.open: dict[int, OpenDay] = {}
         self._dirty = dirty
         self._latest: OpenDay | None = None
+        self.revision = 0
 
     def _touch(self, day: int, hour: int) -> OpenDay:
         """The day, open, with the hour marked as changed."""
@@ -60,6 +61,7 @@ class NumberSeries:
             opened = self.open.get(day)
             if opened is None:
                 opened = self.open[day] = OpenDay(self, day, self.closed.pop(day, None))
+                self.revision += 1
             self._latest = opened
         changed = opened.changed
         if not changed:
@@ -81,28 +83,40 @@ class NumberSeries:
         for day in sorted(self.open)[:-OPEN_DAYS_MAX]:
             self.closed[day] = self.open.pop(day).encode()
         self._latest = None
-
-    def days(self) -> Iterator[tuple[int, dict[int, Decimal | Reading]]]:
-        for day, text in self.closed.items():
-            yield day, decode_hours(text)
-        for day, opened in self.open.items():
-            yield day, opened.hours
+        self.revision += 1
 
     def hours(self) -> Iterator[tuple[int, Quantity]]:
         """Every hour since the epoch that has a quantity, days in no order."""
-        for day, hours in self.days():
-            for hour, quantity in hours.items():
+        yield from self.closed_hours()
+        yield from self.open_hours()
+
+    def closed_hours(self) -> Iterator[tuple[int, Decimal | Reading]]:
+        """The hours of closed days, days in no order."""
+        for day, text in self.closed.items():
+            for hour, quantity in decode_hours(text).items():
                 yield day * 24 + hour, quantity
+
+    def open_hours(self) -> Iterator[tuple[int, Decimal | Reading]]:
+        for day, opened in self.open.items():
+            for hour, quantity in opened.hours.items():
+                yield day * 24 + hour, quantity
+
+    def at(self, hour: int) -> Decimal | Reading | None:
+        """The quantity of an hour, if its day is open."""
+        opened = self.open.get(hour // 24)
+        return None if opened is None else opened.hours.get(hour % 24)
 
     def fold(self, day: int) -> Decimal | Reading | None:
         """Takes a day out of the series, as one quantity."""
         opened = self.open.pop(day, None)
         self._latest = None
+        self.revision += 1
         text = self.closed.pop(day, None)
         hours = opened.hours if opened is not None else decode_hours(text) if text is not None else None
-        return None if hours is None else self._folded(list(hours.values()))
+        return None if hours is None else self.combined(list(hours.values()))
 
-    def _folded(self, quantities: list[Decimal | Reading]) -> Decimal | Reading:
+    def combined(self, quantities: list[Decimal | Reading]) -> Decimal | Reading:
+        """The quantity of several hours together."""
         return sum(quantities, Decimal(0))
 
 
@@ -115,7 +129,7 @@ class MaxSeries(NumberSeries):
         if old is None or value > old:  # type: ignore[operator]
             hours[hour] = value
 
-    def _folded(self, quantities: list[Decimal | Reading]) -> Decimal | Reading:
+    def combined(self, quantities: list[Decimal | Reading]) -> Decimal | Reading:
         return max(quantities)
 
 
@@ -128,7 +142,7 @@ class LatestSeries(NumberSeries):
         if old is None or value >= old:  # type: ignore[operator]
             hours[hour] = value
 
-    def _folded(self, quantities: list[Decimal | Reading]) -> Decimal | Reading:
+    def combined(self, quantities: list[Decimal | Reading]) -> Decimal | Reading:
         return max(quantities)
 
 

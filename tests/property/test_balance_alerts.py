@@ -42,7 +42,10 @@ from engine.catalog import (
 )
 from engine.customer import EngineSettings
 from engine.effects import UsageEvent
+from engine.invoices.statement import statement
+from engine.invoices.usage import usage_of_store
 from engine.numbers import exact
+from engine.standing import figures
 from tests.strategies import FIRST_HOUR, HOUR_US, NOW_US, Step, catalogs, streams
 from tests.support.stored_customer import Driver
 
@@ -149,8 +152,21 @@ def alarmed(driver: Driver) -> set[str]:
 
 
 def past_their_line(driver: Driver) -> set[str]:
-    figures = driver.aggregate._standing.at(driver.now_us)()
-    return {state_field(key) for key, figure in figures.items() if figure.past}
+    """By a statement of the usage of every hour, as the API makes it."""
+    aggregate = driver.aggregate
+    made = statement(
+        driver.customer,
+        aggregate._compiled,
+        usage_of_store(*aggregate._usage),
+        now_us=driver.now_us,
+        grace_hours=aggregate._settings.grace_hours,
+        finalized=aggregate._final.all(),
+    )
+    full = figures(aggregate._watch.standing, driver.customer, made, driver.now_us)
+    assert {key: (figure.value, figure.past) for key, figure in full.items()} == {
+        key: (figure.value, figure.past) for key, figure in aggregate._standing.at(driver.now_us)().items()
+    }
+    return {state_field(key) for key, figure in full.items() if figure.past}
 
 
 @BOUNDED

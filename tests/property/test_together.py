@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -13,8 +14,11 @@ from engine.catalog import (
     Aggregation,
     Alert,
     AlertType,
+    Balance,
+    BalanceType,
     BillableMetric,
     Catalog,
+    CustomerConfig,
     Operation,
     Product,
     PropertyFilter,
@@ -22,6 +26,7 @@ from engine.catalog import (
     Rate,
     RateCard,
     RateType,
+    Segment,
     Tier,
 )
 from engine.effects import UsageEvent
@@ -114,8 +119,33 @@ def test_so_it_is_with_metrics_and_prices_of_any_kind(catalog: Catalog, steps: l
     _compare(catalog, [steps[start : start + size] for start in range(0, len(steps), size)])
 
 
-def _compare(catalog: Catalog, batches: list[list[Step]]) -> None:
-    single, together = Driver(customer(), catalog, NOW_US), Driver(customer(), catalog, NOW_US)
+STANDING = [AlertType.COMMIT_BALANCE, AlertType.TOTAL_PERCENTAGE, AlertType.CREDIT_BALANCE, AlertType.INVOICE_TOTAL]
+
+
+@BOUNDED
+@given(
+    catalog=sums(),
+    batches=batches(),
+    amounts=st.tuples(st.integers(0, 200), st.integers(0, 100)),
+    lines=st.lists(st.tuples(st.sampled_from(STANDING), st.integers(0, 100)), min_size=1, max_size=5),
+)
+def test_so_it_is_with_balances(
+    catalog: Catalog, batches: list[list[Step]], amounts: tuple[int, int], lines: list[tuple[AlertType, int]]
+) -> None:
+    standing = [Alert(f"s{number}", kind, "s", Decimal(line), 1) for number, (kind, line) in enumerate(lines)]
+    segments = [
+        Segment(f"s{number}", NOW_US // HOUR_US - 30, NOW_US // HOUR_US + 20, Decimal(amount))
+        for number, amount in enumerate(amounts)
+    ]
+    commit = Balance("commit", BalanceType.PREPAID, "fee", (segments[0],), applicable_product_ids=frozenset({"p"}))
+    credit = Balance("credit", BalanceType.CREDIT, "fee", (segments[1],))
+    config = replace(customer(), balances=(commit, credit))
+    _compare(replace(catalog, alerts=(*catalog.alerts, *standing)), batches, config)
+
+
+def _compare(catalog: Catalog, batches: list[list[Step]], config: CustomerConfig | None = None) -> None:
+    config = config or customer()
+    single, together = Driver(config, catalog, NOW_US), Driver(config, catalog, NOW_US)
     for batch in batches:
         now_us = batch[-1].now_us
         rejections = [single.event(event, now_us) for event, _ in batch]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from yarl import URL
@@ -76,8 +76,8 @@ class Bench:
         entry = OutboxEntry(message_id, "t", message_id, "alert", b"{}", None, 0)
         return self.lane.offer(Job(new_delivery(entry, "e", 0), self._record(message_id)))
 
-    def _record(self, message_id: str) -> Callable[[Attempt | None], Awaitable[None]]:
-        async def record(attempt: Attempt | None) -> None:
+    def _record(self, message_id: str) -> Callable[[Attempt | None], None]:
+        def record(attempt: Attempt | None) -> None:
             self.results[message_id] = attempt.outcome if attempt else None
 
         return record
