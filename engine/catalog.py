@@ -475,9 +475,19 @@ class Entity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CustomFieldFilter:
+    """``value`` None: only where a specifier tells the values of a key apart."""
+
     entity: Entity
     key: str
-    value: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSpecifier:
+    """Which balances an alert counts: those for which all of ``include`` holds and no entry of ``exclude`` holds whole."""
+
+    include: tuple[CustomFieldFilter, ...] = ()
+    exclude: tuple[tuple[CustomFieldFilter, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,6 +496,7 @@ class Alert:
 
     ``group_values``: empty, or (key, value) pairs; a value of None means "every value of the key has its own state".
     ``custom_field_filters``: all must hold. ``invoice_types``: None = every type.
+    ``specifiers``: empty, or what is counted is what any of them selects (see engine.alerts.fields).
     ``access_type``: which balances a balance alert looks at.
     ``created_version``: the catalog revision (alert for all customers) or customer version (own alert) that brought it:
     a customer whose state was last evaluated before that version has not met this alert yet.
@@ -504,6 +515,7 @@ class Alert:
     version: int = 1
     custom_field_filters: tuple[CustomFieldFilter, ...] = ()
     invoice_types: frozenset[str] | None = None
+    specifiers: tuple[AlertSpecifier, ...] = ()
     access_type: AccessType = AccessType.SPEND
 
 

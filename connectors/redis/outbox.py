@@ -212,6 +212,7 @@ def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:
         appended_at_ms=int(appended) if appended else None,
         written_at_ms=int(fields[b"written_at_ms"]),
         entry_id=entry_id.decode(),
+        traceparent=fields.get(b"traceparent", b"").decode(),
     )
 
 
