@@ -1,7 +1,7 @@
 """Draw-down: what balances pay of the lines of an invoice.
 
-Lines are taken in the order usage, then conversions; earlier start; higher unit price; name; and each line takes from the
-balances in their order (engine.balances.matching). As that order is the same for every line, going balance by balance
+Lines are taken in the order usage, subscriptions, conversions; earlier start; higher unit price; name; and each line takes from
+the balances in their order (engine.balances.matching). As that order is the same for every line, going balance by balance
 gives the same.
 
 A line is paid by a segment that holds all of its hours, so lines are cut at the ends of segments before. A line may be paid by
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import IntEnum
 from typing import NamedTuple
 
 from engine.balances.matching import Precedence, UsageKey, covers
@@ -21,8 +22,17 @@ from engine.catalog import Balance, Segment
 from engine.numbers import ZERO
 
 
+class Rank(IntEnum):
+    """Which kind of line is drawn first. A conversion is one of custom units."""
+
+    USAGE = 0
+    SUBSCRIPTION = 1
+    COMPOSITE = 2
+    CONVERSION = 3
+
+
 class DrawLine(NamedTuple):
-    """``amount`` in units of ``credit_type_id``; hours half-open. ``conversion``: a conversion of custom units, not usage."""
+    """``amount`` in units of ``credit_type_id``; hours half-open."""
 
     usage: UsageKey
     credit_type_id: str
@@ -31,7 +41,7 @@ class DrawLine(NamedTuple):
     unit_price: Decimal
     name: str
     amount: Decimal
-    conversion: bool = False
+    rank: Rank = Rank.USAGE
 
 
 @dataclass(slots=True)
@@ -81,5 +91,5 @@ def may_pay(pool: Pool, line: DrawLine) -> bool:
     )
 
 
-def _line_order(line: DrawLine) -> tuple[bool, int, Decimal, str]:
-    return line.conversion, line.starting_hour, ZERO - line.unit_price, line.name
+def _line_order(line: DrawLine) -> tuple[int, int, Decimal, str]:
+    return line.rank, line.starting_hour, ZERO - line.unit_price, line.name

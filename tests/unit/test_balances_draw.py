@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from engine.balances.draw import DrawLine, Pool, draw_down
+from engine.balances.draw import DrawLine, Pool, Rank, draw_down
 from engine.balances.matching import UsageKey, covers, precedence
 from engine.catalog import USD_CENTS, Balance, BalanceType, Product, Segment, Specifier
 from engine.numbers import exact
@@ -118,9 +118,10 @@ def test_the_order_of_balances_is_kept_in_paying() -> None:
         (line(10, start=4, price=1, name="z"), line(10, start=5, price=9, name="a")),
         (line(10, price=2, name="z"), line(10, price=1, name="a")),
         (line(10, name="a"), line(10, name="z")),
-        (line(10, start=5, name="z"), line(10, start=4, name="a", conversion=True)),
+        (line(10, start=5, name="z"), line(10, start=4, name="a", rank=Rank.SUBSCRIPTION)),
+        (line(10, start=5, name="z", rank=Rank.SUBSCRIPTION), line(10, start=4, name="a", rank=Rank.CONVERSION)),
     ],
-    ids=["earlier start", "higher price", "name", "usage before conversions"],
+    ids=["earlier start", "higher price", "name", "usage before subscriptions", "subscriptions before conversions"],
 )
 def test_lines_are_taken_in_order(first: DrawLine, second: DrawLine) -> None:
     open_to_all = balance("b")
