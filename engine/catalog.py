@@ -258,7 +258,9 @@ class Balance:
     credit that made it; ``invoice_items`` are then what that charges for it, in units of ``invoice_credit_type_id``.
 
     ``access_type`` QUANTITY: its amounts are units of usage as billed, of lines priced in any credit type.
-    ``rolled_over``: set for one with one segment, whose amount is computed (engine.balances.rollover)."""
+    ``rolled_over``: set for one with one segment, whose amount is computed (engine.balances.rollover).
+    ``seat``: (seat group key, seat id): it pays only usage whose property of that name is that seat's id, and is outside all
+    balances but the seat's (alerts, net balance). Of a metric that declares no group key with that property it pays nothing."""
 
     id: str
     type: BalanceType
@@ -282,6 +284,7 @@ class Balance:
     access_type: AccessType = AccessType.SPEND
     rate_type: RateTarget = RateTarget.LIST_RATE
     rolled_over: RolledOver | None = None
+    seat: tuple[str, str] | None = None
 
 
 class OverrideType(StrEnum):
@@ -499,6 +502,7 @@ class AlertType(StrEnum):
     COMMIT_SEGMENT_DAYS = "low_remaining_days_for_commit_segment_reached"
     CREDIT_SEGMENT_DAYS = "low_remaining_days_for_contract_credit_segment_reached"
     INVOICE_TOTAL = "invoice_total_reached"
+    SEAT_BALANCE = "low_remaining_seat_balance_reached"
 
 
 class Entity(StrEnum):
@@ -535,6 +539,8 @@ class Alert:
     ``custom_field_filters``: all must hold. ``invoice_types``: None = every type.
     ``specifiers``: empty, or what is counted is what any of them selects (see engine.alerts.fields).
     ``access_type``: which balances a balance alert looks at.
+    ``seat_filter``: set for a SEAT_BALANCE alert: (seat group key, seat id); a seat id of None means "every seat of that key has
+    its own state".
     ``created_version``: the catalog revision (alert for all customers) or customer version (own alert) that brought it:
     a customer whose state was last evaluated before that version has not met this alert yet.
     """
@@ -554,6 +560,7 @@ class Alert:
     invoice_types: frozenset[str] | None = None
     specifiers: tuple[AlertSpecifier, ...] = ()
     access_type: AccessType = AccessType.SPEND
+    seat_filter: tuple[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
