@@ -125,6 +125,15 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitRate:
+    """The price at which a COMMIT_RATE balance draws usage, in units of the rate's credit type; fields as in Rate."""
+
+    rate_type: RateType
+    price: Decimal = Decimal(0)
+    tiers: tuple[Tier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Rate:
     """One row of a rate card. FLAT uses ``price``, TIERED uses ``tiers``; prices are in units of ``credit_type_id``.
     ``billing_frequency``: set for SUBSCRIPTION products, whose price is for one unit and one billing period of that length."""
@@ -139,6 +148,7 @@ class Rate:
     pricing_group_values: tuple[tuple[str, str], ...] = ()  # sorted by key
     entitled: bool = True
     billing_frequency: Frequency | None = None
+    commit_rate: CommitRate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +209,16 @@ class InvoiceItem:
 @dataclass(frozen=True, slots=True)
 class Specifier:
     """Which usage a balance (or an override) is for. All parts that are set must hold: one product, all of the tags, these
-    pricing and presentation group values. Pairs are sorted by key."""
+    pricing and presentation group values. Pairs are sorted by key. ``balance_ids``, ``recurring_ids``: of an override for
+    commits, the balances (or those made by recurring ones) whose drawing it is about; neither = all."""
 
     product_id: str | None = None
     product_tags: frozenset[str] = frozenset()
     pricing_group_values: tuple[tuple[str, str], ...] = ()
     presentation_group_values: tuple[tuple[str, str], ...] = ()
     billing_frequency: Frequency | None = None  # of overrides of subscription rates only
+    balance_ids: frozenset[str] = frozenset()
+    recurring_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +231,24 @@ class ManualEntry:
     reason: str
 
 
+class RateTarget(StrEnum):
+    """At which of a rate's two prices a balance draws usage."""
+
+    LIST_RATE = "LIST_RATE"
+    COMMIT_RATE = "COMMIT_RATE"
+
+
+@dataclass(frozen=True, slots=True)
+class RolledOver:
+    """Where a balance comes from that was made when a contract was renewed: of ``balance_id`` of the contract ``contract_id``, at
+    most ``fraction`` of what that was granted. ``already_paid``: of a POSTPAID commit whose true-up is billed all the same."""
+
+    balance_id: str
+    contract_id: str
+    fraction: Decimal
+    already_paid: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """A commit or credit. Applicability: no product ids, tags and specifiers = all usage; else usage that matches any product id,
@@ -226,7 +257,10 @@ class Balance:
     ``created_us`` breaks ties last of all. ``custom_fields``: sorted pairs. ``recurring_id``: of the recurring commit or
     credit that made it; ``invoice_items`` are then what that charges for it, in units of ``invoice_credit_type_id``.
 
-    ``access_type`` QUANTITY: its amounts are units of usage as billed, of lines priced in any credit type."""
+    ``access_type`` QUANTITY: its amounts are units of usage as billed, of lines priced in any credit type.
+    ``rolled_over``: set for one with one segment, whose amount is computed (engine.balances.rollover).
+    ``seat``: (seat group key, seat id): it pays only usage whose property of that name is that seat's id, and is outside all
+    balances but the seat's (alerts, net balance). Of a metric that declares no group key with that property it pays nothing."""
 
     id: str
     type: BalanceType
@@ -248,6 +282,9 @@ class Balance:
     invoice_items: tuple[InvoiceItem, ...] = ()
     invoice_credit_type_id: str = USD_CENTS
     access_type: AccessType = AccessType.SPEND
+    rate_type: RateTarget = RateTarget.LIST_RATE
+    rolled_over: RolledOver | None = None
+    seat: tuple[str, str] | None = None
 
 
 class OverrideType(StrEnum):
@@ -280,7 +317,8 @@ class Override:
 
     ``type`` None: it changes no price, only entitlement. OVERWRITE has ``overwrite_rate``, MULTIPLIER ``multiplier``, TIERED
     ``tiers``. ``priority``: set where the contract's priorities are explicit (lowest first). ``entitled`` None: leaves
-    entitlement alone. ``specifiers``: what it is for, any of them; () = every rate (see engine.rating.overrides)."""
+    entitlement alone. ``specifiers``: what it is for, any of them; () = every rate (see engine.rating.overrides).
+    ``for_commits``: it changes only the price at which balances draw: their list or commit rate, as ``target`` says."""
 
     id: str
     starting_hour: int
@@ -292,6 +330,8 @@ class Override:
     priority: Decimal | None = None
     entitled: bool | None = None
     specifiers: tuple[Specifier, ...] = ()
+    for_commits: bool = False
+    target: RateTarget = RateTarget.LIST_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,6 +502,7 @@ class AlertType(StrEnum):
     COMMIT_SEGMENT_DAYS = "low_remaining_days_for_commit_segment_reached"
     CREDIT_SEGMENT_DAYS = "low_remaining_days_for_contract_credit_segment_reached"
     INVOICE_TOTAL = "invoice_total_reached"
+    SEAT_BALANCE = "low_remaining_seat_balance_reached"
 
 
 class Entity(StrEnum):
@@ -498,6 +539,8 @@ class Alert:
     ``custom_field_filters``: all must hold. ``invoice_types``: None = every type.
     ``specifiers``: empty, or what is counted is what any of them selects (see engine.alerts.fields).
     ``access_type``: which balances a balance alert looks at.
+    ``seat_filter``: set for a SEAT_BALANCE alert: (seat group key, seat id); a seat id of None means "every seat of that key has
+    its own state".
     ``created_version``: the catalog revision (alert for all customers) or customer version (own alert) that brought it:
     a customer whose state was last evaluated before that version has not met this alert yet.
     """
@@ -517,6 +560,7 @@ class Alert:
     invoice_types: frozenset[str] | None = None
     specifiers: tuple[AlertSpecifier, ...] = ()
     access_type: AccessType = AccessType.SPEND
+    seat_filter: tuple[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ Rules (the guides on subscriptions):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -57,8 +58,7 @@ def _lines(
         starts_here = first and charge.billed_hour == period.starting_hour
         if charge.quantity and (starts_here or period.starting_hour < charge.billed_hour <= period.ending_hour):
             total = charge.quantity * charge.unit_price
-            hour = min(max(charge.for_hours.starting_hour, period.starting_hour), period.ending_hour - 1)
-            yield LineItem(
+            item = LineItem(
                 type=ItemType.SUBSCRIPTION,
                 name=subscription.name or product.name,
                 credit_type_id=rate.credit_type_id,
@@ -70,8 +70,13 @@ def _lines(
                 product_id=product.id,
                 product_tags=product.tags,
                 subscription_id=subscription.id,
-                increments=(Increment(hour, charge.quantity, total),),
             )
+            yield replace(item, increments=(Increment(placed(item, period), charge.quantity, total),))
+
+
+def placed(item: LineItem, period: Period) -> int:
+    """The hour of an invoice's period that an item begins in; for a subscription's charge the nearest one to its start."""
+    return min(max(item.starting_hour, period.starting_hour), period.ending_hour - 1)
 
 
 def charges(
