@@ -113,7 +113,7 @@ async def get(call: Call[NoBody, NoQuery]) -> Data[DeliveryDetail]:
 async def resend_one(call: Call[NoBody, NoQuery]) -> Data[ResendOutcome]:
     """Under the same id, with the whole schedule again. One that waits for its next attempt makes it now."""
     logged, _ = await _find(call)
-    if logged.delivery.endpoint_id not in await call.services.catalog.endpoints():
+    if await call.services.catalog.endpoint(logged.delivery.endpoint_id) is None:
         raise Conflict("the endpoint of this delivery was deleted")
     outcome = await _operations(call.services).resend(logged, call.now_ms)
     return Data(data=ResendOutcome(id=logged.delivery.id, outcome=outcome))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -37,7 +38,7 @@ from schemas.endpoints import (
 )
 from schemas.errors import BadRequest, Conflict, NotSupported
 
-ENDPOINTS_MAX = 100
+ENDPOINTS_MAX = 10_000
 _BASE = "/v1/webhook-endpoints"
 _ONE = f"{_BASE}/{{endpoint_id}}"
 
@@ -61,20 +62,34 @@ def _refuse_private(services: Services, url: str) -> None:
         raise BadRequest(f"url: {host} is not a public address; TIDEMARK_WEBHOOK_ALLOW_PRIVATE or _ALLOW_LIST can allow it")
 
 
-async def _find(
-    call: Call[NoBody, NoQuery] | Call[EndpointUpdate, NoQuery] | Call[SecretRotation, NoQuery] | Call[Recovery, NoQuery],
-) -> Document:
+_Any = Call[NoBody, NoQuery] | Call[EndpointUpdate, NoQuery] | Call[SecretRotation, NoQuery] | Call[Recovery, NoQuery]
+
+
+async def _stored(call: _Any) -> bytes:
     endpoint_id = call.path["endpoint_id"]
-    raw = (await call.services.catalog.endpoints()).get(endpoint_id)
+    raw = await call.services.catalog.endpoint(endpoint_id)
     if raw is None:
         raise unknown("endpoints", endpoint_id)
-    document: Document = orjson.loads(raw)
+    return raw
+
+
+async def _find(call: _Any) -> Document:
+    document: Document = orjson.loads(await _stored(call))
     return document
+
+
+async def _edit(call: _Any, change: Callable[[Document], Document]) -> Document:
+    """Again from the start where somebody else (another request, or a dispatcher that disables the endpoint) was faster."""
+    while True:
+        raw = await _stored(call)
+        document = change(orjson.loads(raw))
+        if await call.services.catalog.replace_endpoint(document["id"], raw, encode(document)):
+            return document
 
 
 async def create(call: Call[EndpointCreate, NoQuery]) -> Data[EndpointWithSecret]:
     _refuse_private(call.services, call.body.url)
-    if len(await call.services.catalog.endpoints()) >= ENDPOINTS_MAX:
+    if await call.services.catalog.count_endpoints() >= ENDPOINTS_MAX:
         raise BadRequest(f"there may be at most {ENDPOINTS_MAX} webhook endpoints")
     secret = new_secret(secrets.token_bytes(SECRET_BYTES))
     document = endpoint_document(call.body, call.services.new_id(), secret, call.now) | _key_pair(call.body.ed25519)
@@ -116,8 +131,7 @@ async def update(call: Call[EndpointUpdate, NoQuery]) -> Data[Endpoint]:
     """Who switches an endpoint on, or sends it elsewhere, gives it new time until it is switched off for failing."""
     if call.body.url is not None:
         _refuse_private(call.services, call.body.url)
-    document = updated_endpoint(await _find(call), call.body, call.now)
-    await call.services.catalog.put_endpoint(document["id"], encode(document))
+    document = await _edit(call, lambda stored: updated_endpoint(stored, call.body, call.now))
     if call.body.enabled or call.body.url is not None:
         await call.services.catalog.recovered(document["id"])
     return Data(data=endpoint_answer(document, await _failing_since(call.services, document["id"])))
@@ -126,8 +140,8 @@ async def update(call: Call[EndpointUpdate, NoQuery]) -> Data[Endpoint]:
 async def rotate_secret(call: Call[SecretRotation, NoQuery]) -> Data[EndpointWithSecret]:
     """Metronome's header is signed with the new secret at once; it has room for one signature."""
     secret = new_secret(secrets.token_bytes(SECRET_BYTES))
-    document = rotated_endpoint(await _find(call), secret, call.body, call.now, call.now_us / 1_000_000)
-    await call.services.catalog.put_endpoint(document["id"], encode(document))
+    now_s = call.now_us / 1_000_000
+    document = await _edit(call, lambda stored: rotated_endpoint(stored, secret, call.body, call.now, now_s))
     return Data(data=endpoint_with_secret(document, await _failing_since(call.services, document["id"])))
 
 

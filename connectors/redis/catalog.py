@@ -17,6 +17,7 @@ from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys")
 
 _WRITE = Script("catalog_write")
+_ENDPOINT = Script("endpoint")
 
 
 class CatalogStore:
@@ -121,12 +122,32 @@ class CatalogStore:
     async def endpoints(self) -> dict[str, bytes]:
         return _by_id(await self._redis.hgetall(CatalogKeys.ENDPOINTS))
 
+    async def endpoint(self, endpoint_id: str) -> bytes | None:
+        document: bytes | None = await self._redis.hget(CatalogKeys.ENDPOINTS, endpoint_id)
+        return document
+
+    async def count_endpoints(self) -> int:
+        return int(await self._redis.hlen(CatalogKeys.ENDPOINTS))
+
+    async def endpoints_revision(self) -> int:
+        """Another one after every change of an endpoint; 0 = there never was one. Read before the documents it is no younger than
+        they are."""
+        return int(await self._redis.get(CatalogKeys.ENDPOINTS_REVISION) or 0)
+
     async def put_endpoint(self, endpoint_id: str, document: bytes) -> None:
-        await self._redis.hset(CatalogKeys.ENDPOINTS, endpoint_id, document)
+        """Whatever is stored now: for a new endpoint."""
+        await self._write_endpoint(endpoint_id, b"", document)
+
+    async def replace_endpoint(self, endpoint_id: str, expected: bytes, document: bytes) -> bool:
+        """False: somebody else has changed or deleted it since ``expected`` was read; nothing was written."""
+        return await self._write_endpoint(endpoint_id, expected, document)
 
     async def delete_endpoint(self, endpoint_id: str) -> bool:
-        await self._redis.hdel(CatalogKeys.FAILING, endpoint_id)
-        return bool(await self._redis.hdel(CatalogKeys.ENDPOINTS, endpoint_id))
+        return await self._write_endpoint(endpoint_id, b"", b"")
+
+    async def _write_endpoint(self, endpoint_id: str, expected: bytes, document: bytes) -> bool:
+        keys = [CatalogKeys.ENDPOINTS, CatalogKeys.ENDPOINTS_REVISION, CatalogKeys.FAILING]
+        return bool(await _ENDPOINT.run(self._redis, keys, endpoint_id, expected, document))
 
     async def failing(self) -> dict[str, int]:
         """Endpoints of which the latest attempts have all failed: since when (ms)."""

@@ -29,6 +29,9 @@ class CatalogKeys:
     CUSTOMERS = PREFIX + ":{catalog}:customers"  # zset: customer id by creation time (ms), for listing
     TOKENS = PREFIX + ":{catalog}:tokens"  # hash: sha256 of a bearer token (hex) -> {"name", "created_at"}
     ENDPOINTS = PREFIX + ":{catalog}:endpoints"  # hash: endpoint id -> JSON document
+    ENDPOINTS_REVISION = (
+        PREFIX + ":{catalog}:endpoints_revision"
+    )  # string: integer, another one after every change of an endpoint
     FAILING = PREFIX + ":{catalog}:failing"  # hash: endpoint id -> since when every attempt has failed (ms)
 
     @staticmethod

@@ -25,7 +25,7 @@ from connectors.redis.batches import pack
 from connectors.redis.client import BLOCK_MS_MAX
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.scripts import Argument, Script
-from connectors.redis.types import Admission, Delivery, OutboxDepth, OutboxEntry
+from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxDepth, OutboxEntry
 
 ATTEMPTS_KEPT = 50
 """How many attempts of one delivery the log keeps: the latest ones."""
@@ -108,21 +108,29 @@ class Outbox:
         attempt: bytes = b"",
         *,
         only_if_followed: bool = False,
-    ) -> tuple[bool, Delivery | None]:
-        """The delivery has ended (``status``: see ``LoggedDelivery``). Returns whether it was there, and the next one of its
-        order key, leased to the caller for ``lease_ms`` (a duration). A repetition changes nothing.
+    ) -> Ended:
+        """The delivery has ended (see ``Ending``); what follows it is leased to the caller for ``lease_ms`` (a duration). A
+        repetition changes nothing."""
+        ending = Ending(delivery, status, attempt, only_if_followed)
+        return (await conclude_all(self._redis, [(self, [ending])], now_ms, lease_ms))[0][0]
 
-        ``only_if_followed``: nothing is changed unless another one of its order key waits behind it.
-        """
+    def conclusion(self, endings: Sequence[Ending], now_ms: int, lease_ms: int) -> tuple[list[str], list[Argument]]:
+        """Keys and arguments of the script."""
         keys = self.keys
-        names = [*self._names(delivery), keys.delivery_log_at, keys.delivery_log, keys.deliveries_at, keys.delivery_places]
-        arguments: list[Argument] = [delivery.id, delivery.endpoint_id, delivery.place, status, encode_delivery(delivery)]
-        lease_ends_ms = now_ms + lease_ms
-        kept: list[Argument] = [attempt, ATTEMPTS_KEPT, self._log_ms, now_ms, lease_ends_ms, int(only_if_followed)]
-        answer = await _CONCLUDE.run(self._redis, names, *arguments, *kept)
-        if isinstance(answer, int):
-            return bool(answer), None
-        return True, replace(decode_delivery(answer), lease_ms=lease_ends_ms)
+        names = [keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.delivery_log_at, keys.delivery_log]
+        names += [keys.deliveries_at, keys.delivery_places]
+        due_of: dict[str, int] = {}
+        rows = []
+        for ending in endings:
+            delivery = ending.delivery
+            endpoint_id = delivery.endpoint_id
+            if endpoint_id not in due_of:
+                names.append(keys.due(endpoint_id))
+                due_of[endpoint_id] = len(names)
+            names.append(keys.attempts(delivery.id))
+            row = (delivery.id, endpoint_id, due_of[endpoint_id], len(names), delivery.place, ending.status)
+            rows.append((*row, ending.only_if_followed, encode_delivery(delivery), ending.attempt))
+        return names, [now_ms, now_ms + lease_ms, ATTEMPTS_KEPT, self._log_ms, pack(rows)]
 
     def _names(self, delivery: Delivery) -> list[str]:
         keys = self.keys
@@ -157,6 +165,21 @@ class Outbox:
         return OutboxDepth(entries, deliveries, min(oldest, default=None))
 
 
+async def conclude_all(
+    redis: Redis, endings: Sequence[tuple[Outbox, Sequence[Ending]]], now_ms: int, lease_ms: int
+) -> list[list[Ended]]:
+    """``Outbox.conclude`` for several partitions in one round trip."""
+    calls = [outbox.conclusion(each, now_ms, lease_ms) for outbox, each in endings]
+    lease_ends_ms = now_ms + lease_ms
+    return [[_ended(answer, lease_ends_ms) for answer in answers] for answers in await _CONCLUDE.run_each(redis, calls)]
+
+
+def _ended(answer: int | bytes, lease_ends_ms: int) -> Ended:
+    if isinstance(answer, int):
+        return bool(answer), None
+    return True, replace(decode_delivery(answer), lease_ms=lease_ends_ms)
+
+
 async def read_first(
     redis: Redis, outboxes: Sequence[Outbox], count: int, block_ms: int | None
 ) -> list[tuple[Outbox, list[OutboxEntry]]]:
@@ -189,6 +212,7 @@ def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:
         appended_at_ms=int(appended) if appended else None,
         written_at_ms=int(fields[b"written_at_ms"]),
         entry_id=entry_id.decode(),
+        traceparent=fields.get(b"traceparent", b"").decode(),
     )
 
 

@@ -33,3 +33,19 @@ class Script:
             return await client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
         except NoScriptError:
             return await client.execute_command("EVAL", self.text, len(keys), *keys, *args)
+
+    async def run_each(self, redis: Redis, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]) -> list[Any]:
+        """The replies to several calls (keys, arguments), made in one round trip; each is executed on its own, and after a lost
+        connection any of them may have been. Raises redis.exceptions.RedisError."""
+        if len(calls) == 1:
+            return [await self.run(redis, calls[0][0], *calls[0][1])]
+        pipeline: Any = redis.pipeline(transaction=False)
+        for keys, args in calls:
+            pipeline.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+        replies = await pipeline.execute(raise_on_error=False)
+        for place, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                replies[place] = await self.run(redis, calls[place][0], *calls[place][1])
+            elif isinstance(reply, Exception):
+                raise reply
+        return list(replies)

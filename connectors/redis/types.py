@@ -59,7 +59,8 @@ class OutboxEntry:
     """One notification to deliver. ``body`` is the webhook's JSON, as it will be sent.
 
     ``appended_at_ms``: when Kafka took the record that crossed the line; None where no event did.
-    ``entry_id``: its id in the outbox stream; empty until it was written.
+    ``entry_id``: its id in the outbox stream; empty until it was written. ``traceparent``: of that record (W3C Trace Context);
+    empty where it had none.
     """
 
     id: str
@@ -70,6 +71,7 @@ class OutboxEntry:
     appended_at_ms: int | None
     written_at_ms: int
     entry_id: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,21 @@ class Admission:
     delivery: Delivery
     lease: bool
     supersede: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A delivery that has ended. ``status``: see ``LoggedDelivery``. ``attempt``: what the log keeps of the last one (JSON), or
+    empty. ``only_if_followed``: it ends only if another one of its order key waits behind it."""
+
+    delivery: Delivery
+    status: str
+    attempt: bytes = b""
+    only_if_followed: bool = False
+
+
+Ended = tuple[bool, Delivery | None]
+"""Whether a delivery has ended by this very call, and the next one of its order key, leased to the caller."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""One request to one endpoint, and what came of it.
+"""One request to one endpoint, and what came of it: for every destination that speaks HTTP (``Form``).
 
-Only 2xx is a success. Redirects are not followed (a redirect can point where no endpoint could be registered), proxies from the
+Redirects are not followed (a redirect can point where no endpoint could be registered), proxies from the
 environment are not used (they would dial unchecked addresses), TLS certificates are verified, and no more of an answer is read
 than keeps the connection usable: a receiver can waste neither memory nor time here.
 """
@@ -15,14 +15,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Protocol
 
 import aiohttp
 
 from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
+from connectors.redis.types import OutboxEntry
 from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.schedule import retry_after_s
-from connectors.webhooks.signatures import signed_headers
 
 RESPONSE_BYTES_MAX = 20_000
 _DRAIN_TIMEOUT_S = 1.0  # for the rest of an answer: its status has told all that matters
@@ -101,14 +102,34 @@ def _trace() -> aiohttp.TraceConfig:
     return trace
 
 
+class Form(Protocol):
+    """What one kind of receiver is sent, and how its answer is to be read."""
+
+    def request(self, entry: OutboxEntry, at_s: float) -> tuple[dict[str, str], bytes]:
+        """Headers and body of an attempt at ``at_s`` (seconds since the epoch)."""
+        ...
+
+    def outcome(self, status: int, response: bytes) -> str:
+        """success, or another of ``Attempt``'s outcomes."""
+        ...
+
+
 class EndpointClient:
     """The connections to one endpoint: its own, so that no other endpoint waits for them. None is held before the first attempt,
     nor after ``close``, from which the next attempt begins anew."""
 
     def __init__(
-        self, endpoint: Endpoint, policy: TargetPolicy, tls: ssl.SSLContext, *, timeout_s: float, connections: int
+        self,
+        endpoint: Endpoint,
+        form: Form,
+        policy: TargetPolicy,
+        tls: ssl.SSLContext,
+        *,
+        timeout_s: float,
+        connections: int,
     ) -> None:
         self.endpoint = endpoint
+        self._form = form
         self._policy = policy
         self._tls = tls
         self._timeout_s = timeout_s
@@ -140,18 +161,18 @@ class EndpointClient:
         if session is not None:
             await session.close()
 
-    async def attempt(self, message_id: str, body: bytes, first_byte: Callable[[], None] | None) -> Attempt:
+    async def attempt(self, entry: OutboxEntry, first_byte: Callable[[], None] | None) -> Attempt:
         """Send once, and once more if the connection fails within the first second: a kept-alive one may have been closed before
         our request came, and a receiver that restarts is back in a moment. Never raises for what the network does."""
         at_s, started_s = time.time(), time.monotonic()
-        headers = signed_headers(self.endpoint.signing, message_id, body, at_s)
+        headers, body = self._form.request(entry, at_s)
         probe = _Probe(started_s=started_s, first_byte=first_byte)
         asked_s: float | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._send(headers, body, probe)
             assert probe.status is not None
-            outcome = "success" if 200 <= probe.status < 300 else f"http_{probe.status // 100}xx"
+            outcome = self._form.outcome(probe.status, probe.response)
             if probe.status in {429, 503}:
                 asked_s = retry_after_s(probe.retry_after, time.time())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -6,30 +6,28 @@ this process forgets by dying is due again when the lease runs out, and is sent 
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import orjson
 import structlog
-from redis.exceptions import RedisError
+from redis.asyncio import Redis
 
 from connectors.metrics import EVENT_TO_DELIVERY, WEBHOOK_DELIVERIES
 from connectors.redis.outbox import Outbox
-from connectors.redis.types import Admission, Delivery, OutboxEntry
+from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry
 from connectors.webhooks.client import Attempt
+from connectors.webhooks.conclusions import Conclusions
 from connectors.webhooks.endpoints import EndpointDirectory
-from connectors.webhooks.lanes import Job, Lane, Lanes
+from connectors.webhooks.lanes import Job, Lane, Lanes, Spawn
 from connectors.webhooks.outcomes import FAULT_PAUSE_S, after_failure, new_delivery, postponed
+from connectors.webhooks.persist import clock_ms, persist
 from connectors.webhooks.schedule import Schedule
 
 _log = structlog.get_logger("webhooks.deliveries")
-_T = TypeVar("_T")
-_REDIS_PAUSE_MAX_S = 5.0
 HTTP_GONE = 410
 _GONE_AT_ONCE = 256
 _END_OLD_GRACE_S = 3600.0
@@ -53,9 +51,19 @@ class Deliveries:
     """Makes jobs of entries and deliveries, and records what came of them. ``lease_ms``: longer than a job may wait and take."""
 
     def __init__(
-        self, lanes: Lanes, directory: EndpointDirectory, schedule: Schedule, *, lease_ms: int, disable_after_s: float
+        self,
+        redis: Redis,
+        lanes: Lanes,
+        directory: EndpointDirectory,
+        schedule: Schedule,
+        spawn: Spawn,
+        *,
+        lease_ms: int,
+        disable_after_s: float,
     ) -> None:
         self._lanes = lanes
+        self._spawn = spawn
+        self._conclusions = Conclusions(redis, spawn, lease_ms, self._concluded)
         self._directory = directory
         self._schedule = schedule
         self._lease_ms = lease_ms
@@ -65,11 +73,12 @@ class Deliveries:
 
     async def admit(self, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
         """Give the first entries of a stream to every enabled endpoint: to be sent now where the lane has room, else later."""
-        if not self._lanes.of:
+        lanes = [lane for endpoint_id in self._lanes.enabled if (lane := self._lanes.lane(endpoint_id)) is not None]
+        if not lanes:
             return  # the last endpoint has just gone
-        now_ms = _now_ms()
-        room = {endpoint_id: lane.room for endpoint_id, lane in self._lanes.of.items()}
-        moves = [(entry, [self._admission(entry, lane, room, now_ms) for lane in self._lanes.of.values()]) for entry in entries]
+        now_ms = clock_ms()
+        room = {lane.client.endpoint.id: lane.room for lane in lanes}
+        moves = [(entry, [self._admission(entry, lane, room, now_ms) for lane in lanes]) for entry in entries]
         _, leased, superseded = await outbox.admit(moves, now_ms, self._lease_ms)
         WEBHOOK_DELIVERIES.labels("superseded").inc(superseded)
         first_bytes = {entry.id: _FirstByte(entry) for entry in entries}
@@ -88,7 +97,7 @@ class Deliveries:
     async def take_due(self, outbox: Outbox, share: int) -> bool:
         """Take what is due of endpoints whose lanes have room, at most ``share`` of each (other partitions have some, too), and
         of endpoints that are gone, to end it. What belongs to a disabled endpoint stays due. Returns whether it took anything."""
-        now_ms = _now_ms()
+        now_ms = clock_ms()
         endpoints = await outbox.due_endpoints(now_ms)
         if any(endpoint_id not in self._directory.known for endpoint_id in endpoints):
             await self._directory.refresh()  # whoever wrote the delivery may have seen a younger endpoint than we did
@@ -96,7 +105,7 @@ class Deliveries:
         for endpoint_id in endpoints:
             if endpoint_id not in self._directory.known:
                 limits[endpoint_id] = _GONE_AT_ONCE
-            elif (lane := self._lanes.of.get(endpoint_id)) is not None and lane.room:
+            elif (lane := self._lanes.lane(endpoint_id)) is not None and lane.room:
                 limits[endpoint_id] = min(share, lane.room)
         taken = await outbox.take(limits, now_ms, self._lease_ms)
         for delivery in taken:
@@ -106,10 +115,10 @@ class Deliveries:
     async def end_old(self, outbox: Outbox, limit: int) -> None:
         """Give up deliveries that are too old, though their lanes let none through. An hour of grace: those whose lane is open
         end by themselves, after an attempt."""
-        before_ms = _now_ms() - int((self._schedule.age_max_s + _END_OLD_GRACE_S) * 1000)
+        before_ms = clock_ms() - int((self._schedule.age_max_s + _END_OLD_GRACE_S) * 1000)
         for delivery in await outbox.admitted_before(before_ms, limit):
-            lane = self._lanes.of.get(delivery.endpoint_id)
-            if (lane is None or not lane.room) and postponed(delivery, 0.0, self._schedule, _now_ms()) is None:
+            lane = self._lanes.lane(delivery.endpoint_id)
+            if (lane is None or lane.blocked) and postponed(delivery, 0.0, self._schedule, clock_ms()) is None:
                 await self.send(outbox, (await self._conclude(outbox, delivery, "exhausted", b""))[1])
 
     async def send(self, outbox: Outbox, delivery: Delivery | None, first_byte: Callable[[], None] | None = None) -> None:
@@ -123,28 +132,42 @@ class Deliveries:
             return (await self._conclude(outbox, delivery, "endpoint_removed", b""))[1]
         if first_byte is None and delivery.attempts == 0:
             first_byte = _FirstByte(delivery.entry)
-        lane = self._lanes.of.get(delivery.endpoint_id)
-        if lane is not None and lane.offer(Job(delivery, partial(self._over, outbox, delivery), first_byte)):
+        lane = self._lanes.lane(delivery.endpoint_id)
+        if lane is not None and lane.offer(Job(delivery, partial(self._over, outbox, delivery, lane), first_byte)):
             return None
-        return await self._record(outbox, delivery, None)
+        return await self._record(outbox, delivery, lane, None)
 
     # --- and out of them --------------------------------------------------------------------------------------------
 
-    async def _over(self, outbox: Outbox, delivery: Delivery, attempt: Attempt | None) -> None:
-        await self.send(outbox, await self._record(outbox, delivery, attempt))
+    def _over(self, outbox: Outbox, delivery: Delivery, lane: Lane, attempt: Attempt | None) -> None:
+        """A lane is done with a delivery. Its worker goes on: what follows needs no place in the lane."""
+        if attempt is not None and attempt.outcome == "success" and not self._directory.is_failing(delivery.endpoint_id):
+            done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
+            self._conclusions.add(outbox, Ending(done, "delivered", attempt_record(attempt)))
+        else:
+            self._spawn(self._go_on(outbox, delivery, lane, attempt))
 
-    async def _record(self, outbox: Outbox, delivery: Delivery, attempt: Attempt | None) -> Delivery | None:
-        """Write down how the delivery goes on; returns the next one of its order key if it has ended."""
-        now_ms = _now_ms()
-        if attempt is None:
+    async def _go_on(self, outbox: Outbox, delivery: Delivery, lane: Lane, attempt: Attempt | None) -> None:
+        await self.send(outbox, await self._record(outbox, delivery, lane, attempt))
+
+    def _concluded(self, outbox: Outbox, ending: Ending, ended: Ended) -> None:
+        if ended[0]:
+            _told(ending.delivery, ending.status)
+        if ended[1] is not None:
+            self._spawn(self.send(outbox, ended[1]))
+
+    async def _record(self, outbox: Outbox, delivery: Delivery, lane: Lane | None, attempt: Attempt | None) -> Delivery | None:
+        """Write down how the delivery goes on; returns the next one of its order key if it has ended. ``lane``: which made the
+        attempt; the endpoint may have another one by now."""
+        now_ms = clock_ms()
+        if attempt is None or lane is None:
             again = postponed(delivery, self._patience_s(delivery.endpoint_id), self._schedule, now_ms)
             logged = b""
         else:
-            await self._learn(delivery, attempt, now_ms)
+            await self._learn(delivery, lane, attempt, now_ms)
             logged = attempt_record(attempt)
             if attempt.outcome == "success":
                 done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
-                _log.debug("delivered", **_fields(done), seconds=round(attempt.seconds, 3))
                 return (await self._conclude(outbox, done, "delivered", logged))[1]
             again = after_failure(delivery, attempt, self._schedule, random.random(), now_ms)
         if again is None:
@@ -156,7 +179,7 @@ class Deliveries:
             ended, follower = await self._conclude(outbox, later, "superseded", logged, only_if_followed=True)
             if ended:
                 return follower
-        await _persist(lambda: outbox.put_back(delivery, later, now_ms, logged))
+        await persist(lambda: outbox.put_back(delivery, later, now_ms, logged))
         return None
 
     def _supersedes(self, endpoint_id: str) -> bool:
@@ -165,59 +188,47 @@ class Deliveries:
 
     async def _conclude(
         self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes, *, only_if_followed: bool = False
-    ) -> tuple[bool, Delivery | None]:
-        """Whether it has ended by this, and the next one of its order key."""
-        ended, follower = await _persist(
-            lambda: outbox.conclude(delivery, status, _now_ms(), self._lease_ms, logged, only_if_followed=only_if_followed)
+    ) -> Ended:
+        ended, follower = await persist(
+            lambda: outbox.conclude(delivery, status, clock_ms(), self._lease_ms, logged, only_if_followed=only_if_followed)
         )
         if ended:
-            WEBHOOK_DELIVERIES.labels(status).inc()
-            if status != "delivered":
-                _log.error("delivery.ended", result=status, **_fields(delivery), error=delivery.last_error)
+            _told(delivery, status)
         return ended, follower
 
-    async def _learn(self, delivery: Delivery, attempt: Attempt, now_ms: int) -> None:
+    async def _learn(self, delivery: Delivery, lane: Lane, attempt: Attempt, now_ms: int) -> None:
         """What an attempt says about its endpoint."""
-        endpoint_id, lane = delivery.endpoint_id, self._lanes.of.get(delivery.endpoint_id)
+        endpoint_id, tried = delivery.endpoint_id, lane.client.endpoint
         if attempt.outcome == "success":
-            await _persist(lambda: self._directory.note_success(endpoint_id))
+            await persist(lambda: self._directory.note_success(endpoint_id))
             return
         _log.info("attempt.failed", **_fields(delivery), error=attempt.error, seconds=round(attempt.seconds, 3))
         if attempt.is_fault:
-            if lane is not None:
-                lane.pause(FAULT_PAUSE_S)
+            lane.pause(FAULT_PAUSE_S)
             return
-        if attempt.status in {429, 503} and lane is not None:  # the receiver is busy: not with this delivery, but with all
+        if attempt.status in {429, 503}:  # the receiver is busy: not with this delivery, but with all
             step_s = self._schedule.delay_s(max(1, lane.failures), random.random())
             lane.pause(max(attempt.retry_after_s or 0.0, step_s))
-        since_ms = await _persist(lambda: self._directory.note_failure(endpoint_id, now_ms))
+        since_ms = await persist(lambda: self._directory.note_failure(endpoint_id, now_ms))
         if attempt.status == HTTP_GONE:
-            await _persist(lambda: self._directory.disable(endpoint_id, "the endpoint answered 410 Gone"))
+            await persist(lambda: self._directory.disable(tried, "the endpoint answered 410 Gone"))
         elif now_ms - since_ms > self._disable_after_ms:
-            days = f"{self._disable_after_ms / 86_400_000:g} days"
-            reason = f"every attempt has failed for {days}; the last one: {attempt.error}"
-            await _persist(lambda: self._directory.disable(endpoint_id, reason))
+            since = await persist(lambda: self._directory.failing_since(endpoint_id))
+            if since is not None and now_ms - since > self._disable_after_ms:
+                days = f"{self._disable_after_ms / 86_400_000:g} days"
+                reason = f"every attempt has failed for {days}; the last one: {attempt.error}"
+                await persist(lambda: self._directory.disable(tried, reason))
 
     def _patience_s(self, endpoint_id: str) -> float:
         """How long to leave a delivery alone that its lane did not take."""
-        lane = self._lanes.of.get(endpoint_id)
+        lane = self._lanes.lane(endpoint_id)
         return _CLOSED_PATIENCE_S if lane is None else lane.ready_in_s * (1.0 + 0.2 * random.random())
 
 
-async def _persist(operation: Callable[[], Awaitable[_T]]) -> _T:
-    """Repeat while Redis cannot be reached: the receiver has answered, and must not be asked again because of us.
-
-    The repetition is safe: ``conclude`` and ``put_back`` change nothing the second time. (If the reply to ``conclude`` was lost,
-    the next delivery of the order key goes when the lease that we do not know of has run out.)
-    """
-    pause_s = 0.05
-    while True:
-        try:
-            return await operation()
-        except (RedisError, OSError) as error:
-            _log.warning("redis.failed", error=type(error).__name__)
-        await asyncio.sleep(pause_s)
-        pause_s = min(_REDIS_PAUSE_MAX_S, 2 * pause_s)
+def _told(delivery: Delivery, status: str) -> None:
+    WEBHOOK_DELIVERIES.labels(status).inc()
+    if status != "delivered":
+        _log.error("delivery.ended", result=status, **_fields(delivery), error=delivery.last_error)
 
 
 def attempt_record(attempt: Attempt) -> bytes:
@@ -247,7 +258,3 @@ def _fields(delivery: Delivery) -> dict[str, object]:
         "endpoint_id": delivery.endpoint_id,
         "attempts": delivery.attempts,
     }
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -100,9 +100,11 @@ class _Dispatcher:
         self._lanes = Lanes(settings, self._spawn, partial(take_tokens, redis), wait_max_s=wait_max_s)
         self._directory = EndpointDirectory(CatalogStore(redis), self._lanes.sync)
         self._deliveries = Deliveries(
+            redis,
             self._lanes,
             self._directory,
             Schedule.of(settings),
+            self._spawn,
             lease_ms=int(lease_s * 1000),
             disable_after_s=settings.webhook_disable_after_days * _DAY_MS / 1000,
         )
@@ -141,14 +143,14 @@ class _Dispatcher:
         await self._lanes.close_idle(_CONNECTIONS_IDLE_S)
 
     async def _read(self) -> None:
-        if not self._lanes.of:
+        if not self._lanes.enabled:
             await _pause(self._stop, _ENDPOINTS_PAUSE_S)
-        elif not self._lanes.have_room and not all(lane.blocked for lane in self._lanes.of.values()):
+        elif not self._lanes.have_room and not self._lanes.blocked:
             await asyncio.sleep(_FULL_PAUSE_S)
         else:
             read = await read_first(self._redis, self._outboxes, self._read_count, _READ_BLOCK_MS)
             if read:
-                await self._directory.refresh()  # endpoints that the API acknowledged before these were written get them, too
+                await self._directory.look()  # endpoints that the API acknowledged before these were written get them, too
             for outbox, entries in read:
                 await self._deliveries.admit(outbox, entries)
 
@@ -218,8 +220,10 @@ class _Dispatcher:
             task.cancel()
 
     async def _sent(self, timeout_s: float) -> None:
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=max(0.0, timeout_s))
+        """Also what begins meanwhile: a worker's end is followed by the writing of what came of it."""
+        deadline_s = time.monotonic() + timeout_s
+        while self._sending and (left_s := deadline_s - time.monotonic()) > 0:
+            await asyncio.wait(self._sending, timeout=left_s)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -56,19 +56,25 @@ class EndpointDirectory:
         """``changed`` is called with the enabled endpoints whenever a look finds something new."""
         self._catalog = catalog
         self._changed = changed
-        self._documents: Mapping[str, bytes] | None = None  # not looked yet
+        self._revision: int | None = None  # not looked yet
         self._looking = asyncio.Lock()  # an older answer must not come after a younger one
         self.known: frozenset[str] = frozenset()
         self.enabled: Mapping[str, Endpoint] = {}
         self._failing: dict[str, int] = {}  # since when (ms); as Redis had it at the last look
 
     async def refresh(self) -> None:
-        """Look again. One unusable document does not harm the others. Raises RedisError."""
+        """Look again, also at which endpoints fail. Raises RedisError."""
+        self._failing = await self._catalog.failing()
+        await self.look()
+
+    async def look(self) -> None:
+        """Look whether endpoints were changed: one number, unless they were. One unusable document does not harm the others.
+        Raises RedisError."""
         async with self._looking:
-            self._failing = await self._catalog.failing()
-            documents = await self._catalog.endpoints()
-            if documents != self._documents:
-                self._take(documents)
+            revision = await self._catalog.endpoints_revision()
+            if revision != self._revision:
+                self._take(await self._catalog.endpoints())
+                self._revision = revision
 
     def _take(self, documents: Mapping[str, bytes]) -> None:
         usable: list[Endpoint] = []
@@ -77,7 +83,6 @@ class EndpointDirectory:
                 usable.append(parse_endpoint(endpoint_id, document))
             except (ValueError, KeyError, TypeError) as error:
                 _log.error("endpoint.unusable", endpoint_id=endpoint_id, error=type(error).__name__)
-        self._documents = documents
         self.known = frozenset(documents)
         self.enabled = {endpoint.id: endpoint for endpoint in usable if endpoint.enabled}
         WEBHOOK_ENDPOINTS.set(len(self.enabled))
@@ -86,14 +91,20 @@ class EndpointDirectory:
             _log.warning("endpoints.none", effect="notifications stay in the outbox until an endpoint is enabled")
         self._changed(self.enabled)
 
-    async def disable(self, endpoint_id: str, reason: str) -> None:
-        """Switch an endpoint off in the catalog; its other fields stay as they were at this moment. Raises RedisError."""
-        document = (await self._catalog.endpoints()).get(endpoint_id)
-        if document is not None:
-            fields = orjson.loads(document) | {"enabled": False, "disabled_reason": reason}
-            await self._catalog.put_endpoint(endpoint_id, orjson.dumps(fields))
-            _log.warning("endpoint.disabled", endpoint_id=endpoint_id, reason=reason)
-            await self.refresh()
+    async def disable(self, tried: Endpoint, reason: str) -> bool:
+        """Switch an endpoint off in the catalog; its other fields stay as they are at this moment. False, and nothing is done,
+        if it is off or gone already, or was sent elsewhere in the meantime: the attempt at ``tried`` says nothing about that.
+        Raises RedisError."""
+        while (document := await self._catalog.endpoint(tried.id)) is not None:
+            fields = orjson.loads(document)
+            if not fields["enabled"] or URL(fields["url"]) != tried.url:
+                return False
+            off = orjson.dumps(fields | {"enabled": False, "disabled_reason": reason})
+            if await self._catalog.replace_endpoint(tried.id, document, off):
+                _log.warning("endpoint.disabled", endpoint_id=tried.id, reason=reason)
+                await self.look()
+                return True
+        return False
 
     async def note_success(self, endpoint_id: str) -> None:
         """Ends a time of failure; costs nothing while there was none. Raises RedisError."""
@@ -103,7 +114,14 @@ class EndpointDirectory:
             _log.info("endpoint.recovered", endpoint_id=endpoint_id)
 
     async def note_failure(self, endpoint_id: str, now_ms: int) -> int:
-        """Since when (ms) every attempt has failed. Raises RedisError."""
+        """Since when (ms) every attempt has failed, as far as this dispatcher knows. Raises RedisError."""
         if endpoint_id not in self._failing:
             self._failing[endpoint_id] = await self._catalog.failed(endpoint_id, now_ms)
         return self._failing[endpoint_id]
+
+    def is_failing(self, endpoint_id: str) -> bool:
+        return endpoint_id in self._failing
+
+    async def failing_since(self, endpoint_id: str) -> int | None:
+        """What Redis has at this moment: another dispatcher may have had a success, or someone given it new time."""
+        return (await self._catalog.failing()).get(endpoint_id)

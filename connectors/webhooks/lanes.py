@@ -5,7 +5,8 @@ A queue is bounded in length and in time. What does not fit, or has waited too l
 back into the endpoint's lane in Redis, where waiting costs this process no memory, and other dispatchers may take it. A lane that
 is paused (the receiver asked for it, or its breaker is open) has no room.
 
-An idle lane holds no task and no connection.
+An endpoint has a lane only while there is something to do for it, or to remember of it: an idle one holds no task, no connection
+and no lane, and nothing looks at it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from connectors.settings import Settings
 from connectors.webhooks.addresses import TargetPolicy
 from connectors.webhooks.breaker import OPEN_FIRST_S, Breaker
 from connectors.webhooks.client import Attempt, EndpointClient
+from connectors.webhooks.destinations import Destination
 from connectors.webhooks.endpoints import Endpoint
+from connectors.webhooks.webhook import SignedForm
 
 _log = structlog.get_logger("webhooks.lanes")
 
@@ -39,14 +42,14 @@ _THROTTLE_FAULT_PAUSE_S = 0.5
 _BACK_AFTER_S = 0.25  # a lane that is full is likely to have room again after this
 
 Spawn = Callable[[Coroutine[object, object, None]], object]
-Settle = Callable[[Attempt | None], Awaitable[None]]
+Settle = Callable[[Attempt | None], None]
 TakeTokens = Callable[[str, float, int], Awaitable[tuple[int, float]]]
 """(endpoint id, tokens a second, tokens wanted) -> tokens taken, seconds until there is one."""
 
 
 @dataclass(slots=True)
 class Job:
-    """A delivery to make now. ``settle`` is awaited with the attempt, or with None if none was made; it does not raise."""
+    """A delivery to make now. ``settle`` is called with the attempt, or with None if none was made; it does not raise."""
 
     delivery: Delivery
     settle: Settle
@@ -59,7 +62,7 @@ class Lane:
 
     def __init__(
         self,
-        client: EndpointClient,
+        client: Destination,
         spawn: Spawn,
         take_tokens: TakeTokens,
         *,
@@ -108,6 +111,12 @@ class Lane:
     def idle(self) -> bool:
         return self._running == 0
 
+    def dormant(self, idle_s: float) -> bool:
+        """Nothing was sent for so long, and nothing is to be remembered: a lane that is opened anew will be no different."""
+        now_s = time.monotonic()
+        remembers = self.failures > 0 or now_s < self._paused_until_s or self.breaker.state(now_s) != "closed"
+        return self.idle and not remembers and now_s - self._idle_since_s >= idle_s
+
     def offer(self, job: Job) -> bool:
         """Take a job; False if the queue is full, or the lane paused or closed."""
         if self._closed or len(self._queue) >= QUEUE_MAX or self.blocked or self._trying:
@@ -155,10 +164,9 @@ class Lane:
     async def _do(self, job: Job) -> None:
         attempt: Attempt | None = None
         if await self._may_send(job):
-            entry = job.delivery.entry
-            attempt = await self.client.attempt(entry.id, entry.body, job.first_byte)
+            attempt = await self.client.attempt(job.delivery.entry, job.first_byte)
             self._learn(attempt)
-        await job.settle(attempt)
+        job.settle(attempt)
 
     def _learn(self, attempt: Attempt) -> None:
         if attempt.is_fault:
@@ -198,7 +206,7 @@ class Lane:
 
 
 class Lanes:
-    """The lanes of all enabled endpoints."""
+    """The lanes of enabled endpoints, opened when they are needed. ``of``: those that are open."""
 
     def __init__(self, settings: Settings, spawn: Spawn, take_tokens: TakeTokens, *, wait_max_s: float) -> None:
         self._settings = settings
@@ -208,23 +216,31 @@ class Lanes:
         self._policy = TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list)
         self._tls = ssl.create_default_context()
         self._closing: list[Lane] = []
+        self._closed = False
+        self.enabled: Mapping[str, Endpoint] = {}
         self.of: dict[str, Lane] = {}
 
     def sync(self, enabled: Mapping[str, Endpoint]) -> None:
-        """Open lanes for new and changed endpoints; those of endpoints that are gone or changed hand back what waits."""
+        """Lanes of endpoints that are gone or changed hand back what waits."""
+        self.enabled = enabled
         for endpoint_id, lane in list(self.of.items()):
             if enabled.get(endpoint_id) != lane.client.endpoint:
                 lane.hand_back()
                 self._closing.append(self.of.pop(endpoint_id))
-        for endpoint_id, endpoint in enabled.items():
-            if endpoint_id not in self.of:
-                self.of[endpoint_id] = self._open(endpoint)
+
+    def lane(self, endpoint_id: str) -> Lane | None:
+        """None where no such endpoint is enabled."""
+        lane = self.of.get(endpoint_id)
+        if lane is None and (endpoint := self.enabled.get(endpoint_id)) is not None:
+            lane = self.of[endpoint_id] = self._open(endpoint)
+        return lane
 
     def _open(self, endpoint: Endpoint) -> Lane:
         concurrency = self._settings.webhook_concurrency
         timeout_s = self._settings.webhook_timeout_s
-        client = EndpointClient(endpoint, self._policy, self._tls, timeout_s=timeout_s, connections=concurrency)
-        return Lane(
+        form = SignedForm(endpoint.signing)
+        client = EndpointClient(endpoint, form, self._policy, self._tls, timeout_s=timeout_s, connections=concurrency)
+        lane = Lane(
             client,
             self._spawn,
             self._take_tokens,
@@ -232,17 +248,22 @@ class Lanes:
             wait_max_s=self._wait_max_s,
             breaker_open_s=self._settings.webhook_breaker_open_s,
         )
+        if self._closed:
+            lane.hand_back()
+        return lane
 
     @property
     def have_room(self) -> bool:
         """Whether any lane could take more: a full one does not keep the others from their notifications."""
-        return any(lane.room for lane in self.of.values())
+        return len(self.of) < len(self.enabled) or any(lane.room for lane in self.of.values())
 
     @property
-    def idle(self) -> bool:
-        return all(lane.idle for lane in (*self.of.values(), *self._closing))
+    def blocked(self) -> bool:
+        """Whether every endpoint's lane is."""
+        return len(self.of) == len(self.enabled) and all(lane.blocked for lane in self.of.values())
 
     def hand_back(self) -> None:
+        self._closed = True
         for lane in self.of.values():
             lane.hand_back()
 
@@ -251,8 +272,10 @@ class Lanes:
         for lane in [lane for lane in self._closing if lane.idle]:
             self._closing.remove(lane)
             await lane.client.close()
-        for lane in list(self.of.values()):
+        for endpoint_id, lane in list(self.of.items()):
             await lane.close_connections(idle_s)
+            if lane.dormant(idle_s):
+                del self.of[endpoint_id]
 
     async def close(self) -> None:
         for lane in (*self.of.values(), *self._closing):

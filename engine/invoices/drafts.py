@@ -15,31 +15,20 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-from engine.balances.draw import Applied, DrawLine, Pool, draw_down
+from engine.balances.draw import Applied, DrawLine, LineKind, Pool, draw_down
 from engine.balances.ledger import Deduction, manual_sum
-from engine.balances.matching import UsageKey, covers, precedence
+from engine.balances.matching import UsageKey, may_draw, precedence
 from engine.catalog import USD_CENTS, Balance, BalanceType, Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
 from engine.invoices.lines import contract_lines
+from engine.invoices.paid import Paid, paid_parts
 from engine.invoices.usage import HourlyUsage
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period
 
-_APPLIED_NAMES = {
-    BalanceType.PREPAID: "Prepaid commit applied",
-    BalanceType.POSTPAID: "Postpaid commit applied",
-    BalanceType.CREDIT: "Credit applied",
-}
 _CONVERSION_NAME = "Conversion of pricing units"
 _COMMITTED_NAME = "Conversion of pricing units under a postpaid commit"
-
-
-class _Paid(NamedTuple):
-    """An item, and the APPLIED items of what paid for it."""
-
-    item: LineItem
-    applied: list[LineItem]
 
 
 class _Terms(NamedTuple):
@@ -103,14 +92,15 @@ class Drafting:
         return cuts
 
     def _boundaries(self, usage: UsageKey, unit: str) -> list[int]:
-        paying = [pool.segment for pool in self.pools if pool.balance.credit_type_id == unit and covers(pool.balance, usage)]
+        paying = [pool.segment for pool in self.pools if may_draw(pool.balance, usage, unit)]
         return [hour for segment in paying for hour in (segment.starting_hour, segment.ending_hour)]
 
-    def _pay(self, contract_id: str, items: Sequence[LineItem]) -> list[_Paid]:
+    def _pay(self, contract_id: str, items: Sequence[LineItem]) -> list[Paid]:
         applied: list[list[Applied]] = [[] for _ in items]
-        for each in draw_down([_draw_line(contract_id, item) for item in items], self.pools):
+        drawn = draw_down([_draw_line(contract_id, item) for item in items], self.pools)
+        for each in drawn.applied:
             applied[each.line].append(each)
-        return [_paid(item, paid_by) for item, paid_by in zip(items, applied, strict=True)]
+        return [part for paid in zip(items, applied, drawn.unpaid, strict=True) for part in paid_parts(*paid)]
 
 
 def _pools(balances: Iterable[Balance], compiled: CompiledCatalog, deductions: Sequence[Deduction]) -> list[Pool]:
@@ -131,12 +121,13 @@ def _pools(balances: Iterable[Balance], compiled: CompiledCatalog, deductions: S
 
 
 def deductions_of(invoice: Invoice) -> list[Deduction]:
-    """What an invoice drew, by segment."""
+    """What an invoice drew, by segment: money, or units where these are drawn."""
     drawn: dict[tuple[str, str], Decimal] = {}
     for item in invoice.line_items:
         if item.type is ItemType.APPLIED and item.balance_id is not None and item.segment_id is not None:
             key = item.balance_id, item.segment_id
-            drawn[key] = drawn.get(key, ZERO) - item.total
+            amount = ZERO - item.total if item.quantity is None else item.quantity
+            drawn[key] = drawn.get(key, ZERO) + amount
     ended_us = invoice.period.ending_hour * HOUR_US
     return [Deduction(balance_id, segment_id, invoice.id, ended_us, amount) for (balance_id, segment_id), amount in drawn.items()]
 
@@ -152,54 +143,14 @@ def _draw_line(contract_id: str, item: LineItem) -> DrawLine:
         unit_price=item.unit_price,
         name=item.name,
         amount=item.total,
-        conversion=item.type is ItemType.CPU_CONVERSION,
+        units=item.quantity or ZERO,
+        kind=LineKind.CONVERSION if item.type is ItemType.CPU_CONVERSION else LineKind.USAGE,
+        prices=dict(item.draw_prices),
     )
 
 
-def _paid(item: LineItem, applied: Sequence[Applied]) -> _Paid:
-    """The first payer gets the item's earliest amounts, and so on."""
-    items: list[LineItem] = []
-    low = ZERO
-    for _, balance, segment_id, amount in applied:
-        items.append(
-            replace(
-                item,
-                type=ItemType.APPLIED,
-                name=_APPLIED_NAMES[balance.type],
-                total=ZERO - amount,
-                quantity=None,
-                unit_price=None,
-                balance_id=balance.id,
-                balance_type=balance.type,
-                segment_id=segment_id,
-                increments=_share(item.increments, low, low + amount),
-            )
-        )
-        low += amount
-    if len(applied) == 1 and applied[0].amount == item.total:
-        item = replace(
-            item, balance_id=applied[0].balance.id, balance_type=applied[0].balance.type, segment_id=applied[0].segment_id
-        )
-    return _Paid(item, items)
-
-
-def _share(increments: Sequence[Increment], low: Decimal, high: Decimal) -> tuple[Increment, ...]:
-    """How the part of an item's amount between ``low`` and ``high`` came up hour by hour, as a payment (below zero).
-
-    Where the running amount falls, the payment falls with it; the last one in time leaves exactly ``high - low`` paid."""
-    shares: list[Increment] = []
-    running = paid = ZERO
-    for hour, _, amount in increments:
-        running += amount
-        now_paid = min(max(running, low), high) - low
-        if now_paid != paid:
-            shares.append(Increment(hour, ZERO, paid - now_paid))
-        paid = now_paid
-    return tuple(shares)
-
-
 def _conversions(
-    custom: Sequence[_Paid], terms: _Terms, period: Period, cuts: Iterable[int]
+    custom: Sequence[Paid], terms: _Terms, period: Period, cuts: Iterable[int]
 ) -> tuple[list[LineItem], list[LineItem]]:
     """(conversions of what nothing has covered, conversions of what postpaid commits have covered), by stretch between cuts."""
     still_open: list[LineItem] = []

@@ -55,7 +55,9 @@ class LineItem:
     for each tier. The balance fields name the one segment that paid all of it; None if none or several did.
     CPU_CONVERSION: ``quantity`` custom units (of ``custom_credit_type_id``) at ``unit_price`` fiat each.
     APPLIED: ``total`` is below zero; ``balance_id``, ``balance_type`` and ``segment_id`` say what paid, product, group
-    values and tier what it paid for. An API names it after the balance's product ("<product> applied").
+    values and tier what it paid for. An API names it after the balance's product ("<product> applied"). ``quantity``: the units
+    drawn from a balance of access type QUANTITY.
+    ``draw_prices``: (balance id, unit price) of balances that draw at a price of their own; only until it is drawn.
     ``increments``: what each hour added, oldest first; they add up to ``quantity`` and ``total``.
     """
 
@@ -77,6 +79,7 @@ class LineItem:
     balance_type: BalanceType | None = None
     segment_id: str | None = None
     increments: tuple[Increment, ...] = ()
+    draw_prices: tuple[tuple[str, Decimal], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,33 @@ async def test_an_endpoint_that_only_fails_for_too_long_is_disabled_with_a_reaso
     assert (await box.depth()).retries == 1  # it waits for the endpoint, or its age
 
 
+async def test_gone_says_nothing_of_the_address_that_an_endpoint_was_sent_to_meanwhile(
+    redis_url: str, box: Box, receiver: Receiver
+) -> None:
+    receiver.script("/old", Answer(410, delay_s=1.0))
+    await box.add_endpoint("a", receiver.url_of("/old"))
+    await box.write([notification(1)])
+    async with dispatching(settings_for(redis_url)):
+        await until(lambda: len(receiver.at("/old")) == 1)
+        await box.add_endpoint("a", receiver.url_of("/new"))
+        await box.until_empty()
+    assert [request.id for request in receiver.at("/new")] == ["n-1"]
+    assert orjson.loads((await box.catalog.endpoints())["a"])["enabled"] is True
+
+
+async def test_an_endpoint_that_is_deleted_while_it_answers_gone_stays_deleted(
+    redis_url: str, box: Box, receiver: Receiver
+) -> None:
+    receiver.script("/hook", Answer(410, delay_s=0.3))
+    await box.add_endpoint("a", receiver.url)
+    await box.write([notification(1)])
+    async with dispatching(settings_for(redis_url)):
+        await until(lambda: len(receiver.received) == 1)
+        await box.catalog.delete_endpoint("a")
+        await box.until_empty()
+    assert await box.catalog.endpoints() == {}
+
+
 async def test_a_success_ends_the_time_of_failure(redis_url: str, box: Box, receiver: Receiver) -> None:
     receiver.script("/hook", Answer(500), Answer(500))
     await box.add_endpoint("a", receiver.url)

@@ -131,6 +131,25 @@ async def test_endpoints_and_tokens(catalog: CatalogStore) -> None:
     assert not await catalog.has_token("hash")
 
 
+async def test_an_endpoint_is_replaced_only_by_who_has_seen_it_as_it_is(redis: Redis) -> None:
+    """The API and a dispatcher that disables it read the same document: the second one to write has to read again."""
+    catalog = CatalogStore(redis)
+    revisions = [await catalog.endpoints_revision()]
+    await catalog.put_endpoint("e1", b"first")
+    revisions.append(await catalog.endpoints_revision())
+    assert await catalog.replace_endpoint("e1", b"first", b"second")
+    revisions.append(await catalog.endpoints_revision())
+    assert not await catalog.replace_endpoint("e1", b"first", b"lost")
+    assert await catalog.endpoint("e1") == b"second"
+    assert await catalog.endpoints_revision() == revisions[-1]
+    assert await catalog.delete_endpoint("e1")
+    revisions.append(await catalog.endpoints_revision())
+    assert not await catalog.replace_endpoint("e1", b"second", b"from the dead")
+    assert not await catalog.delete_endpoint("e1")
+    assert (await catalog.endpoint("e1"), await catalog.count_endpoints()) == (None, 0)
+    assert sorted(set(revisions)) == revisions
+
+
 async def test_an_idempotency_key_has_one_first_request(redis: Redis, catalog: CatalogStore) -> None:
     begun = await asyncio.gather(*(catalog.idempotency_begin("token", "key", 60) for _ in range(3)))
     assert sorted(begun, key=str) == sorted([None, b"", b""], key=str)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from engine.balances.draw import DrawLine, Pool, draw_down
+from engine.balances.draw import DrawLine, LineKind, Pool, draw_down
 from engine.balances.matching import UsageKey, covers, precedence
 from engine.catalog import USD_CENTS, Balance, BalanceType, Product, Segment, Specifier
 from engine.numbers import exact
@@ -42,7 +42,7 @@ def line(amount: int, start: int = 0, end: int = 1000, price: int = 1, name: str
 
 
 def drawn(lines: list[DrawLine], pools: list[Pool]) -> list[tuple[int, str, int]]:
-    return [(each.line, each.balance.id, int(each.amount)) for each in draw_down(lines, pools)]
+    return [(each.line, each.balance.id, int(each.amount)) for each in draw_down(lines, pools).applied]
 
 
 by_values = Specifier(pricing_group_values=(("region", "eu"),))
@@ -118,7 +118,7 @@ def test_the_order_of_balances_is_kept_in_paying() -> None:
         (line(10, start=4, price=1, name="z"), line(10, start=5, price=9, name="a")),
         (line(10, price=2, name="z"), line(10, price=1, name="a")),
         (line(10, name="a"), line(10, name="z")),
-        (line(10, start=5, name="z"), line(10, start=4, name="a", conversion=True)),
+        (line(10, start=5, name="z"), line(10, start=4, name="a", kind=LineKind.CONVERSION)),
     ],
     ids=["earlier start", "higher price", "name", "usage before conversions"],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from yarl import URL
@@ -32,7 +32,8 @@ class HeldClient:
         self.under_way: dict[str, asyncio.Future[str]] = {}
         self.sent: list[str] = []
 
-    async def attempt(self, message_id: str, body: bytes, first_byte: object) -> Attempt:
+    async def attempt(self, entry: OutboxEntry, first_byte: object) -> Attempt:
+        message_id = entry.id
         self.sent.append(message_id)
         ended = self.under_way[message_id] = asyncio.get_running_loop().create_future()
         outcome = await ended
@@ -76,8 +77,8 @@ class Bench:
         entry = OutboxEntry(message_id, "t", message_id, "alert", b"{}", None, 0)
         return self.lane.offer(Job(new_delivery(entry, "e", 0), self._record(message_id)))
 
-    def _record(self, message_id: str) -> Callable[[Attempt | None], Awaitable[None]]:
-        async def record(attempt: Attempt | None) -> None:
+    def _record(self, message_id: str) -> Callable[[Attempt | None], None]:
+        def record(attempt: Attempt | None) -> None:
             self.results[message_id] = attempt.outcome if attempt else None
 
         return record

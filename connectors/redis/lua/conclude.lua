@@ -1,42 +1,48 @@
--- A delivery has ended, well or not: keep it in the log, and let the next one of its order key go.
--- KEYS[1]  due zset of the endpoint
--- KEYS[2]  zset: endpoint id by the earliest due time in its lane
--- KEYS[3]  hash: delivery id -> end of its lease (ms)
--- KEYS[4]  hash: delivery id -> delivery
--- KEYS[5]  list: attempts of this delivery
--- KEYS[6]  zset: delivery id by its last change (ms), for the log
--- KEYS[7]  hash of the log
--- KEYS[8]  zset: delivery id by the time it was admitted (ms)
--- KEYS[9]  zset of places
--- ARGV[1]  delivery id
--- ARGV[2]  endpoint id
--- ARGV[3]  prefix of its place
--- ARGV[4]  how it ended
--- ARGV[5]  the delivery
--- ARGV[6]  the attempt, or '' if none was made
--- ARGV[7]  how many attempts are kept
--- ARGV[8]  how long (ms)
--- ARGV[9]  now (ms)
--- ARGV[10] end of the lease of the next one (ms)
--- ARGV[11] 1: only if another one waits behind it
--- Returns 0 if there was no such delivery or none behind it (nothing was changed), else 1 or the next one, leased to the caller.
-if ARGV[11] == '1' then
-  local order = string.sub(ARGV[3], 1, 16)
-  if #redis.call('ZRANGEBYLEX', KEYS[9], '[' .. order .. ':', '(' .. order .. ';', 'LIMIT', 0, 2) < 2 then return 0 end
+-- Deliveries have ended, well or not: keep them in the log, and let the next ones of their order keys go.
+-- KEYS[1]  zset: endpoint id by the earliest due time in its lane
+-- KEYS[2]  hash: delivery id -> end of its lease (ms)
+-- KEYS[3]  hash: delivery id -> delivery
+-- KEYS[4]  zset: delivery id by its last change (ms), for the log
+-- KEYS[5]  hash of the log
+-- KEYS[6]  zset: delivery id by the time it was admitted (ms)
+-- KEYS[7]  zset of places
+-- KEYS[8]  and on: due zsets of endpoints, and lists of attempts
+-- ARGV[1]  now (ms)
+-- ARGV[2]  end of the leases of the next ones (ms)
+-- ARGV[3]  how many attempts of a delivery are kept
+-- ARGV[4]  how long (ms)
+-- ARGV[5]  MessagePack: {{id, endpoint id, its due zset's place in KEYS, that of its list of attempts, prefix of its place,
+--          how it ended, only if another one waits behind it, the delivery, the attempt or ''}, ...}
+-- Returns for each 0 if there was no such delivery or none behind it (nothing was changed for it), else 1 or the next one of its
+-- order key, leased to the caller.
+local now, lease_ends, keep, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local answers, touched = {}, {}
+
+local function followed(order)
+  return #redis.call('ZRANGEBYLEX', KEYS[7], '[' .. order .. ':', '(' .. order .. ';', 'LIMIT', 0, 2) == 2
 end
-if redis.call('HDEL', KEYS[4], ARGV[1]) == 0 then return 0 end
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[3], ARGV[1])
-redis.call('ZREM', KEYS[8], ARGV[1])
-redis.call('ZREM', KEYS[9], ARGV[3] .. ':' .. ARGV[1])
-log_attempt(KEYS[5], ARGV[6], ARGV[7], ARGV[8])
-log_end(KEYS[7], KEYS[6], ARGV[1], ARGV[4], ARGV[9], ARGV[5])
-local id = head(KEYS[9], string.sub(ARGV[3], 1, 16))
--- A lease or a due time says that it was the head before: the ended one was not (its dispatcher was late).
-if id and not redis.call('ZSCORE', KEYS[1], id) then
-  give(KEYS[1], KEYS[3], id, ARGV[10])
-  relane(KEYS[1], KEYS[2], ARGV[2])
-  return redis.call('HGET', KEYS[4], id)
+
+for at, each in ipairs(cmsgpack.unpack(ARGV[5])) do
+  local id, endpoint, due, attempts, prefix, status, only_if_followed, delivery, attempt = unpack(each)
+  local order = string.sub(prefix, 1, 16)
+  due = KEYS[due]
+  answers[at] = 0
+  if (not only_if_followed or followed(order)) and redis.call('HDEL', KEYS[3], id) == 1 then
+    redis.call('ZREM', due, id)
+    redis.call('HDEL', KEYS[2], id)
+    redis.call('ZREM', KEYS[6], id)
+    redis.call('ZREM', KEYS[7], prefix .. ':' .. id)
+    log_attempt(KEYS[attempts], attempt, keep, ttl)
+    log_end(KEYS[5], KEYS[4], id, status, now, delivery)
+    touched[endpoint] = due
+    answers[at] = 1
+    local follower = head(KEYS[7], order)
+    -- A lease or a due time says that it was the head before: the ended one was not (its dispatcher was late).
+    if follower and not redis.call('ZSCORE', due, follower) then
+      give(due, KEYS[2], follower, lease_ends)
+      answers[at] = redis.call('HGET', KEYS[3], follower)
+    end
+  end
 end
-relane(KEYS[1], KEYS[2], ARGV[2])
-return 1
+for endpoint, due in pairs(touched) do relane(due, KEYS[1], endpoint) end
+return answers

@@ -24,8 +24,7 @@ end
 
 local function log_attempt(attempts, record, keep, ttl)
   if record == '' then return end
-  redis.call('RPUSH', attempts, record)
-  redis.call('LTRIM', attempts, -keep, -1)
+  if redis.call('RPUSH', attempts, record) > tonumber(keep) then redis.call('LTRIM', attempts, -keep, -1) end
   redis.call('PEXPIRE', attempts, ttl)
 end
 
