@@ -19,7 +19,7 @@ KAFKA_DATA_DIR ?= .cache/kafka-data
 .PHONY: help demo test lint types bench bench-scale kafka dev lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: $(RUN_STAMP) ## run the whole path once: usage events in, signed webhooks out (TRACE=file.csv replays a trace)
 	$(BIN)/tidemark demo $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
