@@ -1,9 +1,9 @@
 """The gauges of one frame, and the way from an event's hour and values to the sinks that feed them.
 
     Board ──┬── usage gauges, by metric
-            └── spend gauges, by (credit type, group keys) and group values
+            └── spend gauges, by (credit type, split) and group values
                     ▲
-                 Family (contract's period, product, group keys) ── lines, made as their group values are first seen
+                 Family (contract's period, product, split) ── lines, made as their group values are first seen
 
 Grouped spend is rated as though the alert's keys were presentation keys of each product. The smallest declared compound group key
 of the product's metric that holds pricing, presentation, usage filter and alert keys is used; where there is none, the product
@@ -16,8 +16,9 @@ from bisect import bisect_right
 from collections.abc import Container, Iterator, Mapping
 from typing import NamedTuple
 
+from engine.alerts.kinds import contract_has
 from engine.alerts.ladder import Gauge
-from engine.alerts.watch import NamesOf, Watch, group_names
+from engine.alerts.watch import Split, Watch, split_of
 from engine.catalog import Aggregation, Alert, AlertType, Contract, Product
 from engine.cells import Line, Sink, usage_sink
 from engine.compiled import CompiledCatalog
@@ -63,10 +64,10 @@ class Family:
         "_declared",
         "_drafts",
         "_lines",
-        "_names",
         "_places",
         "_product",
         "_selection",
+        "_split",
         "dimension",
         "period",
         "segments",
@@ -79,7 +80,7 @@ class Family:
         selection: UsageSelection,
         product: Product,
         period: Period,
-        names: NamesOf,
+        split: Split,
         dimension: int,
         drafts: Mapping[str, Draft],
     ) -> None:
@@ -88,7 +89,7 @@ class Family:
         self._selection = selection
         self._book = book
         self._product = product
-        self._names = names
+        self._split = split
         self._aggregation = board.compiled.aggregations[product.metric_id]
         self._lines: dict[GroupValues, Line | None] = {}
         self._by_segment: dict[int, GroupSinks] = {}
@@ -96,7 +97,8 @@ class Family:
         self.dimension = dimension
         self._declared = declared = () if dimension == TOTAL else board.compiled.matchers[product.metric_id].dimensions[dimension]
         self._places = [
-            [declared.index(name) for name in part] for part in (product.pricing_group_key, product.presentation_group_key, names)
+            [declared.index(name) for name in part]
+            for part in (product.pricing_group_key, product.presentation_group_key, split.names)
         ]
         cuts = {
             hour
@@ -139,7 +141,7 @@ class Family:
             credit_type = part.ladder.credit_type_id
             if credit_type in self._drafts:
                 drafts[credit_type] = self._drafts[credit_type]
-            gauge = self._board.spend_gauge(credit_type, self._names, group_values)
+            gauge = self._board.spend_gauge(credit_type, self._split, group_values)
             if gauge is not None:
                 gauges[credit_type] = gauge
         return Line(self._product, slices, gauges, self._aggregation, drafts) if gauges or drafts else None
@@ -178,17 +180,17 @@ class Board:
             for metric_id, gauge in self._usage.items()
             if metric_id in compiled.aggregations
         }
-        self._spend: dict[tuple[str, NamesOf], dict[tuple[str, ...], Gauge]] = {}
-        for (credit_type, names), ladders in watch.spend.items():
-            self._spend[credit_type, names] = {}
-            for group in ladders.fixed_groups() if names else [()]:
-                self.spend_gauge(credit_type, names, group)
+        self._spend: dict[tuple[str, Split], dict[tuple[str, ...], Gauge]] = {}
+        for (credit_type, split), ladders in watch.spend.items():
+            self._spend[credit_type, split] = {}
+            for group in ladders.fixed_groups() if split.names else [()]:
+                self.spend_gauge(credit_type, split, group)
         self._families: dict[str, list[Family]] = {}
         for contract, period in frame.running:
             book = compiled.contract_book(contract)
             if book is not None:
                 drafts = self._drafts(contract) if (contract.id, period) in drafting else {}
-                self._add_families(book, UsageSelection(contract.usage_filters), period, drafts)
+                self._add_families(book, contract, period, drafts)
 
     def sinks(self, metric_id: str, hour: int) -> Sinks:
         plain: list[Sink] = []
@@ -209,14 +211,14 @@ class Board:
                 grouped.append(family.group_sinks(hour))
         return Sinks(tuple(plain), tuple(grouped))
 
-    def spend_gauge(self, credit_type: str, names: NamesOf, group: tuple[str, ...]) -> Gauge | None:
+    def spend_gauge(self, credit_type: str, split: Split, group: tuple[str, ...]) -> Gauge | None:
         """The gauge of one group, made if it is new; None if no alert watches it."""
-        gauges = self._spend.get((credit_type, names))
+        gauges = self._spend.get((credit_type, split))
         if gauges is None:
             return None
         gauge = gauges.get(group)
         if gauge is None:
-            ladder = self.watch.spend[credit_type, names].ladder(group)
+            ladder = self.watch.spend[credit_type, split].ladder(group)
             if ladder is None:
                 return None
             gauge = gauges[group] = Gauge(ladder, self.frame.span, self.due, group)
@@ -239,9 +241,9 @@ class Board:
         """The gauge that an alert watches; ``group`` in the order of the alert's own keys. None: nothing was measured for it."""
         if alert.type is AlertType.USAGE_THRESHOLD:
             return self._usage.get(alert.metric_id or "")
-        names = group_names(alert)
+        split = split_of(alert)
         by_name = {name: value for (name, _), value in zip(alert.group_values, group, strict=True)}
-        return self._spend.get((alert.credit_type_id, names), {}).get(tuple(by_name[name] for name in names))
+        return self._spend.get((alert.credit_type_id, split), {}).get(tuple(by_name[name] for name in split.names))
 
     def _drafts(self, contract: Contract) -> dict[str, Draft]:
         card = self.compiled.catalog.rate_cards[contract.rate_card_id or ""]
@@ -249,19 +251,23 @@ class Board:
         drafts = {unit: self._headrooms.draft(unit, card.fiat_credit_type_id, card.conversions) for unit in units}
         return {unit: draft for unit, draft in drafts.items() if draft is not None}
 
-    def _add_families(self, book: RateBook, selection: UsageSelection, period: Period, drafts: Mapping[str, Draft]) -> None:
-        kinds = {names for _, names in self._spend}
+    def _add_families(self, book: RateBook, contract: Contract, period: Period, drafts: Mapping[str, Draft]) -> None:
+        selection = UsageSelection(contract.usage_filters)
+        whole = Split(())
+        splits = {split for _, split in self._spend if contract_has(contract, split.filters)}
         if drafts:
-            kinds.add(())
+            splits.add(whole)
         for metric_id in book.metric_ids():
             matcher = self.compiled.matchers.get(metric_id)
             if matcher is None:
                 continue
             for product in book.products_of(metric_id):
-                for names in kinds:
-                    needed = frozenset((*product.pricing_group_key, *product.presentation_group_key, *selection.keys, *names))
+                for split in splits:
+                    needed = frozenset(
+                        (*product.pricing_group_key, *product.presentation_group_key, *selection.keys, *split.names)
+                    )
                     dimension = dimension_for(matcher.metric, needed)
                     if dimension is not None:
-                        reports = {} if names else drafts
-                        family = Family(self, book, selection, product, period, names, dimension, reports)
+                        reports = drafts if split == whole else {}
+                        family = Family(self, book, selection, product, period, split, dimension, reports)
                         self._families.setdefault(metric_id, []).append(family)

@@ -82,12 +82,16 @@ class QuantityRounding:
 class ProductType(StrEnum):
     USAGE = "USAGE"
     SUBSCRIPTION = "SUBSCRIPTION"
+    COMPOSITE = "COMPOSITE"
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
     """``metric_id`` and what follows it up to ``rounding`` are of USAGE products only. (Types that are not listed above are kept
-    by the API and are never rated yet.)"""
+    by the API and are never rated.)
+
+    COMPOSITE: a charge on the spend of other products: those of ``composite_product_ids`` and those with any of
+    ``composite_tags``; with ``include_composite_spend`` on that of other composites, too."""
 
     id: str
     name: str
@@ -99,6 +103,9 @@ class Product:
     archived: bool = False
     tags: frozenset[str] = frozenset()
     type: ProductType = ProductType.USAGE
+    composite_product_ids: frozenset[str] = frozenset()
+    composite_tags: frozenset[str] = frozenset()
+    include_composite_spend: bool = False
 
 
 class Frequency(StrEnum):
@@ -114,6 +121,8 @@ class Frequency(StrEnum):
 class RateType(StrEnum):
     FLAT = "FLAT"
     TIERED = "TIERED"
+    PERCENTAGE = "PERCENTAGE"
+    TIERED_PERCENTAGE = "TIERED_PERCENTAGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +134,19 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitRate:
+    """The price at which a COMMIT_RATE balance draws usage, in units of the rate's credit type; fields as in Rate."""
+
+    rate_type: RateType
+    price: Decimal = Decimal(0)
+    tiers: tuple[Tier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Rate:
     """One row of a rate card. FLAT uses ``price``, TIERED uses ``tiers``; prices are in units of ``credit_type_id``.
+    PERCENTAGE and TIERED_PERCENTAGE are for COMPOSITE products: their prices are fractions (0.1 = 10 %) of spend in
+    ``credit_type_id``; ``minimum`` is charged at least in a billing period.
     ``billing_frequency``: set for SUBSCRIPTION products, whose price is for one unit and one billing period of that length."""
 
     product_id: str
@@ -139,6 +159,8 @@ class Rate:
     pricing_group_values: tuple[tuple[str, str], ...] = ()  # sorted by key
     entitled: bool = True
     billing_frequency: Frequency | None = None
+    commit_rate: CommitRate | None = None
+    minimum: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +210,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceItem:
-    """One charge for a commit: ``unit_price`` x ``quantity``, in units of the balance's invoice credit type."""
+    """One dated charge, of a commit or a scheduled charge: ``unit_price`` x ``quantity``, in units of its invoice credit type."""
 
     id: str
     timestamp_us: int
@@ -199,13 +221,16 @@ class InvoiceItem:
 @dataclass(frozen=True, slots=True)
 class Specifier:
     """Which usage a balance (or an override) is for. All parts that are set must hold: one product, all of the tags, these
-    pricing and presentation group values. Pairs are sorted by key."""
+    pricing and presentation group values. Pairs are sorted by key. ``balance_ids``, ``recurring_ids``: of an override for
+    commits, the balances (or those made by recurring ones) whose drawing it is about; neither = all."""
 
     product_id: str | None = None
     product_tags: frozenset[str] = frozenset()
     pricing_group_values: tuple[tuple[str, str], ...] = ()
     presentation_group_values: tuple[tuple[str, str], ...] = ()
     billing_frequency: Frequency | None = None  # of overrides of subscription rates only
+    balance_ids: frozenset[str] = frozenset()
+    recurring_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,15 +243,37 @@ class ManualEntry:
     reason: str
 
 
+class RateTarget(StrEnum):
+    """At which of a rate's two prices a balance draws usage."""
+
+    LIST_RATE = "LIST_RATE"
+    COMMIT_RATE = "COMMIT_RATE"
+
+
+@dataclass(frozen=True, slots=True)
+class RolledOver:
+    """Where a balance comes from that was made when a contract was renewed: of ``balance_id`` of the contract ``contract_id``, at
+    most ``fraction`` of what that was granted. ``already_paid``: of a POSTPAID commit whose true-up is billed all the same."""
+
+    balance_id: str
+    contract_id: str
+    fraction: Decimal
+    already_paid: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """A commit or credit. Applicability: no product ids, tags and specifiers = all usage; else usage that matches any product id,
     any tag, or any specifier. ``contract_id``: set for a contract-level balance, None for a customer-level one;
     ``applicable_contract_ids``: None = all contracts. ``cost_basis_free``: it cost nothing (credits; commits invoiced at 0).
     ``created_us`` breaks ties last of all. ``custom_fields``: sorted pairs. ``recurring_id``: of the recurring commit or
-    credit that made it; ``invoice_items`` are then what that charges for it, in units of ``invoice_credit_type_id``.
+    credit that made it. ``invoice_items``: what is charged for a commit, in units of ``invoice_credit_type_id``, on invoices of
+    the contract ``invoice_contract_id``; of a postpaid one the date of its true-up; of an archived one what was due before.
 
-    ``access_type`` QUANTITY: its amounts are units of usage as billed, of lines priced in any credit type."""
+    ``access_type`` QUANTITY: its amounts are units of usage as billed, of lines priced in any credit type.
+    ``rolled_over``: set for one with one segment, whose amount is computed (engine.balances.rollover).
+    ``seat``: (seat group key, seat id): it pays only usage whose property of that name is that seat's id, and is outside all
+    balances but the seat's (alerts, net balance). Of a metric that declares no group key with that property it pays nothing."""
 
     id: str
     type: BalanceType
@@ -247,7 +294,11 @@ class Balance:
     recurring_id: str | None = None
     invoice_items: tuple[InvoiceItem, ...] = ()
     invoice_credit_type_id: str = USD_CENTS
+    invoice_contract_id: str | None = None
     access_type: AccessType = AccessType.SPEND
+    rate_type: RateTarget = RateTarget.LIST_RATE
+    rolled_over: RolledOver | None = None
+    seat: tuple[str, str] | None = None
 
 
 class OverrideType(StrEnum):
@@ -280,7 +331,8 @@ class Override:
 
     ``type`` None: it changes no price, only entitlement. OVERWRITE has ``overwrite_rate``, MULTIPLIER ``multiplier``, TIERED
     ``tiers``. ``priority``: set where the contract's priorities are explicit (lowest first). ``entitled`` None: leaves
-    entitlement alone. ``specifiers``: what it is for, any of them; () = every rate (see engine.rating.overrides)."""
+    entitlement alone. ``specifiers``: what it is for, any of them; () = every rate (see engine.rating.overrides).
+    ``for_commits``: it changes only the price at which balances draw: their list or commit rate, as ``target`` says."""
 
     id: str
     starting_hour: int
@@ -292,6 +344,8 @@ class Override:
     priority: Decimal | None = None
     entitled: bool | None = None
     specifiers: tuple[Specifier, ...] = ()
+    for_commits: bool = False
+    target: RateTarget = RateTarget.LIST_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,14 +445,20 @@ class SubscriptionLink:
 
 @dataclass(frozen=True, slots=True)
 class RecurringTerms:
-    """What each child that begins after ``after_us`` grants: ``unit_price`` x ``quantity`` (None: the subscription's), and what
-    it charges: ``invoice_unit_price`` x ``invoice_quantity`` (None: nothing)."""
+    """What each child that begins after ``after_us`` grants, ``unit_price`` x ``quantity``, and what it charges,
+    ``invoice_unit_price`` (None: nothing) x ``invoice_quantity``; both times the quantity of the linked subscription, if there is
+    one. No child begins at ``ending_hour`` or later; None = until the contract's end."""
 
     after_us: int
     unit_price: Decimal
-    quantity: Decimal | None
+    quantity: Decimal = Decimal(1)
     invoice_unit_price: Decimal | None = None
-    invoice_quantity: Decimal | None = None
+    invoice_quantity: Decimal = Decimal(1)
+    ending_hour: int | None = None
+
+    @property
+    def amount(self) -> Decimal:
+        return self.unit_price * self.quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,17 +466,15 @@ class RecurringBalance:
     """A commit or credit that is granted anew in every period; each of these balances is called a child of it.
 
     ``child``: what all children have in common; its id is the recurring one's, and it has no segments. ``schedule``: the periods.
-    Children begin in the hours [starting_hour, ending_hour) (None = until the contract's end); each is open for
-    ``duration_periods`` periods. ``terms``: by ``after_us``, the first at 0. ``prorates_first``, ``prorates_last``: whether
-    a period that is cut short at its start, or at its end, grants (and charges) its share only. ``child.manual_entries`` are
-    those of all children."""
+    Children begin from ``starting_hour`` on; each is open for ``duration_periods`` periods. ``terms``: by ``after_us``; the first
+    hold for all children before the second. ``prorates_first``, ``prorates_last``: whether a period that is cut
+    short at its start, or at its end, grants (and charges) its share only. ``child.manual_entries`` are those of all children."""
 
     child: Balance
     schedule: BillingSchedule
     starting_hour: int
     terms: tuple[RecurringTerms, ...]
     duration_periods: int = 1
-    ending_hour: int | None = None
     prorates_first: bool = True
     prorates_last: bool = True
     access_rounding: AmountRounding | None = None
@@ -429,9 +487,25 @@ class RecurringBalance:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduledCharge:
+    """Amounts of a FIXED product that a contract charges on given dates; of an archived one only the ``items`` that were due
+    before. ``name`` None: the product's. ``custom_fields``: sorted pairs."""
+
+    id: str
+    product_id: str
+    items: tuple[InvoiceItem, ...]
+    name: str | None = None
+    credit_type_id: str = USD_CENTS
+    custom_fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """``overrides`` in the order in which they were added; ``explicit_priorities``: multipliers are chosen by their priority, not
-    by their size; ``usage_filters`` by their start, no two at the same one. ``custom_fields``: sorted pairs."""
+    by their size; ``usage_filters`` by their start, no two at the same one. ``custom_fields``: sorted pairs.
+    ``charges_on_usage_invoices``: what is charged at the end of a billing period is a part of that period's invoice.
+    ``archived_us``: when it was archived (see ``CustomerConfig.archived_contracts``); its invoices were voided with it if
+    ``voids_invoices``."""
 
     id: str
     rate_card_id: str | None
@@ -444,6 +518,10 @@ class Contract:
     custom_fields: tuple[tuple[str, str], ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     recurring: tuple[RecurringBalance, ...] = ()
+    scheduled_charges: tuple[ScheduledCharge, ...] = ()
+    charges_on_usage_invoices: bool = False
+    archived_us: int | None = None
+    voids_invoices: bool = False
 
 
 class AlertType(StrEnum):
@@ -458,6 +536,7 @@ class AlertType(StrEnum):
     COMMIT_SEGMENT_DAYS = "low_remaining_days_for_commit_segment_reached"
     CREDIT_SEGMENT_DAYS = "low_remaining_days_for_contract_credit_segment_reached"
     INVOICE_TOTAL = "invoice_total_reached"
+    SEAT_BALANCE = "low_remaining_seat_balance_reached"
 
 
 class Entity(StrEnum):
@@ -471,9 +550,19 @@ class Entity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CustomFieldFilter:
+    """``value`` None: only where a specifier tells the values of a key apart."""
+
     entity: Entity
     key: str
-    value: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSpecifier:
+    """Which balances an alert counts: those for which all of ``include`` holds and no entry of ``exclude`` holds whole."""
+
+    include: tuple[CustomFieldFilter, ...] = ()
+    exclude: tuple[tuple[CustomFieldFilter, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,7 +571,10 @@ class Alert:
 
     ``group_values``: empty, or (key, value) pairs; a value of None means "every value of the key has its own state".
     ``custom_field_filters``: all must hold. ``invoice_types``: None = every type.
+    ``specifiers``: empty, or what is counted is what any of them selects (see engine.alerts.fields).
     ``access_type``: which balances a balance alert looks at.
+    ``seat_filter``: set for a SEAT_BALANCE alert: (seat group key, seat id); a seat id of None means "every seat of that key has
+    its own state".
     ``created_version``: the catalog revision (alert for all customers) or customer version (own alert) that brought it:
     a customer whose state was last evaluated before that version has not met this alert yet.
     """
@@ -500,12 +592,15 @@ class Alert:
     version: int = 1
     custom_field_filters: tuple[CustomFieldFilter, ...] = ()
     invoice_types: frozenset[str] | None = None
+    specifiers: tuple[AlertSpecifier, ...] = ()
     access_type: AccessType = AccessType.SPEND
+    seat_filter: tuple[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerConfig:
-    """One customer's own configuration. ``version`` grows with every change of it; archived alerts are left out."""
+    """One customer's own configuration. ``version`` grows with every change of it; archived alerts are left out.
+    ``archived_contracts``: of these only what was due before counts. ``voided``: (invoice id, when it was voided)."""
 
     id: str
     version: int
@@ -513,6 +608,8 @@ class CustomerConfig:
     alerts: tuple[Alert, ...] = ()
     archived: bool = False
     balances: tuple[Balance, ...] = ()  # contract-level and customer-level ones
+    archived_contracts: tuple[Contract, ...] = ()
+    voided: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

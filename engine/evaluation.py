@@ -149,8 +149,9 @@ def _standing_occasion(finding: Finding, occasion: Occasion, *, first: bool) -> 
     return occasion
 
 
-def _order(finding: Finding) -> tuple[Decimal, str, Period, tuple[str, ...]]:
-    return (finding.alert.threshold, finding.alert.id, finding.period, finding.group)
+def _order(finding: Finding) -> tuple[Decimal, str, Period, bool, tuple[str, ...]]:
+    """A keyed alert as a whole, which has no group, comes after its values."""
+    return (finding.alert.threshold, finding.alert.id, finding.period, not finding.group, finding.group)
 
 
 def _first_cause(alert: Alert, *, over: bool) -> Input:

@@ -6,6 +6,9 @@
 
 A figure exists where something is measured: a matching balance with an open or a past segment, an open segment, a draft invoice.
 With every segment over, nothing is left: an amount of 0, and 0 percent.
+
+A keyed alert (engine.alerts.fields) has a figure for each value of its key, and one for the alert as a whole, which is the lowest
+of these: so it is past the line exactly while any value is, and it is told once, when the first value gets there.
 """
 
 from __future__ import annotations
@@ -14,17 +17,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import NamedTuple
 
+from engine.alerts.fields import key_of, specifiers_told, value_of
 from engine.alerts.kinds import AMOUNTS, DAYS, ENDLESS, INVOICES, bills, selects
 from engine.alerts.stored import StateKey, sub_key_text
 from engine.balances.ledger import BalanceStatement
-from engine.catalog import Alert, Balance, BalanceType, Contract, CustomerConfig
+from engine.balances.matching import draws_by_units
+from engine.balances.recurring import balance_kinds, balances_ahead, with_children
+from engine.catalog import AccessType, Alert, Balance, BalanceType, Contract, CustomerConfig
 from engine.changes import hours_of_change
 from engine.compiled import CompiledCatalog
 from engine.finalization import FinalInvoices
 from engine.former import FormerQuantities
 from engine.invoices.coarse import CoarseUsage
 from engine.invoices.items import Invoice
-from engine.invoices.statement import Statement, finalize, statement
+from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import usage_of_store
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
@@ -35,6 +41,7 @@ INVOICE_TYPE = "USAGE"
 """The type of the invoices of billing periods, the only ones that there are."""
 
 _HUNDRED = Decimal(100)
+_IDS = frozenset({"commit_id", "credit_id", "contract_id"})
 _QUOTIENTS = Context(prec=160, rounding=ROUND_HALF_EVEN)
 _QUOTIENT_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
@@ -62,9 +69,23 @@ Figures = Mapping[StateKey, Figure]
 class Standing:
     """Makes figures for one customer under one configuration, each time from the windows as they are (engine.invoices.coarse).
 
-    ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure."""
+    ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure.
+    ``exact``: no bound on spend bounds the figures (engine.headroom), so they are made after every event."""
 
-    __slots__ = ("_alerts", "_changes", "_coarse", "_compiled", "_config", "_final", "_grace_hours", "_usage", "drawn")
+    __slots__ = (
+        "_alerts",
+        "_changes",
+        "_coarse",
+        "_compiled",
+        "_config",
+        "_final",
+        "_grace_hours",
+        "_reach_hour",
+        "_reached",
+        "_usage",
+        "drawn",
+        "exact",
+    )
 
     def __init__(
         self,
@@ -76,9 +97,14 @@ class Standing:
         grace_hours: int,
     ) -> None:
         self._config = config
+        self._reach_hour, self._reached = -1, config
         self._compiled = compiled
         self._alerts = _with_something_to_measure(alerts, config)
         self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
+        self.exact = bool(self.drawn) and draws_by_units(config)
+        if self.exact:
+            books = [compiled.contract_book(contract) for contract in config.contracts]
+            self.drawn = self.drawn.union(*(book.credit_types for book in books if book is not None))
         self._usage = usage
         self._final = final
         self._grace_hours = grace_hours
@@ -96,7 +122,7 @@ class Standing:
             apart_hour = None if former is None else former.hour
             usage = self._coarse.usage(*self._usage, self._cuts(now_us // HOUR_US, finalized), apart_hour)
             made = statement(
-                self._config,
+                self._with_children(now_us // HOUR_US),
                 self._compiled,
                 usage if former is None else former.taken_from(usage),
                 now_us=now_us,
@@ -107,14 +133,22 @@ class Standing:
 
         return make
 
+    def _with_children(self, now_hour: int) -> CustomerConfig:
+        """The configuration with what its recurring commits and credits make; made once in a billing period."""
+        hour = reach_hour(self._config, now_hour)
+        if hour != self._reach_hour:
+            self._reach_hour, self._reached, self._changes = hour, with_children(self._config, hour), None
+        return self._reached
+
     def _cuts(self, now_hour: int, finalized: Iterable[Invoice]) -> set[int]:
         """The hours at which a line, or what pays for it, can begin or end."""
+        config = self._with_children(now_hour)
         if self._changes is None:
-            cards = frozenset(contract.rate_card_id for contract in self._config.contracts)
+            cards = frozenset(contract.rate_card_id for contract in config.contracts)
             listed = (hour for card in cards for hour in self._compiled.hours_of_change(card))
-            self._changes = frozenset([*listed, *hours_of_change((*self._config.contracts, *self._config.balances))])
+            self._changes = frozenset([*listed, *hours_of_change((*config.contracts, *config.balances))])
         cuts = {*self._changes, *(invoice.period.ending_hour for invoice in finalized)}
-        for contract in self._config.contracts:
+        for contract in config.contracts:
             span = contract.starting_hour, contract.ending_hour, now_hour - self._grace_hours, now_hour + 1
             for period in periods_between(contract.schedule, *span):
                 cuts.update(period)
@@ -159,8 +193,10 @@ def figures(alerts: Iterable[Alert], config: CustomerConfig, statement: Statemen
         matching = [each for each in statement.balances if selects(first, each.balance, contracts)]
         if first.type in DAYS:
             found.extend(figure for alert in alike for figure in _segments(alert, matching, now_us))
+        elif key_of(first) is not None:
+            found += _keyed(alike, matching, contracts, now_us)
         else:
-            found += _balances(alike, matching, now_us)
+            found += _balances(alike, (), matching, now_us)
     return {figure.key: figure for figure in found}
 
 
@@ -168,13 +204,14 @@ def _alike(alerts: Iterable[Alert]) -> Iterable[list[Alert]]:
     """The alerts, those that select the same balances together: what is left is added up once for all of their thresholds."""
     groups: dict[tuple[object, ...], list[Alert]] = {}
     for alert in alerts:
-        groups.setdefault((alert.type, alert.credit_type_id, alert.custom_field_filters), []).append(alert)
+        unit = alert.access_type, alert.credit_type_id
+        groups.setdefault((alert.type, *unit, alert.custom_field_filters, alert.specifiers), []).append(alert)
     return groups.values()
 
 
 def _with_something_to_measure(alerts: Iterable[Alert], config: CustomerConfig) -> tuple[Alert, ...]:
     contracts = {contract.id: contract for contract in config.contracts}
-    balances = [balance for balance in config.balances if not balance.archived]
+    balances = [balance for balance in balance_kinds(config) if not balance.archived]
     found: list[Alert] = []
     for alike in _alike(alerts):
         if alike[0].type in INVOICES:
@@ -186,24 +223,58 @@ def _with_something_to_measure(alerts: Iterable[Alert], config: CustomerConfig) 
     return tuple(found)
 
 
-def _balances(alike: list[Alert], matching: list[BalanceStatement], now_us: int) -> Iterator[Figure]:
+def _keyed(
+    alike: list[Alert], matching: list[BalanceStatement], contracts: Mapping[str, Contract], now_us: int
+) -> Iterator[Figure]:
+    """The figures of each of the alerts for every value of their key, and its lowest for the alert as a whole."""
+    key = key_of(alike[0])
+    assert key is not None
+    by_value: dict[str, list[BalanceStatement]] = {}
+    for each in matching:
+        value = value_of(key, each.balance, contracts)
+        if value is not None:  # one with another specifier's fields alone is not told apart by this key
+            by_value.setdefault(value, []).append(each)
+    lowest: dict[str, Figure] = {}
+    for value, group in sorted(by_value.items()):
+        for figure in _balances(alike, (value,), group, now_us):
+            yield figure
+            least = lowest.get(figure.alert.id)
+            if least is None or (not figure.past, figure.value) < (not least.past, least.value):
+                lowest[figure.alert.id] = figure
+    for least in lowest.values():
+        measure = {name: told for name, told in least.measure.items() if name not in _IDS}
+        yield least._replace(group=(), measure={**measure, **_specified(least.alert, ())})
+
+
+def _balances(alike: list[Alert], group: tuple[str, ...], matching: list[BalanceStatement], now_us: int) -> Iterator[Figure]:
     """The figure of each of the alerts; none before a segment of any of the balances has begun."""
     measured = [each for each in matching if any(part.segment.starting_hour * HOUR_US <= now_us for part in each.segments)]
     if not measured:
         return
     left = sum((each.remaining for each in measured), ZERO)
     granted = sum((each.granted for each in measured), ZERO)
-    measure: dict[str, object] = {"credit_type_id": alike[0].credit_type_id, "remaining_balance": left, **_whose(measured)}
+    in_money = alike[0].access_type is AccessType.SPEND
+    measure: dict[str, object] = {**_unit(alike[0]), "remaining_balance": left, **_whose(measured)}
+    measure |= _specified(alike[0], group)
     if alike[0].type in AMOUNTS:
         for alert in alike:
             margin = left - alert.threshold
-            yield Figure(alert, ENDLESS, (), left, margin <= 0, measure, margin)
+            yield Figure(alert, ENDLESS, group, left, margin <= 0, measure, margin if in_money else None)
         return
     percentage = _quotient(left * _HUNDRED, granted) if granted else _HUNDRED if left else ZERO
     measure |= {"remaining_percentage": percentage, "granted": granted}
     for alert in alike:
         margin = left - granted * alert.threshold / 100
-        yield Figure(alert, ENDLESS, (), percentage, margin <= 0, measure, margin)
+        yield Figure(alert, ENDLESS, group, percentage, margin <= 0, measure, margin if in_money else None)
+
+
+def _unit(alert: Alert) -> dict[str, object]:
+    """What an alert's amounts are of."""
+    return {"access_type": "QUANTITY"} if alert.access_type is AccessType.QUANTITY else {"credit_type_id": alert.credit_type_id}
+
+
+def _specified(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
+    return {"alert_specifiers": specifiers_told(alert, group)} if alert.specifiers else {}
 
 
 def _quotient(dividend: Decimal, divisor: Decimal) -> Decimal:
@@ -282,7 +353,7 @@ def gone(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
         }
     if alert.type in DAYS:
         return {"remaining_days": ZERO, "segment_id": group[0]}
-    measure: dict[str, object] = {"credit_type_id": alert.credit_type_id, "remaining_balance": ZERO}
+    measure: dict[str, object] = {**_unit(alert), "remaining_balance": ZERO, **_specified(alert, group)}
     return measure if alert.type in AMOUNTS else {**measure, "remaining_percentage": ZERO, "granted": ZERO}
 
 
@@ -291,8 +362,9 @@ def next_instant(alerts: Iterable[Alert], config: CustomerConfig, after_us: int)
     only an alert's days left. (Billing periods change figures, too; those are frames' boundaries.) None: there is none."""
     contracts = {contract.id: contract for contract in config.contracts}
     instants: set[int] = set()
+    balances = balances_ahead(config, after_us)
     for alike in _alike(alert for alert in alerts if alert.type not in INVOICES):
-        for balance in config.balances:
+        for balance in balances:
             if balance.archived or not selects(alike[0], balance, contracts):
                 continue
             for segment in balance.segments:

@@ -2,10 +2,11 @@
 
 | types | threshold | filters that apply |
 |---|---|---|
-| spend | an amount, 0 or more | credit_type_id, group_values, custom_field_filters (not supported yet) |
+| spend | an amount, 0 or more | credit_type_id, group_values, custom_field_filters |
 | usage | a quantity, 0 or more | billable_metric_id (required) |
-| balance | an amount, 0 or more | credit_type_id, custom_field_filters, access_type (SPEND) |
-| percentage | 0 to 100 | credit_type_id, custom_field_filters, access_type (SPEND) |
+| balance | an amount, 0 or more | credit_type_id, custom_field_filters, access_type |
+| percentage | 0 to 100 | credit_type_id, custom_field_filters, access_type |
+| balance and percentage of credits and commits together | as above | as above, and alert_specifiers |
 | days | days, 0 or more | custom_field_filters |
 | invoice total | an amount, 0 or more | credit_type_id, custom_field_filters, invoice_types_filter |
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from schemas.alert_specifiers import check_fields, key_filter
 from schemas.alerts import AlertCreate
 from schemas.documents import Document
 from schemas.errors import BadRequest, NotSupported
@@ -82,6 +84,7 @@ class AlertLimits:
     for_all_max: int
     per_customer_max: int
     group_value_keys_max: int
+    keyed_alerts_max: int
 
 
 def check_type(body: AlertCreate) -> None:
@@ -101,12 +104,9 @@ def check_type(body: AlertCreate) -> None:
     for each in body.custom_field_filters:
         if each.entity not in _ENTITIES[kind]:
             raise BadRequest(f"custom_field_filters: the entity {each.entity} does not apply to {kind}")
-    if body.custom_field_filters and kind == "spend_threshold_reached":
-        raise NotSupported("custom_field_filters: is not supported yet for spend_threshold_reached")
-    if body.alert_specifiers:
-        raise NotSupported("alert_specifiers: is not supported yet")
-    if body.access_type == "QUANTITY":
-        raise NotSupported("access_type: QUANTITY is not supported yet")
+    check_fields(body)
+    if body.access_type == "QUANTITY" and body.credit_type_id is not None:
+        raise BadRequest("credit_type_id: must not be given with access_type QUANTITY")
     if kind == "usage_threshold_reached" and body.billable_metric_id is None:
         raise BadRequest("billable_metric_id: is required for usage_threshold_reached")
 
@@ -122,7 +122,8 @@ def _keys(alerts: Iterable[Document]) -> set[str]:
 def check_limits(body: AlertCreate, for_all: Iterable[Document], own: Iterable[Document], limits: AlertLimits) -> None:
     """``for_all``, ``own``: what exists, archived ones included; ``own`` is empty for an alert for all customers.
 
-    Keys of ``group_values`` are counted over all alerts that a customer meets; for an alert for all customers, over those alone.
+    Keys of ``group_values``, and alerts by the values of a custom field, are counted over all alerts that a customer meets; for
+    an alert for all customers, over those alone.
     """
     shared, mine = _live(for_all), _live(own)
     if body.customer_id is None and len(shared) >= limits.for_all_max:
@@ -132,3 +133,8 @@ def check_limits(body: AlertCreate, for_all: Iterable[Document], own: Iterable[D
     wanted = {group.key for group in body.group_values}
     if wanted and len(_keys((*shared, *mine)) | wanted) > limits.group_value_keys_max:
         raise BadRequest(f"group_values: at most {limits.group_value_keys_max} different keys may be used for one customer")
+    keyed = any(each.value is None for specifier in body.alert_specifiers for each in specifier.custom_field_filters)
+    if keyed and sum(key_filter(alert) is not None for alert in (*shared, *mine)) >= limits.keyed_alerts_max:
+        raise BadRequest(
+            f"alert_specifiers: at most {limits.keyed_alerts_max} alerts of one customer may be split by a custom field"
+        )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from engine.catalog import USD_CENTS
 from schemas.common import (
@@ -45,7 +45,15 @@ AlertTypeName = Annotated[
     ],
     Lower,
 ]
-Entity = Literal["Contract", "Commit", "ContractCredit", "ContractCreditOrCommit"]
+EntityName = Literal["Contract", "Commit", "ContractCredit", "ContractCreditOrCommit"]
+_ENTITY_NAMES = {name.lower(): name for name in get_args(EntityName)}
+Entity = Annotated[EntityName, BeforeValidator(lambda name: _ENTITY_NAMES.get(str(name).lower(), name))]
+"""In any case, as enums are; the guides themselves write ContractCreditorCommit."""
+
+SPECIFIERS_MAX = 100
+"""Of one alert, and exclusions of one specifier."""
+FILTERS_MAX = 20
+"""Conditions that must hold together."""
 
 
 class GroupValue(Body):
@@ -79,12 +87,14 @@ class SpecifierFilter(Body):
 
 
 class SpecifierExclusion(Body):
-    custom_field_filters: list[CustomFieldFilter] = Field(default_factory=list)
+    custom_field_filters: Annotated[list[CustomFieldFilter], Field(max_length=FILTERS_MAX)] = Field(default_factory=list)
 
 
 class AlertSpecifier(Body):
-    custom_field_filters: list[SpecifierFilter] = Field(default_factory=list)
-    exclude: list[SpecifierExclusion] = Field(default_factory=list)
+    """A filter without ``value``: every value of the key has a state of its own."""
+
+    custom_field_filters: Annotated[list[SpecifierFilter], Field(max_length=FILTERS_MAX)] = Field(default_factory=list)
+    exclude: Annotated[list[SpecifierExclusion], Field(max_length=SPECIFIERS_MAX)] = Field(default_factory=list)
 
 
 class SeatFilter(Body):
@@ -105,9 +115,9 @@ class AlertCreate(Body):
     group_values: Annotated[list[GroupValue], Field(max_length=10), AfterValidator(_distinct_keys)] = Field(default_factory=list)
     evaluate_on_create: bool = True
     access_type: Annotated[Literal["SPEND", "QUANTITY"], Upper] | None = None
-    alert_specifiers: list[AlertSpecifier] = Field(default_factory=list)
+    alert_specifiers: Annotated[list[AlertSpecifier], Field(max_length=SPECIFIERS_MAX)] = Field(default_factory=list)
     credit_grant_type_filters: list[str] = Field(default_factory=list)
-    custom_field_filters: list[CustomFieldFilter] = Field(default_factory=list)
+    custom_field_filters: Annotated[list[CustomFieldFilter], Field(max_length=FILTERS_MAX)] = Field(default_factory=list)
     invoice_types_filter: list[str] = Field(default_factory=list)
     plan_id: Id | None = None
     seat_filter: SeatFilter | None = None
@@ -119,12 +129,14 @@ class AlertArchive(Body):
 
 
 class CustomerAlertGet(Body):
-    """``group_values`` picks one group of an alert that has a state for each."""
+    """``group_values`` picks one group of an alert that has a state for each; ``alert_specifiers``, or in their place
+    ``custom_field_filters``, one value of an alert that has a state for each value of a custom field."""
 
     customer_id: Id
     alert_id: Id
     group_values: Annotated[list[ChosenGroupValue], AfterValidator(_distinct_keys)] = Field(default_factory=list)
-    alert_specifiers: list[AlertSpecifier] = Field(default_factory=list)
+    alert_specifiers: Annotated[list[AlertSpecifier], Field(max_length=SPECIFIERS_MAX)] = Field(default_factory=list)
+    custom_field_filters: Annotated[list[CustomFieldFilter], Field(max_length=FILTERS_MAX)] = Field(default_factory=list)
     plans_or_contracts: Annotated[Literal["PLANS", "CONTRACTS"], Upper] | None = None
     seat_filter: SeatFilter | None = None
 
@@ -151,9 +163,24 @@ class GroupValueAnswer(Answer):
 
 
 class CustomFieldFilterAnswer(Answer):
-    entity: Entity
+    entity: EntityName
     key: str
     value: str
+
+
+class SpecifierFilterAnswer(Answer):
+    entity: EntityName
+    key: str
+    value: str | None = None
+
+
+class SpecifierExclusionAnswer(Answer):
+    custom_field_filters: list[CustomFieldFilterAnswer] | None = None
+
+
+class AlertSpecifierAnswer(Answer):
+    custom_field_filters: list[SpecifierFilterAnswer] | None = None
+    exclude: list[SpecifierExclusionAnswer] | None = None
 
 
 class AlertAnswer(Answer):
@@ -169,6 +196,8 @@ class AlertAnswer(Answer):
     billable_metric_id: str | None = Field(default=None, description="Not in the API that we speak.")
     group_values: list[GroupValueAnswer] | None = None
     custom_field_filters: list[CustomFieldFilterAnswer] | None = None
+    alert_specifiers: list[AlertSpecifierAnswer] | None = None
+    access_type: Literal["SPEND", "QUANTITY"] | None = None
     invoice_types_filter: list[str] | None = None
     uniqueness_key: str | None = None
 
@@ -183,7 +212,8 @@ class CustomerAlert(Answer):
 
 def alert_document(body: AlertCreate, alert_id: str, created_version: int, now: str) -> Document:
     """``created_version``: the catalog revision or customer version that the write of this document makes."""
-    money = body.alert_type != "usage_threshold_reached" and "_days_" not in body.alert_type
+    in_units = body.alert_type == "usage_threshold_reached" or body.access_type == "QUANTITY"
+    money = not in_units and "_days_" not in body.alert_type
     return {
         "id": alert_id,
         "type": body.alert_type,
@@ -193,9 +223,11 @@ def alert_document(body: AlertCreate, alert_id: str, created_version: int, now: 
         "version": 1,
         "customer_id": body.customer_id,
         "credit_type_id": (body.credit_type_id or USD_CENTS) if money else None,
+        "access_type": body.access_type,
         "billable_metric_id": body.billable_metric_id,
         "group_values": [group.model_dump(exclude_none=True) for group in body.group_values],
         "custom_field_filters": [each.model_dump() for each in body.custom_field_filters],
+        "alert_specifiers": [each.model_dump(exclude_none=True) for each in body.alert_specifiers],
         "invoice_types_filter": body.invoice_types_filter,
         "evaluate_on_create": body.evaluate_on_create,
         "uniqueness_key": body.uniqueness_key,
@@ -218,6 +250,8 @@ def alert_answer(document: Document, credit_type: CreditType | None, changed_at:
         "billable_metric_id": document["billable_metric_id"],
         "group_values": document["group_values"],
         "custom_field_filters": document.get("custom_field_filters"),
+        "alert_specifiers": document.get("alert_specifiers"),
+        "access_type": document.get("access_type"),
         "invoice_types_filter": document.get("invoice_types_filter"),
         "uniqueness_key": document["uniqueness_key"],
     }

@@ -8,7 +8,8 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
     product     {id, type, current: {name, billable_metric_id?, pricing_group_key?, ...}, archived_at?}
     rate card   {id, fiat_credit_type_id, rates: [{product_id, rate_type, price | tiers, starting_at, ...}]}
     alert       {id, type, name, threshold, created_version, version, evaluate_on_create, customer_id?, credit_type_id?,
-                 billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, archived_at?}
+                 billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, alert_specifiers?,
+                 archived_at?}
     customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
                 (the latter two: schemas.balance_documents)
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
@@ -26,8 +27,10 @@ import orjson
 
 from engine.catalog import (
     USD_CENTS,
+    AccessType,
     Aggregation,
     Alert,
+    AlertSpecifier,
     AlertType,
     BillableMetric,
     BillingSchedule,
@@ -175,11 +178,21 @@ def alert_of(document: Document) -> Alert:
         group_values=tuple((group["key"], group.get("value")) for group in document.get("group_values") or ()),
         evaluate_on_create=document["evaluate_on_create"],
         version=document["version"],
-        custom_field_filters=tuple(
-            CustomFieldFilter(Entity(each["entity"]), each["key"], each["value"])
-            for each in document.get("custom_field_filters") or ()
-        ),
+        custom_field_filters=_field_filters(document),
         invoice_types=_values(document.get("invoice_types_filter") or None),
+        access_type=AccessType(document.get("access_type") or "SPEND"),
+        specifiers=tuple(
+            AlertSpecifier(_field_filters(each), tuple(_field_filters(entry) for entry in each.get("exclude") or ()))
+            for each in document.get("alert_specifiers") or ()
+        ),
+    )
+
+
+def _field_filters(document: Document) -> tuple[CustomFieldFilter, ...]:
+    """A filter without a value is the key of a keyed alert."""
+    return tuple(
+        CustomFieldFilter(Entity(each["entity"]), each["key"], each.get("value"))
+        for each in document.get("custom_field_filters") or ()
     )
 
 

@@ -166,10 +166,31 @@ class UsageProperties(AlertProperties):
     billable_metric_id: str
 
 
-class BalanceProperties(AlertProperties):
-    """The ids are there where exactly one commit or credit, or one contract, is meant."""
+class ToldFilter(_Model):
+    entity: str
+    key: str
+    value: str | None = None
 
-    credit_type_id: str
+
+class ToldExclusion(_Model):
+    custom_field_filters: list[ToldFilter]
+
+
+class ToldSpecifier(ToldExclusion):
+    exclude: list[ToldExclusion] | None = None
+
+
+class BalanceProperties(AlertProperties):
+    """The ids are there where exactly one commit or credit, or one contract, is meant. ``access_type`` QUANTITY in the place of a
+    credit type: the amounts are units of usage."""
+
+    alert_specifiers: list[ToldSpecifier] | None = Field(
+        default=None,
+        description="Which balances are meant. An alert that is split by a custom field names the value that reached the line, "
+        "and no value in the notification for the alert as a whole, whose figures are those of the lowest value.",
+    )
+    credit_type_id: str | None = None
+    access_type: Literal["QUANTITY"] | None = None
     remaining_balance: Number
     commit_id: str | None = None
     credit_id: str | None = None

@@ -30,7 +30,12 @@ OWNERS = "alert_owners"
 
 def _limits(services: Services) -> AlertLimits:
     settings = services.settings
-    return AlertLimits(settings.alerts_for_all_max, settings.alerts_per_customer_max, settings.group_value_keys_max)
+    return AlertLimits(
+        for_all_max=settings.alerts_for_all_max,
+        per_customer_max=settings.alerts_per_customer_max,
+        group_value_keys_max=settings.group_value_keys_max,
+        keyed_alerts_max=settings.keyed_alerts_max,
+    )
 
 
 def _check_references(catalog: CatalogEdit, body: AlertCreate) -> None:

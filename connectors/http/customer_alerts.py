@@ -13,6 +13,7 @@ from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from engine.alerts.status import read_status
 from engine.effects import StoredCustomer
+from schemas.alert_specifiers import chosen_value, with_value
 from schemas.alerts import (
     CustomerAlert,
     CustomerAlertGet,
@@ -52,11 +53,14 @@ def _customer_alert(
     units: dict[str, Document],
     now_us: int,
     group_values: tuple[tuple[str, str], ...] | None = None,
+    value: str | None = None,
 ) -> CustomerAlert:
+    if value is not None:
+        document = with_value(document, value)
     unit = None if document["credit_type_id"] is None else credit_type(units, document["credit_type_id"])
     if document["archived_at"] is not None:
         return CustomerAlert(customer_status=None, triggered_by=None, alert=alert_answer(document, unit, None))
-    status = read_status(partition[0].state, alert_of(document), now_us, group_values)
+    status = read_status(partition[0].state, alert_of(document), now_us, group_values, value)
     changed = None if status.changed_at_us is None else instant_text(status.changed_at_us)
     return CustomerAlert(
         customer_status="evaluating" if _is_evaluating(document, status.evaluated_version, partition) else status.status,
@@ -73,8 +77,6 @@ def _chosen(body: CustomerAlertGet, alert: Document) -> tuple[tuple[str, str], .
     """The group that the request picks, checked against what the alert is split by."""
     if body.seat_filter is not None:
         raise BadRequest(f"seat_filter: does not apply to {alert['type']}")
-    if body.alert_specifiers:
-        raise BadRequest(f"alert_specifiers: does not apply to {alert['type']}")
     if not body.group_values:
         return None
     configured = {group["key"]: group.get("value") for group in alert["group_values"]}
@@ -92,9 +94,9 @@ async def get(call: Call[CustomerAlertGet, NoQuery]) -> Data[CustomerAlert]:
         raise BadRequest("plans_or_contracts: there are no plans, only contracts")
     customer = await get_customer(services, body.customer_id)
     alert = await alert_for(services, customer, body.alert_id)
-    chosen = _chosen(body, alert)
+    chosen, value = _chosen(body, alert), chosen_value(body, alert)
     partition = await services.customers.state(body.customer_id)
-    return Data(data=_customer_alert(alert, partition, await _units(services), call.now_us, chosen))
+    return Data(data=_customer_alert(alert, partition, await _units(services), call.now_us, chosen, value))
 
 
 async def list_all(call: Call[CustomerAlertList, CustomerAlertQuery]) -> Page[CustomerAlert]:

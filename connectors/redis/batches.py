@@ -76,9 +76,11 @@ def encode_commit(keys: PartitionKeys, batch: Batch, dedup_days: float) -> tuple
 def outbox_fields(entry: OutboxEntry) -> tuple[Atom, ...]:
     """Fields of an entry in the outbox stream; the same names in the same order, which a stream keeps only once a node."""
     appended: Atom = "" if entry.appended_at_ms is None else entry.appended_at_ms
+    trace: tuple[Atom, ...] = ("traceparent", entry.traceparent) if entry.traceparent else ()
     return (
         *("id", entry.id, "type", entry.type, "customer_id", entry.customer_id, "alert_id", entry.alert_id),
         *("body", entry.body, "appended_at_ms", appended, "written_at_ms", entry.written_at_ms),
+        *trace,
     )
 
 

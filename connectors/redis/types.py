@@ -59,7 +59,8 @@ class OutboxEntry:
     """One notification to deliver. ``body`` is the webhook's JSON, as it will be sent.
 
     ``appended_at_ms``: when Kafka took the record that crossed the line; None where no event did.
-    ``entry_id``: its id in the outbox stream; empty until it was written.
+    ``entry_id``: its id in the outbox stream; empty until it was written. ``traceparent``: of that record (W3C Trace Context);
+    empty where it had none.
     """
 
     id: str
@@ -70,6 +71,7 @@ class OutboxEntry:
     appended_at_ms: int | None
     written_at_ms: int
     entry_id: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

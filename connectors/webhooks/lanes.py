@@ -26,7 +26,9 @@ from connectors.settings import Settings
 from connectors.webhooks.addresses import TargetPolicy
 from connectors.webhooks.breaker import OPEN_FIRST_S, Breaker
 from connectors.webhooks.client import Attempt, EndpointClient
+from connectors.webhooks.destinations import Destination
 from connectors.webhooks.endpoints import Endpoint
+from connectors.webhooks.webhook import SignedForm
 
 _log = structlog.get_logger("webhooks.lanes")
 
@@ -60,7 +62,7 @@ class Lane:
 
     def __init__(
         self,
-        client: EndpointClient,
+        client: Destination,
         spawn: Spawn,
         take_tokens: TakeTokens,
         *,
@@ -162,8 +164,7 @@ class Lane:
     async def _do(self, job: Job) -> None:
         attempt: Attempt | None = None
         if await self._may_send(job):
-            entry = job.delivery.entry
-            attempt = await self.client.attempt(entry.id, entry.body, job.first_byte)
+            attempt = await self.client.attempt(job.delivery.entry, job.first_byte)
             self._learn(attempt)
         job.settle(attempt)
 
@@ -237,7 +238,8 @@ class Lanes:
     def _open(self, endpoint: Endpoint) -> Lane:
         concurrency = self._settings.webhook_concurrency
         timeout_s = self._settings.webhook_timeout_s
-        client = EndpointClient(endpoint, self._policy, self._tls, timeout_s=timeout_s, connections=concurrency)
+        form = SignedForm(endpoint.signing)
+        client = EndpointClient(endpoint, form, self._policy, self._tls, timeout_s=timeout_s, connections=concurrency)
         lane = Lane(
             client,
             self._spawn,
@@ -251,9 +253,14 @@ class Lanes:
         return lane
 
     @property
-    def have_room(self) -> bool:
-        """Whether any lane could take more: a full one does not keep the others from their notifications."""
-        return len(self.of) < len(self.enabled) or any(lane.room for lane in self.of.values())
+    def room(self) -> int:
+        """Of the lane that has most: full ones do not keep the others from their notifications."""
+        most = QUEUE_ROOM if len(self.of) < len(self.enabled) else 0
+        for lane in self.of.values():
+            if most >= QUEUE_ROOM:
+                break
+            most = max(most, lane.room)
+        return most
 
     @property
     def blocked(self) -> bool:

@@ -10,7 +10,10 @@ The last three are read from a statement (engine.standing). Comparisons include 
 
 from __future__ import annotations
 
-from engine.catalog import Alert, AlertType, Balance, BalanceType, Contract, Entity
+from collections.abc import Iterable
+
+from engine.alerts.fields import selected_by_fields
+from engine.catalog import AccessType, Alert, AlertType, Balance, BalanceType, Contract, CustomFieldFilter
 from engine.frames import NEVER_HOUR
 from engine.periods import Period
 
@@ -41,24 +44,22 @@ GAUGED = frozenset({AlertType.SPEND_THRESHOLD, AlertType.USAGE_THRESHOLD})
 
 def selects(alert: Alert, balance: Balance, contracts: dict[str, Contract]) -> bool:
     """Whether a balance is among those that an alert of the balances or days family measures. Amounts and percentages are those
-    of one credit type; days have none. A balance (or its contract) without a field that is filtered by is out."""
+    of money in one credit type, or of units of usage; days are of either."""
     if balance.type not in BALANCE_TYPES[alert.type]:
         return False
-    if alert.type not in DAYS and balance.credit_type_id != alert.credit_type_id:
-        return False
-    for wanted in alert.custom_field_filters:
-        if wanted.entity is Entity.CONTRACT:
-            contract = None if balance.contract_id is None else contracts.get(balance.contract_id)
-            fields = () if contract is None else contract.custom_fields
-        elif wanted.entity is Entity.CREDIT_OR_COMMIT or (wanted.entity is Entity.CREDIT) == (balance.type is BalanceType.CREDIT):
-            fields = balance.custom_fields
-        else:
+    if alert.type not in DAYS:
+        if balance.access_type is not alert.access_type:
             return False
-        if (wanted.key, wanted.value) not in fields:
+        if alert.access_type is AccessType.SPEND and balance.credit_type_id != alert.credit_type_id:
             return False
-    return True
+    return selected_by_fields(alert, balance, contracts)
 
 
 def bills(alert: Alert, contract: Contract) -> bool:
     """Whether an invoice alert is about a contract's invoices."""
-    return all((wanted.key, wanted.value) in contract.custom_fields for wanted in alert.custom_field_filters)
+    return contract_has(contract, alert.custom_field_filters)
+
+
+def contract_has(contract: Contract, filters: Iterable[CustomFieldFilter]) -> bool:
+    """Whether a contract has all the custom fields that filters of its entity ask for."""
+    return all((wanted.key, wanted.value) in contract.custom_fields for wanted in filters)

@@ -32,12 +32,14 @@ def read_status(
     alert: Alert,
     now_us: int,
     group_values: tuple[tuple[str, str], ...] | None = None,
+    value: str | None = None,
 ) -> AlertStatus:
     """The status in the period that holds ``now_us``, and in the one that the customer was last evaluated in: after the last
     contract's end that one stays. (An archived customer keeps the status that it had then.) Balances and segments have no such
     period, and of invoices every one that is still a draft counts.
 
-    ``group_values`` picks one group of a fanned-out alert; without it the alert is in alarm if any group is.
+    ``group_values`` picks one group of a fanned-out alert, ``value`` one value of a keyed one; without them the alert is in alarm
+    if any group, or value, is.
     """
     meta = decode_meta(state)
     if meta.frozen_at_us is not None:
@@ -53,7 +55,9 @@ def read_status(
             continue
         names = [name for name, _ in alert.group_values]
         values = dict(zip(names, sub_key_values(key.sub_key), strict=True)) if names else {}
-        if any(values.get(name) != value for name, value in wanted.items()):
+        if any(values.get(name) != text for name, text in wanted.items()):
+            continue
+        if value is not None and sub_key_values(key.sub_key) != (value,):
             continue
         stored = decode_state(text)
         if stored.state in IN_ALARM and (latest is None or stored.changed_at_us > latest.changed_at_us):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from engine.alerts.kinds import GAUGED
 from engine.alerts.ladder import Ladder
-from engine.catalog import Alert, AlertType
+from engine.catalog import Alert, AlertType, CustomFieldFilter
 
 NamesOf = tuple[str, ...]
 """The group keys of a spend alert, sorted; () for an ungrouped one."""
@@ -16,8 +17,19 @@ def group_names(alert: Alert) -> NamesOf:
     return tuple(sorted(name for name, _ in alert.group_values))
 
 
+class Split(NamedTuple):
+    """Which spend is counted and how it is split: that of the contracts with all of these custom fields, by these group keys."""
+
+    names: NamesOf
+    filters: tuple[CustomFieldFilter, ...] = ()
+
+
+def split_of(alert: Alert) -> Split:
+    return Split(group_names(alert), alert.custom_field_filters)
+
+
 class SpendLadders:
-    """The ladders of spend in one credit type by one set of group keys: one for each combination of values.
+    """The ladders of spend in one credit type and one split: one for each combination of group values.
 
     All groups that no alert names on its own share one ladder."""
 
@@ -49,7 +61,7 @@ class SpendLadders:
 
 
 class Watch:
-    """``usage``: by metric; ``spend``: by credit type and group keys; ``lowest``: the least threshold of these, if any.
+    """``usage``: by metric; ``spend``: by credit type and split; ``lowest``: the least threshold of these, if any.
     ``standing``: alerts that are read from a statement (engine.standing)."""
 
     __slots__ = ("alerts", "lowest", "spend", "standing", "usage")
@@ -60,14 +72,14 @@ class Watch:
         self.standing = tuple(alert for alert in self.alerts.values() if alert.type not in GAUGED)
         self.lowest = min((alert.threshold for alert in gauged), default=None)
         usage: dict[str, list[Alert]] = {}
-        spend: dict[tuple[str, NamesOf], list[Alert]] = {}
+        spend: dict[tuple[str, Split], list[Alert]] = {}
         for alert in gauged:
             if alert.type is AlertType.SPEND_THRESHOLD:
-                spend.setdefault((alert.credit_type_id, group_names(alert)), []).append(alert)
+                spend.setdefault((alert.credit_type_id, split_of(alert)), []).append(alert)
             elif alert.metric_id is not None:
                 usage.setdefault(alert.metric_id, []).append(alert)
         self.usage = {metric_id: Ladder(group) for metric_id, group in usage.items()}
-        self.spend = {key: SpendLadders(key[1], group) for key, group in spend.items()}
+        self.spend = {key: SpendLadders(key[1].names, group) for key, group in spend.items()}
 
 
 def alert_group(alert: Alert, names: NamesOf, group: tuple[str, ...]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ class LedgerKind(StrEnum):
 
     SEGMENT_START = "SEGMENT_START"
     INITIAL_BALANCE = "INITIAL_BALANCE"
+    SEAT_BASED_ADJUSTMENT = "SEAT_BASED_ADJUSTMENT"
     AUTOMATED_INVOICE_DEDUCTION = "AUTOMATED_INVOICE_DEDUCTION"
     MANUAL = "MANUAL"
     EXPIRATION = "EXPIRATION"
@@ -146,6 +147,8 @@ def _entries(
 
     if start_us <= now_us:
         kind = LedgerKind.INITIAL_BALANCE if balance.type is BalanceType.POSTPAID else LedgerKind.SEGMENT_START
+        if segment.seat_increase:
+            kind = LedgerKind.SEAT_BASED_ADJUSTMENT
         add(0, kind, start_us, segment.amount)
     for entry in balance.manual_entries:
         if entry.segment_id == segment.id:

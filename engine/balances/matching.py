@@ -1,6 +1,7 @@
 """Which balance pays which usage, and which balance goes first.
 
-The order of draw-down is section 5.3 of the reference, in full. Where it leaves something open:
+The order of draw-down is section 5.3 of the reference, in full. Rolled-over balances are compared up to the earliest end
+only, and not by what they cost. Where the reference leaves something open:
 - *Applicable products* are counted in the catalog; a balance that names neither products nor tags is open to any number of them.
 - A *group-value specifier* names group values and neither product nor tags. A balance without any restriction comes last in that
   step, too, as in the reference's own example.
@@ -11,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from enum import IntEnum
 from math import inf
 from typing import NamedTuple
 
-from engine.catalog import Balance, BalanceType, Product, Segment, Specifier
+from engine.catalog import AccessType, Balance, BalanceType, CustomerConfig, Product, RateTarget, Segment, Specifier
 
 
 class UsageKey(NamedTuple):
@@ -54,6 +56,23 @@ def covers(balance: Balance, usage: UsageKey) -> bool:
     )
 
 
+def may_draw(balance: Balance, usage: UsageKey, credit_type_id: str) -> bool:
+    """Whether the balance may pay this usage if it is priced in this credit type; time is not looked at. A QUANTITY balance draws
+    units of usage, whatever they are priced in; a conversion is none."""
+    if balance.access_type is AccessType.QUANTITY:
+        return usage.product_id is not None and covers(balance, usage)
+    return balance.credit_type_id == credit_type_id and covers(balance, usage)
+
+
+def draws_by_units(config: CustomerConfig) -> bool:
+    """Whether any balance may take units of usage off a line, and not only money: it draws units, or at a price of its own."""
+    kinds = [*config.balances, *(recurring.child for contract in config.contracts for recurring in contract.recurring)]
+    own_prices = any(override.for_commits for contract in config.contracts for override in contract.overrides)
+    return bool(kinds) and (
+        own_prices or any(each.access_type is AccessType.QUANTITY or each.rate_type is RateTarget.COMMIT_RATE for each in kinds)
+    )
+
+
 def specifies(specifier: Specifier, usage: UsageKey) -> bool:
     return (
         (specifier.product_id is None or specifier.product_id == usage.product_id)
@@ -63,10 +82,19 @@ def specifies(specifier: Specifier, usage: UsageKey) -> bool:
     )
 
 
+class Kind(IntEnum):
+    """Always stronger than priority."""
+
+    ROLLED_OVER_POSTPAID = 0
+    ROLLED_OVER = 1
+    PREPAID = 2
+    POSTPAID = 3
+
+
 class Precedence(NamedTuple):
     """The smallest goes first; fields in the order of the steps."""
 
-    postpaid: bool
+    kind: Kind
     priority: Decimal
     paid_for: bool
     applicable_products: float
@@ -81,24 +109,32 @@ class Precedence(NamedTuple):
 
 def precedence(balance: Balance, segment: Segment, products: Mapping[str, Product]) -> Precedence:
     """``products``: the catalog's. Counts are whole numbers, or infinite."""
+    kind = _kind(balance)
+    rolled_over = kind <= Kind.ROLLED_OVER
     by_group_values = sum(_is_by_group_values(specifier) for specifier in balance.specifiers)
-    if balance.contract_id is not None:
+    if balance.contract_id is not None:  # rolled-over balances always are
         contracts: float = 1
     else:
         contracts = inf if balance.applicable_contract_ids is None else len(balance.applicable_contract_ids)
     return Precedence(
-        postpaid=balance.type is BalanceType.POSTPAID,
+        kind=kind,
         priority=balance.priority,
-        paid_for=not balance.cost_basis_free,
+        paid_for=not rolled_over and not balance.cost_basis_free,
         applicable_products=_applicable_products(balance, products),
         group_value_specifiers=inf if is_unrestricted(balance) else by_group_values,
         ending_hour=segment.ending_hour,
-        starting_hour=segment.starting_hour,
+        starting_hour=0 if rolled_over else segment.starting_hour,
         applicable_contracts=contracts,
         created_us=balance.created_us,
         balance_id=balance.id,
         segment_id=segment.id,
     )
+
+
+def _kind(balance: Balance) -> Kind:
+    if balance.rolled_over is not None:
+        return Kind.ROLLED_OVER_POSTPAID if balance.type is BalanceType.POSTPAID else Kind.ROLLED_OVER
+    return Kind.POSTPAID if balance.type is BalanceType.POSTPAID else Kind.PREPAID
 
 
 def _is_by_group_values(specifier: Specifier) -> bool:

@@ -1,7 +1,9 @@
 """One invoice: usage lines, what balances in custom units pay of them, the conversion of the rest, what balances in fiat pay.
 
-    usage in a custom unit ──► balances in that unit ──► the rest: a cpu_conversion line ──┐
-    usage in fiat ─────────────────────────────────────────────────────────────────────────┴─► balances in fiat ──► total
+    charges in a custom unit ──► balances in that unit ──► the rest: a cpu_conversion line ──┐
+    charges in fiat ─────────────────────────────────────────────────────────────────────────┴─► balances in fiat ──► total
+
+Charges are usage and subscriptions.
 
 A unit that its rate card does not convert stays as it is; it is no part of the total. What a postpaid commit in a custom unit
 covers is still owed in money: it is converted on a line of its own, which no balance pays, so that no usage is paid twice.
@@ -15,31 +17,21 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-from engine.balances.draw import Applied, DrawLine, Pool, draw_down
+from engine.balances.draw import Applied, DrawLine, LineKind, Pool, draw_down
 from engine.balances.ledger import Deduction, manual_sum
-from engine.balances.matching import UsageKey, covers, precedence
+from engine.balances.matching import UsageKey, may_draw, precedence
 from engine.catalog import USD_CENTS, Balance, BalanceType, Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
 from engine.invoices.lines import contract_lines
+from engine.invoices.paid import Paid, paid_parts
+from engine.invoices.subscriptions import placed, subscription_lines
 from engine.invoices.usage import HourlyUsage
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period
 
-_APPLIED_NAMES = {
-    BalanceType.PREPAID: "Prepaid commit applied",
-    BalanceType.POSTPAID: "Postpaid commit applied",
-    BalanceType.CREDIT: "Credit applied",
-}
 _CONVERSION_NAME = "Conversion of pricing units"
 _COMMITTED_NAME = "Conversion of pricing units under a postpaid commit"
-
-
-class _Paid(NamedTuple):
-    """An item, and the APPLIED items of what paid for it."""
-
-    item: LineItem
-    applied: list[LineItem]
 
 
 class _Terms(NamedTuple):
@@ -73,10 +65,11 @@ class Drafting:
         """The draft of one billing period."""
         terms = self._terms(contract)
         lines = contract_lines(contract, period, self._compiled, self._usage, lambda key, unit: self._cuts(terms, key, unit))
-        custom = self._pay(contract.id, [item for item in lines if item.credit_type_id != terms.fiat])
+        lines += subscription_lines(contract, period, self._compiled)
+        custom = self._pay(contract.id, period, [item for item in lines if item.credit_type_id != terms.fiat])
         conversion_cuts = self._boundaries(UsageKey(contract.id, None), terms.fiat)
         conversions, committed = _conversions(custom, terms, period, conversion_cuts)
-        fiat = self._pay(contract.id, [*(item for item in lines if item.credit_type_id == terms.fiat), *conversions])
+        fiat = self._pay(contract.id, period, [*(item for item in lines if item.credit_type_id == terms.fiat), *conversions])
         items = [each for paid in (*custom, *fiat) for each in (paid.item, *paid.applied)]
         items.extend(committed)
         return Invoice(
@@ -103,14 +96,15 @@ class Drafting:
         return cuts
 
     def _boundaries(self, usage: UsageKey, unit: str) -> list[int]:
-        paying = [pool.segment for pool in self.pools if pool.balance.credit_type_id == unit and covers(pool.balance, usage)]
+        paying = [pool.segment for pool in self.pools if may_draw(pool.balance, usage, unit)]
         return [hour for segment in paying for hour in (segment.starting_hour, segment.ending_hour)]
 
-    def _pay(self, contract_id: str, items: Sequence[LineItem]) -> list[_Paid]:
+    def _pay(self, contract_id: str, period: Period, items: Sequence[LineItem]) -> list[Paid]:
         applied: list[list[Applied]] = [[] for _ in items]
-        for each in draw_down([_draw_line(contract_id, item) for item in items], self.pools):
+        drawn = draw_down([_draw_line(contract_id, period, item) for item in items], self.pools)
+        for each in drawn.applied:
             applied[each.line].append(each)
-        return [_paid(item, paid_by) for item, paid_by in zip(items, applied, strict=True)]
+        return [part for paid in zip(items, applied, drawn.unpaid, strict=True) for part in paid_parts(*paid)]
 
 
 def _pools(balances: Iterable[Balance], compiled: CompiledCatalog, deductions: Sequence[Deduction]) -> list[Pool]:
@@ -131,75 +125,48 @@ def _pools(balances: Iterable[Balance], compiled: CompiledCatalog, deductions: S
 
 
 def deductions_of(invoice: Invoice) -> list[Deduction]:
-    """What an invoice drew, by segment."""
+    """What an invoice drew, by segment: money, or units where these are drawn."""
     drawn: dict[tuple[str, str], Decimal] = {}
     for item in invoice.line_items:
         if item.type is ItemType.APPLIED and item.balance_id is not None and item.segment_id is not None:
             key = item.balance_id, item.segment_id
-            drawn[key] = drawn.get(key, ZERO) - item.total
+            amount = ZERO - item.total if item.quantity is None else item.quantity
+            drawn[key] = drawn.get(key, ZERO) + amount
     ended_us = invoice.period.ending_hour * HOUR_US
     return [Deduction(balance_id, segment_id, invoice.id, ended_us, amount) for (balance_id, segment_id), amount in drawn.items()]
 
 
-def _draw_line(contract_id: str, item: LineItem) -> DrawLine:
-    assert item.unit_price is not None  # both usage and conversions have one
+_KINDS = {
+    ItemType.USAGE: LineKind.USAGE,
+    ItemType.SUBSCRIPTION: LineKind.SUBSCRIPTION,
+    ItemType.CPU_CONVERSION: LineKind.CONVERSION,
+}
+
+
+def _draw_line(contract_id: str, period: Period, item: LineItem) -> DrawLine:
+    """A subscription is paid by what is open in its first hour, or in the invoice's if that is later."""
+    assert item.unit_price is not None  # usage, subscriptions and conversions have one
+    start, end = item.starting_hour, item.ending_hour
+    if item.type is ItemType.SUBSCRIPTION:
+        start = max(start, period.starting_hour)
+        end = start + 1
     key = UsageKey(contract_id, item.product_id, item.product_tags, item.pricing_group_values, item.presentation_group_values)
     return DrawLine(
         usage=key,
         credit_type_id=item.credit_type_id,
-        starting_hour=item.starting_hour,
-        ending_hour=item.ending_hour,
+        starting_hour=start,
+        ending_hour=end,
         unit_price=item.unit_price,
         name=item.name,
         amount=item.total,
-        conversion=item.type is ItemType.CPU_CONVERSION,
+        units=item.quantity or ZERO,
+        kind=_KINDS[item.type],
+        prices=dict(item.draw_prices),
     )
 
 
-def _paid(item: LineItem, applied: Sequence[Applied]) -> _Paid:
-    """The first payer gets the item's earliest amounts, and so on."""
-    items: list[LineItem] = []
-    low = ZERO
-    for _, balance, segment_id, amount in applied:
-        items.append(
-            replace(
-                item,
-                type=ItemType.APPLIED,
-                name=_APPLIED_NAMES[balance.type],
-                total=ZERO - amount,
-                quantity=None,
-                unit_price=None,
-                balance_id=balance.id,
-                balance_type=balance.type,
-                segment_id=segment_id,
-                increments=_share(item.increments, low, low + amount),
-            )
-        )
-        low += amount
-    if len(applied) == 1 and applied[0].amount == item.total:
-        item = replace(
-            item, balance_id=applied[0].balance.id, balance_type=applied[0].balance.type, segment_id=applied[0].segment_id
-        )
-    return _Paid(item, items)
-
-
-def _share(increments: Sequence[Increment], low: Decimal, high: Decimal) -> tuple[Increment, ...]:
-    """How the part of an item's amount between ``low`` and ``high`` came up hour by hour, as a payment (below zero).
-
-    Where the running amount falls, the payment falls with it; the last one in time leaves exactly ``high - low`` paid."""
-    shares: list[Increment] = []
-    running = paid = ZERO
-    for hour, _, amount in increments:
-        running += amount
-        now_paid = min(max(running, low), high) - low
-        if now_paid != paid:
-            shares.append(Increment(hour, ZERO, paid - now_paid))
-        paid = now_paid
-    return tuple(shares)
-
-
 def _conversions(
-    custom: Sequence[_Paid], terms: _Terms, period: Period, cuts: Iterable[int]
+    custom: Sequence[Paid], terms: _Terms, period: Period, cuts: Iterable[int]
 ) -> tuple[list[LineItem], list[LineItem]]:
     """(conversions of what nothing has covered, conversions of what postpaid commits have covered), by stretch between cuts."""
     still_open: list[LineItem] = []
@@ -207,7 +174,7 @@ def _conversions(
     inner = {cut for cut in cuts if period.starting_hour < cut < period.ending_hour}
     for unit, rate in sorted(terms.conversions.items()):
         for start, end in pairwise(sorted({*period, *inner})):
-            here = [paid for paid in custom if paid.item.credit_type_id == unit and start <= paid.item.starting_hour < end]
+            here = [paid for paid in custom if paid.item.credit_type_id == unit and start <= placed(paid.item, period) < end]
             applied = [item for paid in here for item in paid.applied]
             rest = _units([paid.item for paid in here] + applied)
             covered = _units([item for item in applied if item.balance_type is BalanceType.POSTPAID])

@@ -16,18 +16,20 @@ from decimal import Decimal
 
 from engine.balances.ledger import BalanceStatement, balance_statement
 from engine.balances.matching import covers_contract
+from engine.balances.recurring import with_children
 from engine.catalog import Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.invoices.drafts import Drafting, deductions_of
 from engine.invoices.items import Invoice
 from engine.invoices.usage import HourlyUsage
 from engine.numbers import ZERO
-from engine.periods import HOUR_US, Period, periods_between
+from engine.periods import HOUR_US, Period, period_at, periods_between
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """``drafts``: in the order in which they draw. ``balances``: all that are not archived, in the configuration's order."""
+    """``drafts``: in the order in which they draw. ``balances``: all that are not archived, in the configuration's order;
+    children of recurring ones up to the end of the drafts' periods, appeared or not."""
 
     drafts: tuple[Invoice, ...]
     balances: tuple[BalanceStatement, ...]
@@ -47,6 +49,7 @@ def statement(
     ``finalized``: all final invoices of the customer; what they have billed has no draft. Exact arithmetic must be current
     (engine.numbers)."""
     now_hour = now_us // HOUR_US
+    config = with_children(config, reach_hour(config, now_hour))
     deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     live = _unbilled(config, finalized, now_hour - grace_hours, now_hour + 1)
@@ -59,7 +62,7 @@ def statement(
             balance,
             deductions,
             {segment.id: drafted.get((balance.id, segment.id), ZERO) for segment in balance.segments},
-            [period for contract, period in live if covers_contract(balance, contract.id)],
+            [_drawing(contract, period) for contract, period in live if covers_contract(balance, contract.id)],
             now_us,
         )
         for balance in config.balances
@@ -81,10 +84,23 @@ def finalize(
     """The invoices that have become final: of all billing periods that end after ``from_hour`` (the end of the last run's
     reach), whose grace period has ended by now, and that ``finalized`` has not billed; in the order in which they draw."""
     until_hour = now_us // HOUR_US - grace_hours
+    config = with_children(config, reach_hour(config, until_hour))
     deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     ended = [each for each in _unbilled(config, finalized, from_hour, until_hour) if each[1].ending_hour <= until_hour]
     return [drafting.invoice(contract, period).finalized() for contract, period in ended]
+
+
+def _drawing(contract: Contract, period: Period) -> Period:
+    """The hours whose balances an invoice may draw on: a subscription's charge in advance is for the hour after the period."""
+    return Period(period.starting_hour, period.ending_hour + 1) if contract.subscriptions else period
+
+
+def reach_hour(config: CustomerConfig, hour: int) -> int:
+    """Balances that begin before this hour can pay something on the invoices of periods that have begun by ``hour``. It does not
+    depend on ``hour`` within a billing period, so that time alone changes no draft there."""
+    periods = (period_at(contract.schedule, contract.starting_hour, contract.ending_hour, hour) for contract in config.contracts)
+    return max((period.ending_hour for period in periods if period is not None), default=hour) + 1
 
 
 def _unbilled(

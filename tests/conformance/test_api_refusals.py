@@ -28,6 +28,20 @@ USAGE: dict[str, Any] = {"alert_type": "usage_threshold_reached", "name": "a", "
 COMMIT: dict[str, Any] = {"alert_type": "low_remaining_commit_balance_reached", "name": "a", "threshold": 1}
 DAYS: dict[str, Any] = {"alert_type": "low_remaining_days_for_commit_segment_reached", "name": "a", "threshold": 1}
 INVOICE: dict[str, Any] = {"alert_type": "invoice_total_reached", "name": "a", "threshold": 1}
+TOTAL: dict[str, Any] = {
+    "alert_type": "low_remaining_contract_credit_and_commit_balance_reached",
+    "name": "a",
+    "threshold": 1,
+}
+
+
+def field(entity: str, value: str | None = "v", key: str = "k") -> dict[str, str]:
+    return {"entity": entity, "key": key} if value is None else {"entity": entity, "key": key, "value": value}
+
+
+def specified(*filters: dict[str, str], exclude: tuple[list[dict[str, str]], ...] = ()) -> dict[str, Any]:
+    """A specifier."""
+    return {"custom_field_filters": [*filters], "exclude": [{"custom_field_filters": each} for each in exclude]}
 
 
 async def post(http: httpx.AsyncClient, path: str, body: Any, status: int = 200) -> Any:
@@ -108,6 +122,57 @@ async def made(http: httpx.AsyncClient, path: str, body: Any) -> str:
         ("/v1/alerts/create", {**INVOICE, "access_type": "SPEND"}, "access_type: does not apply"),
         (
             "/v1/alerts/create",
+            {**SPEND, "custom_field_filters": [field("Commit")]},
+            "the entity Commit does not apply",
+        ),
+        (
+            "/v1/alerts/create",
+            {**SPEND, "custom_field_filters": [field("Contract", None)]},
+            "custom_field_filters[0].value: is required",
+        ),
+        (
+            "/v1/alerts/create",
+            {**TOTAL, "custom_field_filters": [field("Commit"), field("ContractCredit")]},
+            "custom_field_filters: nothing is both a Commit and a ContractCredit",
+        ),
+        (
+            "/v1/alerts/create",
+            {**TOTAL, "alert_specifiers": [specified(field("Commit"), exclude=([field("ContractCredit")],))]},
+            "alert_specifiers[0].exclude[0].custom_field_filters: the specifier does not include credits",
+        ),
+        (
+            "/v1/alerts/create",
+            {**TOTAL, "alert_specifiers": [{}, specified(field("ContractCredit"), exclude=([field("ContractCreditOrCommit")],))]},
+            "alert_specifiers[1].exclude[0].custom_field_filters: the specifier does not include commits",
+        ),
+        (
+            "/v1/alerts/create",
+            {**TOTAL, "alert_specifiers": [specified(field("Commit"), field("ContractCredit"))]},
+            "alert_specifiers[0].custom_field_filters: nothing is both",
+        ),
+        (
+            "/v1/alerts/create",
+            {**TOTAL, "alert_specifiers": [specified(exclude=([],))]},
+            "alert_specifiers[0].exclude[0].custom_field_filters: must name at least one",
+        ),
+        (
+            "/v1/alerts/create",
+            {**TOTAL, "alert_specifiers": [specified(exclude=([field("Commit", None)],))]},
+            "alert_specifiers[0].exclude[0].custom_field_filters[0].value: is required",
+        ),
+        (
+            "/v1/alerts/create",
+            {**TOTAL, "alert_specifiers": [specified(field("Commit", None)), specified(field("Commit"))]},
+            "must be the only filter of the only specifier",
+        ),
+        (
+            "/v1/alerts/create",
+            {**TOTAL, "alert_specifiers": [specified(field("Commit", None), field("Commit", None, "other"))]},
+            "must be the only filter of the only specifier",
+        ),
+        ("/v1/alerts/create", {**TOTAL, "alert_specifiers": [{}] * 101}, "alert_specifiers"),
+        (
+            "/v1/alerts/create",
             {**SPEND, "alert_type": "low_credit_balance_reached"},
             "use low_remaining_contract_credit_balance_reached",
         ),
@@ -151,21 +216,6 @@ async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: by
     [
         ("/v1/alerts/create", {**SPEND, "alert_type": "low_remaining_seat_balance_reached"}, "alert_type"),
         ("/v1/alerts/create", {**SPEND, "alert_type": "monthly_invoice_total_spend_threshold_reached"}, "alert_type"),
-        ("/v1/alerts/create", {**COMMIT, "access_type": "QUANTITY"}, "access_type"),
-        (
-            "/v1/alerts/create",
-            {
-                **COMMIT,
-                "alert_type": "low_remaining_contract_credit_and_commit_balance_reached",
-                "alert_specifiers": [{"custom_field_filters": [{"entity": "Commit", "key": "k", "value": "v"}]}],
-            },
-            "alert_specifiers",
-        ),
-        (
-            "/v1/alerts/create",
-            {**SPEND, "custom_field_filters": [{"entity": "Contract", "key": "k", "value": "v"}]},
-            "custom_field_filters",
-        ),
         ("/v1/customers", {"name": "a", "billing_config": {"billing_provider_type": "stripe"}}, "billing_config"),
         (
             "/v1/contracts/create",
@@ -287,6 +337,46 @@ async def test_limits_of_alerts(http: httpx.AsyncClient, api: Api) -> None:
     for _ in range(api.settings.alerts_for_all_max):
         await made(http, "/v1/alerts/create", SPEND)
     assert "at most 5" in (await post(http, "/v1/alerts/create", SPEND, 400))["message"]
+
+
+async def test_at_most_three_alerts_are_split_by_a_custom_field(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    split = {**TOTAL, "alert_specifiers": [specified(field("ContractCreditOrCommit", None))]}
+    own = {**split, "customer_id": customer}
+    await made(http, "/v1/alerts/create", split)
+    last = [await made(http, "/v1/alerts/create", own) for _ in range(2)][-1]
+    assert "at most 3 alerts" in (await post(http, "/v1/alerts/create", own, 400))["message"]
+    await made(http, "/v1/alerts/create", {**TOTAL, "alert_specifiers": [specified(field("Commit"))], "customer_id": customer})
+    await post(http, "/v1/alerts/archive", {"id": last})
+    await made(http, "/v1/alerts/create", own)
+    for _ in range(2):
+        await made(http, "/v1/alerts/create", split)
+    assert "at most 3 alerts" in (await post(http, "/v1/alerts/create", split, 400))["message"]
+
+
+async def test_values_that_an_alert_does_not_have(http: httpx.AsyncClient) -> None:
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    split = await made(
+        http, "/v1/alerts/create", {**TOTAL, "alert_specifiers": [specified(field("ContractCreditOrCommit", None))]}
+    )
+    whole = await made(http, "/v1/alerts/create", {**TOTAL, "alert_specifiers": [specified(field("Commit"))]})
+    where = {"customer_id": customer, "alert_id": split}
+    for wrong in (
+        {"alert_specifiers": [{}]},
+        {"alert_specifiers": [specified(field("Commit"))]},
+        {"alert_specifiers": [specified(field("ContractCreditOrCommit", None))]},
+        {"alert_specifiers": [specified(field("ContractCreditOrCommit")), specified(field("ContractCreditOrCommit", "w"))]},
+        {"custom_field_filters": [field("ContractCreditOrCommit", "v", "other")]},
+    ):
+        assert "must name one" in (await post(http, "/v1/customer-alerts/get", {**where, **wrong}, 400))["message"]
+    body = {**where, "alert_id": whole, "alert_specifiers": [specified(field("Commit"))]}
+    assert "the alert has one state" in (await post(http, "/v1/customer-alerts/get", body, 400))["message"]
+    for right in (
+        {"custom_field_filters": [field("ContractCreditorCommit")]},
+        {"alert_specifiers": [specified(field("contractcreditorcommit"))]},
+    ):
+        shown = (await post(http, "/v1/customer-alerts/get", {**where, **right}))["data"]["alert"]["alert_specifiers"]
+        assert shown == [{"custom_field_filters": [field("ContractCreditOrCommit")], "exclude": []}]
 
 
 async def test_a_refused_alert_gives_its_key_back(http: httpx.AsyncClient) -> None:

@@ -14,17 +14,30 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
+from connectors.redis.types import OutboxEntry
 from connectors.webhooks.addresses import TargetPolicy
-from connectors.webhooks.client import RESPONSE_BYTES_MAX, EndpointClient
+from connectors.webhooks.client import RESPONSE_BYTES_MAX, Attempt, EndpointClient
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.signatures import Signing
+from connectors.webhooks.webhook import SignedForm
 from tests.support.receiver import Answer, Behaviour, Hang, Receiver, Reset
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"id":"n-1","type":"alerts.spend_threshold_reached","properties":{}}'
 LOOPBACK = TargetPolicy(allow_private=True)
 
-Open = Callable[..., EndpointClient]
+
+class Client(EndpointClient):
+    """Sends a body of the test's own, signed."""
+
+    async def attempt(  # type: ignore[override]
+        self, message_id: str, body: bytes, first_byte: Callable[[], None] | None
+    ) -> Attempt:
+        entry = OutboxEntry(message_id, "alerts.spend_threshold_reached", "c-1", "a-1", body, None, 0)
+        return await super().attempt(entry, first_byte)
+
+
+Open = Callable[..., Client]
 
 
 @pytest.fixture
@@ -36,12 +49,12 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 async def open_client() -> AsyncIterator[Open]:
-    opened: list[EndpointClient] = []
+    opened: list[Client] = []
 
-    def make(url: str, policy: TargetPolicy = LOOPBACK, timeout_s: float = 5.0, trusted: Path | None = None) -> EndpointClient:
+    def make(url: str, policy: TargetPolicy = LOOPBACK, timeout_s: float = 5.0, trusted: Path | None = None) -> Client:
         tls = ssl.create_default_context(cafile=trusted)
         endpoint = Endpoint("e-1", URL(url), Signing(((SECRET, None),)))
-        opened.append(EndpointClient(endpoint, policy, tls, timeout_s=timeout_s, connections=2))
+        opened.append(Client(endpoint, SignedForm(endpoint.signing), policy, tls, timeout_s=timeout_s, connections=2))
         return opened[-1]
 
     yield make

@@ -19,8 +19,10 @@ from engine.alerts.states import State
 from engine.alerts.stored import decode_state, state_field, state_key
 from engine.catalog import (
     USD_CENTS,
+    AccessType,
     Aggregation,
     Alert,
+    AlertSpecifier,
     AlertType,
     Balance,
     BalanceType,
@@ -29,6 +31,8 @@ from engine.catalog import (
     Catalog,
     Contract,
     CustomerConfig,
+    CustomFieldFilter,
+    Entity,
     Frequency,
     ManualEntry,
     Product,
@@ -51,7 +55,10 @@ NOW = NOW_US // HOUR_US
 STANDING = [kind for kind in AlertType if kind not in GAUGED]
 
 amounts = st.sampled_from([Decimal(text) for text in ("0", "1", "2.5", "6", "12", "40", "0.75")])
+values = st.sampled_from(["red", "blue"])
+fields = st.dictionaries(st.sampled_from(["team", "tier"]), values).map(lambda made: tuple(sorted(made.items())))
 units = st.sampled_from([USD_CENTS, USD_CENTS, USD_CENTS, "credits"])
+access_types = st.sampled_from([AccessType.SPEND, AccessType.SPEND, AccessType.SPEND, AccessType.QUANTITY])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -72,22 +79,45 @@ def balances(draw: st.DrawFn, balance_id: str, product_ids: list[str]) -> Balanc
         product_id="fee",
         segments=segments,
         credit_type_id=draw(units),
+        access_type=draw(access_types),
         priority=draw(st.sampled_from([Decimal(0), Decimal(1)])),
         contract_id=draw(st.sampled_from([None, "c0"])),
         applicable_product_ids=frozenset(draw(st.sets(st.sampled_from(product_ids), max_size=1))),
         manual_entries=tuple(ManualEntry(segments[0].id, amount, NOW_US - HOUR_US, "") for amount in manual),
+        custom_fields=draw(fields),
     )
 
 
 @st.composite
+def filters(draw: st.DrawFn, entities: list[Entity]) -> CustomFieldFilter:
+    return CustomFieldFilter(draw(st.sampled_from(entities)), draw(st.sampled_from(["team", "tier"])), draw(values))
+
+
+@st.composite
+def specifiers(draw: st.DrawFn) -> tuple[AlertSpecifier, ...]:
+    """None, one keyed by a field, or up to two with inclusions and exclusions; whether these can match does not matter."""
+    keyed = draw(st.sampled_from([None, None, "team", "tier"]))
+    some = filters([*Entity])
+    exclusions = st.lists(st.lists(some, min_size=1, max_size=2).map(tuple), max_size=2).map(tuple)
+    if keyed is not None:
+        return (AlertSpecifier((CustomFieldFilter(draw(st.sampled_from(Entity)), keyed, None),), draw(exclusions)),)
+    made = st.builds(AlertSpecifier, st.lists(some, max_size=2).map(tuple), exclusions)
+    return tuple(draw(st.lists(made, max_size=2)))
+
+
+@st.composite
 def alerts(draw: st.DrawFn, alert_id: str) -> Alert:
+    kind = draw(st.sampled_from(STANDING))
     return Alert(
         id=alert_id,
-        type=draw(st.sampled_from(STANDING)),
+        type=kind,
         name=alert_id,
         threshold=draw(st.sampled_from([Decimal(text) for text in ("0", "0.5", "1", "2.5", "5", "10", "50")])),
         created_version=1,
         credit_type_id=draw(units),
+        access_type=draw(access_types),
+        custom_field_filters=() if draw(st.integers(0, 3)) else (draw(filters([Entity.CONTRACT])),),
+        specifiers=draw(specifiers()) if kind in (AlertType.TOTAL_BALANCE, AlertType.TOTAL_PERCENTAGE) else (),
     )
 
 
@@ -107,6 +137,7 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
             starting_hour=start,
             ending_hour=draw(st.sampled_from([None, None, NOW + 15])),
             schedule=BillingSchedule(Frequency.WEEKLY, draw(st.sampled_from([start, FIRST_HOUR])) * HOUR_US),
+            custom_fields=draw(fields),
         )
         for number, start in enumerate(starts[: draw(st.sampled_from([1, 1, 2]))])
     )

@@ -32,7 +32,8 @@ class HeldClient:
         self.under_way: dict[str, asyncio.Future[str]] = {}
         self.sent: list[str] = []
 
-    async def attempt(self, message_id: str, body: bytes, first_byte: object) -> Attempt:
+    async def attempt(self, entry: OutboxEntry, first_byte: object) -> Attempt:
+        message_id = entry.id
         self.sent.append(message_id)
         ended = self.under_way[message_id] = asyncio.get_running_loop().create_future()
         outcome = await ended

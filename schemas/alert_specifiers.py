@@ -1,0 +1,90 @@
+"""Rules for an alert's specifiers and custom field filters: what fits together, what is keyed, which value a request picks. Pure.
+
+A specifier's inclusion lets in commits, credits or both, by the entities that its filters name (a filter on the contract lets in
+both). What it excludes must lie inside that: including commits while excluding credits is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from schemas.alerts import AlertCreate, AlertSpecifier, CustomerAlertGet, CustomFieldFilter, SpecifierFilter
+from schemas.documents import Document
+from schemas.errors import BadRequest
+
+_BOTH = frozenset({"commits", "credits"})
+_LETS_IN = {"Commit": frozenset({"commits"}), "ContractCredit": frozenset({"credits"})}
+
+Filters = Iterable[CustomFieldFilter] | Iterable[SpecifierFilter]
+
+
+def _let_in(filters: Filters, where: str) -> frozenset[str]:
+    """Which balances filters that must all hold can let in."""
+    kinds = _BOTH
+    for each in filters:
+        kinds &= _LETS_IN.get(each.entity, _BOTH)
+    if not kinds:
+        raise BadRequest(f"{where}: nothing is both a Commit and a ContractCredit; use ContractCreditOrCommit, or two specifiers")
+    return kinds
+
+
+def check_fields(body: AlertCreate) -> None:
+    """Raises BadRequest for filters and specifiers that do not fit together."""
+    _let_in(body.custom_field_filters, "custom_field_filters")
+    for place, specifier in enumerate(body.alert_specifiers):
+        _check_specifier(specifier, f"alert_specifiers[{place}]")
+    keys = [each for specifier in body.alert_specifiers for each in specifier.custom_field_filters if each.value is None]
+    if keys and (len(body.alert_specifiers) > 1 or len(body.alert_specifiers[0].custom_field_filters) > 1):
+        raise BadRequest("alert_specifiers: a key without a value must be the only filter of the only specifier")
+
+
+def _check_specifier(specifier: AlertSpecifier, where: str) -> None:
+    included = _let_in(specifier.custom_field_filters, f"{where}.custom_field_filters")
+    for number, entry in enumerate(specifier.exclude):
+        place = f"{where}.exclude[{number}].custom_field_filters"
+        if not entry.custom_field_filters:
+            raise BadRequest(f"{place}: must name at least one custom field")
+        _let_in(entry.custom_field_filters, place)
+        for each in entry.custom_field_filters:
+            outside = frozenset() if each.entity == "Contract" else _LETS_IN.get(each.entity, _BOTH) - included
+            if outside:
+                raise BadRequest(
+                    f"{place}: the specifier does not include {' or '.join(sorted(outside))}, so none can be excluded"
+                )
+
+
+def key_filter(alert: Document) -> Document | None:
+    """The filter without a value by which a stored alert tells its states apart; None for every other alert."""
+    for specifier in alert.get("alert_specifiers") or ():
+        for each in specifier["custom_field_filters"]:
+            if each.get("value") is None:
+                found: Document = each
+                return found
+    return None
+
+
+def chosen_value(body: CustomerAlertGet, alert: Document) -> str | None:
+    """The value of a keyed alert that a request picks, if it picks one."""
+    name = "alert_specifiers" if body.alert_specifiers else "custom_field_filters"
+    picked: list[CustomFieldFilter | SpecifierFilter] = [*body.custom_field_filters]
+    for specifier in body.alert_specifiers:
+        picked += specifier.custom_field_filters
+    if not picked:
+        if body.alert_specifiers:
+            raise BadRequest("alert_specifiers: must name one key and its value")
+        return None
+    key = key_filter(alert)
+    if key is None:
+        raise BadRequest(f"{name}: does not apply: the alert has one state, and none for each value of a custom field")
+    wanted = {(each.entity, each.key, each.value) for each in picked}
+    entity, field, value = wanted.pop()
+    if wanted or value is None or (entity, field) != (key["entity"], key["key"]):
+        raise BadRequest(f"{name}: must name one value of the {key['entity']}'s {key['key']!r}, by which the alert is split")
+    return value
+
+
+def with_value(alert: Document, value: str) -> Document:
+    """A keyed alert as it is shown for one value of its key."""
+    (specifier,) = alert["alert_specifiers"]
+    (key,) = specifier["custom_field_filters"]
+    return {**alert, "alert_specifiers": [{**specifier, "custom_field_filters": [{**key, "value": value}]}]}
