@@ -18,17 +18,18 @@ from redis.asyncio import Redis
 
 from connectors.metrics import EVENT_TO_DELIVERY, WEBHOOK_DELIVERIES
 from connectors.redis.outbox import Outbox
-from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry
+from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.conclusions import Conclusions
-from connectors.webhooks.endpoints import EndpointDirectory
+from connectors.webhooks.endpoints import Endpoint, EndpointDirectory
 from connectors.webhooks.lanes import Job, Lane, Lanes, Spawn
 from connectors.webhooks.outcomes import FAULT_PAUSE_S, after_failure, new_delivery, postponed
 from connectors.webhooks.persist import clock_ms, persist
+from connectors.webhooks.routes import Routes
 from connectors.webhooks.schedule import Schedule
+from connectors.webhooks.severities import AlertFields
 
 _log = structlog.get_logger("webhooks.deliveries")
-HTTP_GONE = 410
 _GONE_AT_ONCE = 256
 _END_OLD_GRACE_S = 3600.0
 _CLOSED_PATIENCE_S = 0.25  # a lane that was closed is gone, or opened anew, soon
@@ -57,7 +58,9 @@ class Deliveries:
         directory: EndpointDirectory,
         schedule: Schedule,
         spawn: Spawn,
+        alert_fields: AlertFields,
         *,
+        severities: Sequence[str],
         lease_ms: int,
         disable_after_s: float,
     ) -> None:
@@ -65,6 +68,8 @@ class Deliveries:
         self._spawn = spawn
         self._conclusions = Conclusions(redis, spawn, lease_ms, self._concluded)
         self._directory = directory
+        self._alert_fields = alert_fields.of
+        self._routes = Routes({}, severities)
         self._schedule = schedule
         self._lease_ms = lease_ms
         self._disable_after_ms = int(disable_after_s * 1000)
@@ -72,23 +77,40 @@ class Deliveries:
     # --- into the lanes ---------------------------------------------------------------------------------------------
 
     async def admit(self, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
-        """Give the first entries of a stream to every enabled endpoint: to be sent now where the lane has room, else later."""
-        lanes = [lane for endpoint_id in self._lanes.enabled if (lane := self._lanes.lane(endpoint_id)) is not None]
-        if not lanes:
+        """Give the first entries of a stream to the endpoints that want them: to be sent now where the lane has room, else later.
+        What no endpoint wants ends here; what there is no enabled endpoint for at all stays where it is."""
+        if not self._lanes.enabled:
             return  # the last endpoint has just gone
+        wanted = await self._wanted(entries)
         now_ms = clock_ms()
-        room = {lane.client.endpoint.id: lane.room for lane in lanes}
-        moves = [(entry, [self._admission(entry, lane, room, now_ms) for lane in lanes]) for entry in entries]
-        _, leased, superseded = await outbox.admit(moves, now_ms, self._lease_ms)
+        room: dict[str, int] = {}
+        moves = [(entry, self._admissions(entry, endpoints, room, now_ms)) for entry, endpoints in wanted]
+        moved, leased, superseded = await outbox.admit(moves, now_ms, self._lease_ms)
         WEBHOOK_DELIVERIES.labels("superseded").inc(superseded)
+        WEBHOOK_DELIVERIES.labels("unwanted").inc(sum(not admissions for _, admissions in moves[:moved]))
         first_bytes = {entry.id: _FirstByte(entry) for entry in entries}
         for delivery in leased:
             await self.send(outbox, delivery, first_bytes[delivery.entry.id])
 
+    async def _wanted(self, entries: Sequence[OutboxEntry]) -> list[tuple[OutboxEntry, list[Endpoint]]]:
+        """Raises RedisError."""
+        if self._routes.enabled is not self._lanes.enabled:
+            self._routes = Routes(self._lanes.enabled, self._routes.severities)
+        routes = self._routes
+        fields = await self._alert_fields([entry for entry in entries if routes.needs_fields(entry)])
+        return [(entry, routes.wanted(entry, fields)) for entry in entries]
+
+    def _admissions(
+        self, entry: OutboxEntry, endpoints: Sequence[Endpoint], room: dict[str, int], now_ms: int
+    ) -> list[Admission]:
+        lanes = [lane for endpoint in endpoints if (lane := self._lanes.lane(endpoint.id)) is not None]
+        return [self._admission(entry, lane, room, now_ms) for lane in lanes]
+
     def _admission(self, entry: OutboxEntry, lane: Lane, room: dict[str, int], now_ms: int) -> Admission:
+        """``room``: of the lanes that entries of this admission have been given to."""
         endpoint = lane.client.endpoint
         delivery = new_delivery(entry, endpoint.id, now_ms)
-        room[endpoint.id] -= 1
+        room[endpoint.id] = room.get(endpoint.id, lane.room) - 1
         if room[endpoint.id] >= 0:
             return Admission(delivery, True, endpoint.supersede)
         later = replace(delivery, due_ms=now_ms + int(lane.ready_in_s * 1000))
@@ -174,24 +196,18 @@ class Deliveries:
             if attempt is not None:
                 delivery = replace(delivery, attempts=delivery.attempts + 1, last_error=attempt.error)
             return (await self._conclude(outbox, delivery, "exhausted", logged))[1]
-        later = again
-        if attempt is not None and self._supersedes(delivery.endpoint_id):
-            ended, follower = await self._conclude(outbox, later, "superseded", logged, only_if_followed=True)
-            if ended:
-                return follower
-        await persist(lambda: outbox.put_back(delivery, later, now_ms, logged))
+        later, superseded = again, attempt is not None and self._supersedes(delivery.endpoint_id)
+        put = await persist(lambda: outbox.put_back(delivery, later, now_ms, logged, unless_followed=superseded))
+        if put is PutBack.FOLLOWED:
+            return (await self._conclude(outbox, later, "superseded", logged))[1]
         return None
 
     def _supersedes(self, endpoint_id: str) -> bool:
         endpoint = self._directory.enabled.get(endpoint_id)
         return endpoint is not None and endpoint.supersede
 
-    async def _conclude(
-        self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes, *, only_if_followed: bool = False
-    ) -> Ended:
-        ended, follower = await persist(
-            lambda: outbox.conclude(delivery, status, clock_ms(), self._lease_ms, logged, only_if_followed=only_if_followed)
-        )
+    async def _conclude(self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes) -> Ended:
+        ended, follower = await persist(lambda: outbox.conclude(delivery, status, clock_ms(), self._lease_ms, logged))
         if ended:
             _told(delivery, status)
         return ended, follower
@@ -210,8 +226,8 @@ class Deliveries:
             step_s = self._schedule.delay_s(max(1, lane.failures), random.random())
             lane.pause(max(attempt.retry_after_s or 0.0, step_s))
         since_ms = await persist(lambda: self._directory.note_failure(endpoint_id, now_ms))
-        if attempt.status == HTTP_GONE:
-            await persist(lambda: self._directory.disable(tried, "the endpoint answered 410 Gone"))
+        if attempt.gone:
+            await persist(lambda: self._directory.disable(tried, attempt.gone))
         elif now_ms - since_ms > self._disable_after_ms:
             since = await persist(lambda: self._directory.failing_since(endpoint_id))
             if since is not None and now_ms - since > self._disable_after_ms:

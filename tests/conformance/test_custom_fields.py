@@ -167,7 +167,8 @@ async def test_a_key_does_not_become_unique_over_values_that_are_not(sdk: AsyncM
     [
         ("addKey", {"entity": "planet", "key": "x", "enforce_uniqueness": False}, 400),
         ("addKey", {"entity": "customer", "key": "", "enforce_uniqueness": False}, 400),
-        ("addKey", {"entity": "alert", "key": "x", "enforce_uniqueness": False}, 501),
+        ("addKey", {"entity": "charge", "key": "x", "enforce_uniqueness": False}, 501),
+        ("addKey", {"entity": "alert", "key": "x", "enforce_uniqueness": True}, 501),
         ("addKey", {"entity": "invoice", "key": "x", "enforce_uniqueness": False}, 501),
         ("setValues", {"entity": "customer", "entity_id": UNKNOWN, "custom_fields": {"x": "v" * 201}}, 400),
         ("setValues", {"entity": "customer", "entity_id": UNKNOWN, "custom_fields": {"x": 1}}, 400),
