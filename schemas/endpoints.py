@@ -78,14 +78,13 @@ _Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Ids = Annotated[list[_Id], Field(min_length=1, max_length=FILTER_MAX), AfterValidator(_distinct)]
 _EventTypes = Annotated[
     list[Annotated[str, AfterValidator(_pattern)]],
-    Field(
-        min_length=1,
-        max_length=100,
-        description="Types that the endpoint wants, exact or with * for any text: `alerts.*`. Null: all but notices "
-        "(`endpoint.*`, `message.*`), which go only to endpoints that name them, and never to the one that they are about.",
-    ),
+    Field(min_length=1, max_length=100),
     AfterValidator(_distinct),
 ]
+_TYPES = (
+    "Types that the endpoint wants, exact or with * for any text: `alerts.*`. Null: all but notices (`endpoint.*`, `message.*`), "
+    "which go only to endpoints that name them, and never to the one that they are about."
+)
 _CUSTOMERS = "Only of these customers; null: of all."
 _ALERTS = "Only of these alerts; null: of all."
 
@@ -114,7 +113,7 @@ class EndpointCreate(Body):
     rate_limit_per_second: RateLimit | None = Field(default=None, description="Of slack, where it is not given: 1.")
     supersede: bool = Field(default=False, description=SUPERSEDE)
     ed25519: bool = Field(default=False, description="Also sign with a key pair (v1a); the answer holds the public key.")
-    event_types: _EventTypes | None = None
+    event_types: _EventTypes | None = Field(default=None, description=_TYPES)
     customer_ids: _Ids | None = Field(default=None, description=_CUSTOMERS)
     alert_ids: _Ids | None = Field(default=None, description=_ALERTS)
     severity: Severity | None = None
@@ -136,7 +135,7 @@ class EndpointUpdate(Body):
     enabled: bool | None = None
     rate_limit_per_second: RateLimit | None = None
     supersede: bool | None = Field(default=None, description=SUPERSEDE)
-    event_types: _EventTypes | None = None
+    event_types: _EventTypes | None = Field(default=None, description=_TYPES)
     customer_ids: _Ids | None = Field(default=None, description=_CUSTOMERS)
     alert_ids: _Ids | None = Field(default=None, description=_ALERTS)
     severity: Severity | None = None
@@ -225,6 +224,8 @@ def updated_endpoint(document: Document, body: EndpointUpdate, now: str) -> Docu
     if body.url is not None and document.get("type", "webhook") not in _WITH_URL:
         raise BadRequest(f"url: an endpoint of type {document['type']} has none")
     changes: dict[str, Any] = body.model_dump(exclude_unset=True)
+    if body.severity is not None:
+        changes["severity"] = body.severity.model_dump(exclude_none=True)
     for name in ("url", "enabled", "supersede"):
         if changes.get(name, ...) is None:
             del changes[name]
