@@ -82,12 +82,16 @@ class QuantityRounding:
 class ProductType(StrEnum):
     USAGE = "USAGE"
     SUBSCRIPTION = "SUBSCRIPTION"
+    COMPOSITE = "COMPOSITE"
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
     """``metric_id`` and what follows it up to ``rounding`` are of USAGE products only. (Types that are not listed above are kept
-    by the API and are never rated yet.)"""
+    by the API and are never rated.)
+
+    COMPOSITE: a charge on the spend of other products: those of ``composite_product_ids`` and those with any of
+    ``composite_tags``; with ``include_composite_spend`` on that of other composites, too."""
 
     id: str
     name: str
@@ -99,6 +103,9 @@ class Product:
     archived: bool = False
     tags: frozenset[str] = frozenset()
     type: ProductType = ProductType.USAGE
+    composite_product_ids: frozenset[str] = frozenset()
+    composite_tags: frozenset[str] = frozenset()
+    include_composite_spend: bool = False
 
 
 class Frequency(StrEnum):
@@ -114,6 +121,8 @@ class Frequency(StrEnum):
 class RateType(StrEnum):
     FLAT = "FLAT"
     TIERED = "TIERED"
+    PERCENTAGE = "PERCENTAGE"
+    TIERED_PERCENTAGE = "TIERED_PERCENTAGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,8 @@ class CommitRate:
 @dataclass(frozen=True, slots=True)
 class Rate:
     """One row of a rate card. FLAT uses ``price``, TIERED uses ``tiers``; prices are in units of ``credit_type_id``.
+    PERCENTAGE and TIERED_PERCENTAGE are for COMPOSITE products: their prices are fractions (0.1 = 10 %) of spend in
+    ``credit_type_id``; ``minimum`` is charged at least in a billing period.
     ``billing_frequency``: set for SUBSCRIPTION products, whose price is for one unit and one billing period of that length."""
 
     product_id: str
@@ -149,6 +160,7 @@ class Rate:
     entitled: bool = True
     billing_frequency: Frequency | None = None
     commit_rate: CommitRate | None = None
+    minimum: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +210,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceItem:
-    """One charge for a commit: ``unit_price`` x ``quantity``, in units of the balance's invoice credit type."""
+    """One dated charge, of a commit or a scheduled charge: ``unit_price`` x ``quantity``, in units of its invoice credit type."""
 
     id: str
     timestamp_us: int
@@ -259,7 +271,8 @@ class Balance:
     any tag, or any specifier. ``contract_id``: set for a contract-level balance, None for a customer-level one;
     ``applicable_contract_ids``: None = all contracts. ``cost_basis_free``: it cost nothing (credits; commits invoiced at 0).
     ``created_us`` breaks ties last of all. ``custom_fields``: sorted pairs. ``recurring_id``: of the recurring commit or
-    credit that made it; ``invoice_items`` are then what that charges for it, in units of ``invoice_credit_type_id``.
+    credit that made it. ``invoice_items``: what is charged for a commit, in units of ``invoice_credit_type_id``, on invoices of
+    the contract ``invoice_contract_id``; of a postpaid one the date of its true-up; of an archived one what was due before.
 
     ``access_type`` QUANTITY: its amounts are units of usage as billed, of lines priced in any credit type.
     ``rolled_over``: set for one with one segment, whose amount is computed (engine.balances.rollover).
@@ -285,6 +298,7 @@ class Balance:
     recurring_id: str | None = None
     invoice_items: tuple[InvoiceItem, ...] = ()
     invoice_credit_type_id: str = USD_CENTS
+    invoice_contract_id: str | None = None
     access_type: AccessType = AccessType.SPEND
     rate_type: RateTarget = RateTarget.LIST_RATE
     rolled_over: RolledOver | None = None
@@ -477,9 +491,25 @@ class RecurringBalance:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduledCharge:
+    """Amounts of a FIXED product that a contract charges on given dates; of an archived one only the ``items`` that were due
+    before. ``name`` None: the product's. ``custom_fields``: sorted pairs."""
+
+    id: str
+    product_id: str
+    items: tuple[InvoiceItem, ...]
+    name: str | None = None
+    credit_type_id: str = USD_CENTS
+    custom_fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """``overrides`` in the order in which they were added; ``explicit_priorities``: multipliers are chosen by their priority, not
-    by their size; ``usage_filters`` by their start, no two at the same one. ``custom_fields``: sorted pairs."""
+    by their size; ``usage_filters`` by their start, no two at the same one. ``custom_fields``: sorted pairs.
+    ``charges_on_usage_invoices``: what is charged at the end of a billing period is a part of that period's invoice.
+    ``archived_us``: when it was archived (see ``CustomerConfig.archived_contracts``); its invoices were voided with it if
+    ``voids_invoices``."""
 
     id: str
     rate_card_id: str | None
@@ -492,6 +522,10 @@ class Contract:
     custom_fields: tuple[tuple[str, str], ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     recurring: tuple[RecurringBalance, ...] = ()
+    scheduled_charges: tuple[ScheduledCharge, ...] = ()
+    charges_on_usage_invoices: bool = False
+    archived_us: int | None = None
+    voids_invoices: bool = False
 
 
 class AlertType(StrEnum):
@@ -569,7 +603,8 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class CustomerConfig:
-    """One customer's own configuration. ``version`` grows with every change of it; archived alerts are left out."""
+    """One customer's own configuration. ``version`` grows with every change of it; archived alerts are left out.
+    ``archived_contracts``: of these only what was due before counts. ``voided``: (invoice id, when it was voided)."""
 
     id: str
     version: int
@@ -577,6 +612,8 @@ class CustomerConfig:
     alerts: tuple[Alert, ...] = ()
     archived: bool = False
     balances: tuple[Balance, ...] = ()  # contract-level and customer-level ones
+    archived_contracts: tuple[Contract, ...] = ()
+    voided: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

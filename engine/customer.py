@@ -374,7 +374,8 @@ class CustomerAggregate:
         frozen = self._meta.frozen_at_us is not None
         if not frozen:
             self._finalize()
-        self._headrooms = Headrooms(() if frozen else self._standing.drawn, self._standing.seat_keys)
+        standing = self._standing
+        self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact)
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead)
         self._counting = Counting(self._compiled, self._usage.windows, self._live)
         stays = frozen or self._live.closed
@@ -416,7 +417,8 @@ class CustomerAggregate:
         lowest, contracts = self._watch.lowest, self._customer.contracts
         gauged = lowest is not None and (bool(self._tracker) or lowest <= 0 or len(contracts) > 1)
         boundary_us = self._boundary_us if gauged or self._standing.drawn else NEVER_US
-        final_us = self._final_us() if self._usage.windows.days else NEVER_US  # without usage there is no hurry
+        billed = self._usage.windows.days or any(contract.subscriptions for contract in contracts)
+        final_us = self._final_us() if billed else NEVER_US  # with nothing to bill there is no hurry
         due = min(boundary_us, self._fold_us, self._instant_us, final_us)
         return None if due == NEVER_US else due
 

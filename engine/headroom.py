@@ -25,6 +25,7 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 from engine.catalog import Seat
+from engine.numbers import ZERO
 
 ENDLESS = Decimal("Infinity")
 
@@ -40,20 +41,24 @@ class Headroom:
 
 class Headrooms:
     """Of one customer, by credit type, and by credit type and seat. ``due``: a statement is wanted. ``hour``: that of the event
-    being counted. ``seat_keys``: the group keys by which seats are told apart."""
+    being counted. ``seat_keys``: the group keys by which seats are told apart. ``exact``: there is no room at all, every change
+    of usage wants a statement."""
 
-    __slots__ = ("_by_seat", "by_credit_type", "due", "hour", "seat_keys")
+    __slots__ = ("_by_seat", "_exact", "by_credit_type", "due", "hour", "seat_keys")
 
-    def __init__(self, credit_types: Iterable[str], seat_keys: Collection[str] = ()) -> None:
+    def __init__(self, credit_types: Iterable[str], seat_keys: Collection[str] = (), *, exact: bool = False) -> None:
         self.by_credit_type = {credit_type: Headroom() for credit_type in sorted(credit_types)}
         self.seat_keys = seat_keys
         self._by_seat: dict[tuple[str, Seat], Headroom] = {}
+        self._exact = exact
         self.due = False
         self.hour = 0
 
     def settle(self, margins: Iterable[tuple[str, Seat | None, Decimal]]) -> None:
         """Takes new margins (credit type, seat whose spend alone matters, amount) after a statement."""
-        for headroom in (*self.by_credit_type.values(), *self._by_seat.values()):
+        for headroom in self.by_credit_type.values():
+            headroom.left = ZERO if self._exact else ENDLESS
+        for headroom in self._by_seat.values():
             headroom.left = ENDLESS
         for credit_type, seat, margin in margins:
             headroom = self.by_credit_type[credit_type] if seat is None else self._of_seat(credit_type, seat)

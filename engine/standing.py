@@ -24,9 +24,10 @@ from engine.alerts.fields import key_of, specifiers_told, value_of
 from engine.alerts.kinds import AMOUNTS, DAYS, ENDLESS, INVOICES, bills, selects
 from engine.alerts.stored import StateKey, sub_key_text
 from engine.balances.ledger import BalanceStatement, SegmentStatement
+from engine.balances.matching import draws_by_units
 from engine.balances.recurring import balance_kinds, balances_ahead, with_children
 from engine.balances.seats import drawn_apart, seat_changes, seats_at
-from engine.catalog import Alert, Balance, BalanceType, Contract, CustomerConfig, Seat
+from engine.catalog import AccessType, Alert, Balance, BalanceType, Contract, CustomerConfig, Seat
 from engine.changes import hours_of_change
 from engine.compiled import CompiledCatalog
 from engine.finalization import FinalInvoices
@@ -75,7 +76,8 @@ class Standing:
     """Makes figures for one customer under one configuration, each time from the windows as they are (engine.invoices.coarse).
 
     ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure.
-    ``seat_keys``: the group keys by which alerts tell seats apart."""
+    ``seat_keys``: the group keys by which alerts tell seats apart.
+    ``exact``: no bound on spend bounds the figures (engine.headroom), so they are made after every event."""
 
     __slots__ = (
         "_alerts",
@@ -90,6 +92,7 @@ class Standing:
         "_reached",
         "_usage",
         "drawn",
+        "exact",
         "seat_keys",
     )
 
@@ -109,6 +112,10 @@ class Standing:
         self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
         self.seat_keys = frozenset(alert.seat_filter[0] for alert in self._alerts if alert.seat_filter is not None)
         self._apart: frozenset[str] = frozenset()
+        self.exact = bool(self.drawn) and draws_by_units(config)
+        if self.exact:
+            books = [compiled.contract_book(contract) for contract in config.contracts]
+            self.drawn = self.drawn.union(*(book.credit_types for book in books if book is not None))
         self._usage = usage
         self._final = final
         self._grace_hours = grace_hours
@@ -220,9 +227,9 @@ def _alike(alerts: Iterable[Alert]) -> Iterable[list[Alert]]:
     alerts on seats of one key are alike, whichever seat they name.)"""
     groups: dict[tuple[object, ...], list[Alert]] = {}
     for alert in alerts:
+        unit = alert.access_type, alert.credit_type_id
         seat_key = None if alert.seat_filter is None else alert.seat_filter[0]
-        kind = alert.type, alert.credit_type_id, alert.custom_field_filters, alert.specifiers, seat_key
-        groups.setdefault(kind, []).append(alert)
+        groups.setdefault((alert.type, *unit, alert.custom_field_filters, alert.specifiers, seat_key), []).append(alert)
     return groups.values()
 
 
@@ -270,18 +277,24 @@ def _balances(alike: list[Alert], group: tuple[str, ...], matching: list[Balance
         return
     left = sum((each.remaining for each in measured), ZERO)
     granted = sum((each.granted for each in measured), ZERO)
-    measure: dict[str, object] = {"credit_type_id": alike[0].credit_type_id, "remaining_balance": left, **_whose(measured)}
+    in_money = alike[0].access_type is AccessType.SPEND
+    measure: dict[str, object] = {**_unit(alike[0]), "remaining_balance": left, **_whose(measured)}
     measure |= _specified(alike[0], group)
     if alike[0].type in AMOUNTS:
         for alert in alike:
             margin = left - alert.threshold
-            yield Figure(alert, ENDLESS, group, left, margin <= 0, measure, margin)
+            yield Figure(alert, ENDLESS, group, left, margin <= 0, measure, margin if in_money else None)
         return
     percentage = _quotient(left * _HUNDRED, granted) if granted else _HUNDRED if left else ZERO
     measure |= {"remaining_percentage": percentage, "granted": granted}
     for alert in alike:
         margin = left - granted * alert.threshold / 100
-        yield Figure(alert, ENDLESS, group, percentage, margin <= 0, measure, margin)
+        yield Figure(alert, ENDLESS, group, percentage, margin <= 0, measure, margin if in_money else None)
+
+
+def _unit(alert: Alert) -> dict[str, object]:
+    """What an alert's amounts are of."""
+    return {"access_type": "QUANTITY"} if alert.access_type is AccessType.QUANTITY else {"credit_type_id": alert.credit_type_id}
 
 
 def _seats(
@@ -299,7 +312,8 @@ def _seats(
         measure = _seat_measure(alike[0], seat[1], left)
         for alert in (*for_all, *by_id.get(seat[1], ())):
             margin = left - alert.threshold
-            yield Figure(alert, ENDLESS, (seat[1],), left, margin <= 0, measure, margin, seat if apart else None)
+            told = margin if alert.access_type is AccessType.SPEND else None
+            yield Figure(alert, ENDLESS, (seat[1],), left, margin <= 0, measure, told, seat if apart else None)
 
 
 def _by_seat_id(alerts: Iterable[Alert]) -> tuple[list[Alert], dict[str, list[Alert]]]:
@@ -317,7 +331,7 @@ def _seat_measure(alert: Alert, seat_id: str, left: Decimal) -> dict[str, object
     """The seat's id goes under both names that are in use: that of requests, and that of the notifications seen."""
     assert alert.seat_filter is not None
     seat = {"seat_group_key": alert.seat_filter[0], "seat_group_value": seat_id, "value": seat_id}
-    return {"credit_type_id": alert.credit_type_id, "remaining_balance": left, "seat_filter": seat}
+    return {**_unit(alert), "remaining_balance": left, "seat_filter": seat}
 
 
 def _has_begun(part: SegmentStatement, now_us: int) -> bool:
@@ -406,7 +420,7 @@ def gone(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
         return {"remaining_days": ZERO, "segment_id": group[0]}
     if alert.seat_filter is not None:
         return _seat_measure(alert, group[0], ZERO)
-    measure: dict[str, object] = {"credit_type_id": alert.credit_type_id, "remaining_balance": ZERO, **_specified(alert, group)}
+    measure: dict[str, object] = {**_unit(alert), "remaining_balance": ZERO, **_specified(alert, group)}
     return measure if alert.type in AMOUNTS else {**measure, "remaining_percentage": ZERO, "granted": ZERO}
 
 

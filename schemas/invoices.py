@@ -158,8 +158,9 @@ def _paid_by(item: LineItem, names: Names) -> Document:
         "commit_custom_fields": balance["custom_fields"],
     }
     if item.type is ItemType.APPLIED:
+        access_type = balance["access_schedule"].get("access_type", "SPEND")
         fields["name"] = f"{names.balance_product(item.balance_id)} applied"
-        fields["applied_commit_or_credit"] = {"id": item.balance_id, "type": balance["type"], "access_type": "SPEND"}
+        fields["applied_commit_or_credit"] = {"id": item.balance_id, "type": balance["type"], "access_type": access_type}
     return fields
 
 

@@ -71,30 +71,22 @@ def drawn_apart(balances: Iterable[Balance], products: Mapping[str, Product]) ->
 
     It does if no other balance can pay any of it before they do, and if seats are told apart by one key only: usage that has
     two seats may otherwise move from the balance of one to that of the other. What it says may be too little, never too much:
-    balances are compared whether they can meet on a line or not."""
+    balances are compared whether they can meet on a line or not, and where units of usage are drawn nothing is apart."""
     live = [balance for balance in balances if not balance.archived]
     seated = [balance for balance in live if balance.seat is not None]
-    if len({balance.seat[0] for balance in seated if balance.seat is not None}) != 1:
+    one_key = len({balance.seat[0] for balance in seated if balance.seat is not None}) == 1
+    if not one_key or any(balance.access_type is AccessType.QUANTITY for balance in live):
         return frozenset()
-    shared = [balance for balance in live if balance.seat is None]
-    units_first = _first(products, [balance for balance in shared if balance.access_type is AccessType.QUANTITY])
-    found = set()
-    for credit_type in {balance.credit_type_id for balance in seated}:
-        last = max(
-            (
-                precedence(balance, segment, products)
-                for balance in seated
-                if balance.credit_type_id == credit_type
-                for segment in balance.segments
-            ),
-            default=None,
-        )
-        alike = [each for each in shared if each.access_type is AccessType.SPEND and each.credit_type_id == credit_type]
-        others = [order for order in (units_first, _first(products, alike)) if order is not None]
-        if last is not None and all(last < order for order in others):
-            found.add(credit_type)
-    return frozenset(found)
+    last: dict[str, Precedence] = {}
+    for credit_type, order in _orders(seated, products):
+        last[credit_type] = max(order, last.get(credit_type, order))
+    for credit_type, order in _orders((balance for balance in live if balance.seat is None), products):
+        if credit_type in last and order < last[credit_type]:
+            del last[credit_type]
+    return frozenset(last)
 
 
-def _first(products: Mapping[str, Product], balances: Iterable[Balance]) -> Precedence | None:
-    return min((precedence(each, segment, products) for each in balances for segment in each.segments), default=None)
+def _orders(balances: Iterable[Balance], products: Mapping[str, Product]) -> Iterator[tuple[str, Precedence]]:
+    for balance in balances:
+        for segment in balance.segments:
+            yield balance.credit_type_id, precedence(balance, segment, products)

@@ -91,6 +91,7 @@ def _item_document(item: LineItem) -> dict[str, object]:
         "balance_id": item.balance_id,
         "balance_type": item.balance_type,
         "segment_id": item.segment_id,
+        "subscription_id": item.subscription_id,
         "days": [[hour // 24, decimal_text(units), decimal_text(amount)] for hour, units, amount in by_days(item.increments)],
     }
     return {name: value for name, value in document.items() if value is not None and value not in ([], ())}
@@ -118,6 +119,7 @@ def _item(document: Mapping[str, Any]) -> LineItem:
         balance_id=document.get("balance_id"),
         balance_type=None if balance_type is None else BalanceType(balance_type),
         segment_id=document.get("segment_id"),
+        subscription_id=document.get("subscription_id"),
         increments=tuple(Increment(day * 24, Decimal(units), Decimal(amount)) for day, units, amount in document.get("days", ())),
     )
 

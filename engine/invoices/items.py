@@ -21,6 +21,7 @@ PresentationPairs = tuple[tuple[str, str | None], ...]
 
 class ItemType(StrEnum):
     USAGE = "usage"
+    SUBSCRIPTION = "subscription"
     APPLIED = "applied_commit_or_credit"
     CPU_CONVERSION = "cpu_conversion"
 
@@ -53,6 +54,8 @@ class LineItem:
 
     USAGE: ``quantity`` units of a product at ``unit_price`` in the hours [starting_hour, ending_hour); a tiered line is one item
     for each tier. The balance fields name the one segment that paid all of it; None if none or several did.
+    SUBSCRIPTION: ``quantity`` units of a subscription at ``unit_price`` for the hours [starting_hour, ending_hour), which may lie
+    outside the invoice's period; what it adds is placed at the nearest hour of the period.
     CPU_CONVERSION: ``quantity`` custom units (of ``custom_credit_type_id``) at ``unit_price`` fiat each.
     APPLIED: ``total`` is below zero; ``balance_id``, ``balance_type`` and ``segment_id`` say what paid, product, group
     values and tier what it paid for. An API names it after the balance's product ("<product> applied"). ``quantity``: the units
@@ -78,6 +81,7 @@ class LineItem:
     balance_id: str | None = None
     balance_type: BalanceType | None = None
     segment_id: str | None = None
+    subscription_id: str | None = None
     increments: tuple[Increment, ...] = ()
     draw_prices: tuple[tuple[str, Decimal], ...] = ()
 

@@ -65,7 +65,7 @@ def statement(
             balance,
             deducted.get(balance.id, ()),
             {segment.id: drafted.get((balance.id, segment.id), ZERO) for segment in balance.segments},
-            [period for contract, period in live if covers_contract(balance, contract.id)],
+            [_drawing(contract, period) for contract, period in live if covers_contract(balance, contract.id)],
             now_us,
         )
         for balance in config.balances
@@ -92,6 +92,11 @@ def finalize(
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     ended = [each for each in _unbilled(config, finalized, from_hour, until_hour) if each[1].ending_hour <= until_hour]
     return [drafting.invoice(contract, period).finalized() for contract, period in ended]
+
+
+def _drawing(contract: Contract, period: Period) -> Period:
+    """The hours whose balances an invoice may draw on: a subscription's charge in advance is for the hour after the period."""
+    return Period(period.starting_hour, period.ending_hour + 1) if contract.subscriptions else period
 
 
 def reach_hour(config: CustomerConfig, hour: int) -> int:

@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from engine.catalog import Override, Product, Rate, RateCard
+from engine.catalog import Override, Product, ProductType, Rate, RateCard
 from engine.numbers import exact
 from engine.periods import Period
 from engine.rating.overrides import applies, concerns, priced_stretches
@@ -103,6 +103,16 @@ class RateBook:
         """The products with rates on this card that measure a metric."""
         return self._products.get(metric_id, ())
 
+    @property
+    def credit_types(self) -> frozenset[str]:
+        """In what this card prices anything."""
+        return frozenset(
+            stretch.ladder.credit_type_id
+            for by_values in self._timelines.values()
+            for timeline in by_values.values()
+            for stretch in timeline.stretches
+        )
+
     def metric_ids(self) -> tuple[str, ...]:
         """The metrics whose usage this card prices."""
         return tuple(self._products)
@@ -157,11 +167,11 @@ def _check_conversion(product: Product) -> None:
 
 
 def card_rows(rate_card: RateCard, products: Mapping[str, Product]) -> dict[str, dict[tuple[str, ...], list[Rate]]]:
-    """The card's rows that price anything: those of ``products`` whose keys are exactly the product's pricing group key."""
+    """The card's rows that price usage: those of the USAGE ``products`` whose keys are exactly their pricing group key."""
     rows: dict[str, dict[tuple[str, ...], list[Rate]]] = {}
     for rate in rate_card.rates:
         product = products.get(rate.product_id)
-        if product is None:
+        if product is None or product.type is not ProductType.USAGE:
             continue
         values = _pricing_values(product, rate)
         if values is not None:
