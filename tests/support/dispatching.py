@@ -110,6 +110,11 @@ class Box:
             while await self.depth() != OutboxDepth(0, 0, None):
                 await asyncio.sleep(0.02)
 
+    async def until_disabled(self, endpoint_id: str, timeout_s: float = 30.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while orjson.loads((await self.catalog.endpoints())[endpoint_id])["enabled"]:
+                await asyncio.sleep(0.02)
+
     async def until_depth(self, entries: int, retries: int, timeout_s: float = 30.0) -> None:
         async with asyncio.timeout(timeout_s):
             while await self.depth() != OutboxDepth(entries, retries, None):
