@@ -261,6 +261,10 @@ class RolledOver:
     already_paid: bool = False
 
 
+Seat = tuple[str, str]
+"""(seat group key, seat id)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """A commit or credit. Applicability: no product ids, tags and specifiers = all usage; else usage that matches any product id,
@@ -298,7 +302,7 @@ class Balance:
     access_type: AccessType = AccessType.SPEND
     rate_type: RateTarget = RateTarget.LIST_RATE
     rolled_over: RolledOver | None = None
-    seat: tuple[str, str] | None = None
+    seat: Seat | None = None
 
 
 class OverrideType(StrEnum):

@@ -81,7 +81,7 @@ def resend_result(selection: Selection, dry_run: bool) -> ResendResult:
 
 
 def _operations(services: Services) -> DeliveryOperations:
-    return DeliveryOperations(services.redis, services.partitions)
+    return DeliveryOperations(services.redis, services.partitions, services.settings)
 
 
 async def _find(call: Call[NoBody, NoQuery]) -> tuple[LoggedDelivery, list[bytes]]:

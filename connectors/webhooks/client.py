@@ -36,13 +36,14 @@ _KEEPALIVE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """``outcome``: success, http_3xx, http_4xx, http_5xx, timeout, connect, tls, dns, blocked or fault.
+    """``outcome``: success, http_3xx, http_4xx, http_5xx, refused, timeout, connect, tls, dns, blocked or fault.
 
+    ``refused``: the answer's status is good and its text is not, or Kafka does not take the record.
     A ``fault`` is ours: the resolver could not say, this machine has no route or no sockets left. ``status``: None where no
     answer came. ``retry_after_s``: what a 429 or 503 asked for. ``at_s``: when it began, in seconds since the epoch.
     ``connect_s``: name look-up, connection and TLS, None where a kept-alive connection was used; ``headers_s``: until the
     answer's headers were there, None where none came. ``response``: the beginning of the answer's body. ``sent``: requests made,
-    2 if one was repeated at once.
+    2 if one was repeated at once. ``gone``: why no attempt will ever succeed, so that the endpoint is switched off.
     """
 
     outcome: str
@@ -54,6 +55,7 @@ class Attempt:
     headers_s: float | None = None
     response: bytes = b""
     sent: int = 1
+    gone: str = ""
 
     @property
     def is_fault(self) -> bool:
@@ -123,6 +125,10 @@ class Form(Protocol):
         """success, or another of ``Attempt``'s outcomes."""
         ...
 
+    def gone(self, status: int, response: bytes) -> str:
+        """Why no attempt will ever succeed; empty where one may."""
+        ...
+
 
 class EndpointClient:
     """The connections to one endpoint: its own, so that no other endpoint waits for them. None is held before the first attempt,
@@ -178,10 +184,12 @@ class EndpointClient:
         probe = _Probe(started_s, first_byte)
         _attempt.set(probe)
         asked_s: float | None = None
+        gone = ""
         try:
             await self._send(headers, body, probe)
             assert probe.status is not None
             outcome = self._form.outcome(probe.status, probe.response)
+            gone = self._form.gone(probe.status, probe.response)
             if probe.status in {429, 503}:
                 asked_s = retry_after_s(probe.retry_after, time.time())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -190,7 +198,7 @@ class EndpointClient:
         _counted(outcome).inc()
         WEBHOOK_ATTEMPT_SECONDS.observe(seconds)
         timings = (probe.connect_s, probe.headers_s)
-        return Attempt(outcome, at_s, seconds, probe.status, asked_s, *timings, probe.response, probe.sent)
+        return Attempt(outcome, at_s, seconds, probe.status, asked_s, *timings, probe.response, probe.sent, gone)
 
     async def _send(self, headers: dict[str, str], body: bytes, probe: _Probe) -> None:
         try:
