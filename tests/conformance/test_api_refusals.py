@@ -354,6 +354,31 @@ async def test_at_most_three_alerts_are_split_by_a_custom_field(http: httpx.Asyn
     assert "at most 3 alerts" in (await post(http, "/v1/alerts/create", split, 400))["message"]
 
 
+async def test_values_of_a_field_by_which_an_alert_is_split_are_bounded(http: httpx.AsyncClient) -> None:
+    """In these tests 4; the alert for all customers finds 4 values of credits there already, and the fifth is refused."""
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    product = await made(http, "/v1/contract-pricing/products/create", {"name": "f", "type": "FIXED"})
+    segment = {"amount": 1, "starting_at": "2026-01-01T00:00:00Z", "ending_before": "2027-01-01T00:00:00Z"}
+    credit = {"customer_id": customer, "product_id": product, "priority": 1, "access_schedule": {"schedule_items": [segment]}}
+    path = "/v1/contracts/customerCredits/create"
+    for number in range(4):
+        await made(http, path, {**credit, "custom_fields": {"k": f"v{number}"}})
+    await made(http, path, credit)
+    archived = await made(http, "/v1/alerts/create", {**TOTAL, "alert_specifiers": [specified(field("Contract", None))]})
+    await post(http, "/v1/alerts/archive", {"id": archived})
+    alert = await made(http, "/v1/alerts/create", {**TOTAL, "alert_specifiers": [specified(field("ContractCredit", None))]})
+    await made(http, path, {**credit, "custom_fields": {"k": "v0"}})
+    message = (await post(http, path, {**credit, "custom_fields": {"k": "v4"}}, 400))["message"]
+    assert message.startswith("custom_fields: at most 4 values of 'k'")
+    assert alert in message
+    await made(http, path, {**credit, "custom_fields": {"other": "v4"}})
+    await post(http, "/v1/alerts/archive", {"id": alert})
+    await made(http, path, {**credit, "custom_fields": {"k": "v4"}})
+    own = {**TOTAL, "alert_specifiers": [specified(field("ContractCredit", None))], "customer_id": customer}
+    assert "at most 4 values" in (await post(http, "/v1/alerts/create", own, 400))["message"]
+    await made(http, "/v1/alerts/create", {**own, "alert_specifiers": [specified(field("Commit", None))]})
+
+
 async def test_values_that_an_alert_does_not_have(http: httpx.AsyncClient) -> None:
     customer = await made(http, "/v1/customers", {"name": "a"})
     split = await made(
