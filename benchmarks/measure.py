@@ -15,6 +15,11 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def resident_bytes(pid: int) -> int:
+    """The memory that a process of ours has in use (Linux: from /proc)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def machine_cpu_s() -> float:
     """CPU time that all processes of the machine have used since it started (Linux: from /proc)."""
     user, nice, system, _idle, _wait, irq, softirq = map(int, Path("/proc/stat").read_text().split(maxsplit=8)[1:8])

@@ -59,14 +59,15 @@ def fill(system: System, customers: Sequence[str], exponent: float, count: int, 
         progress(start + block)
 
 
-def drain_by_worker(system: System, records: int, progress: Progress) -> Drain:
-    """Starts a worker and watches its commits. The clock starts with its first commit: start-up does not count."""
+def drain_by_worker(system: System, records: int, progress: Progress, already: int = 0) -> Drain:
+    """Starts a worker and watches its commits. The clock starts with its first commit: start-up does not count.
+    ``already``: records of the topic that another worker drained before."""
     worker = system.add_worker()
-    system.wait_for("the first commit", lambda: system.progress() > 0, every_s=0.002)
-    start, cpu_before, first = time.perf_counter(), cpu_s(worker.pid), system.progress()
+    system.wait_for("the first commit", lambda: system.progress() > already, every_s=0.002)
+    start, cpu_before, first = time.perf_counter(), cpu_s(worker.pid), system.progress() - already
     machine_before = machine_cpu_s()
     deadline = start + DRAIN_TIMEOUT_S
-    while (done := system.progress()) < records:
+    while (done := system.progress() - already) < records:
         progress(done)
         if time.perf_counter() > deadline or not worker.alive():
             raise RuntimeError(f"the worker stands at {done} of {records} records:\n{worker.log_tail()}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from engine.alerts.watch import Watch
-from engine.catalog import Catalog, Contract, Override
+from engine.catalog import Catalog, Contract, Frequency, Override, Product, Rate
 from engine.changes import hours_of_change
 from engine.metering.matching import MetricMatcher
 from engine.rating.book import RateBook
+from engine.rating.fees import FeeRows, fee_at, fee_rows
 
 EVENT_TYPES_MAX = 4_096
 """So many event types are remembered; they come from outside, so there must be a bound."""
@@ -22,6 +23,7 @@ class CompiledCatalog:
         "_by_type",
         "_card_changes",
         "_contract_books",
+        "_fees",
         "_matchers",
         "aggregations",
         "catalog",
@@ -37,6 +39,7 @@ class CompiledCatalog:
         self.watch = Watch(catalog.alerts)
         self._by_type: dict[str, tuple[MetricMatcher, ...]] = {}
         self._books: dict[str, RateBook | None] = {}
+        self._fees: dict[str, FeeRows] = {}
         self._card_changes: dict[str, frozenset[int]] = {}
         self._contract_books: dict[tuple[str, bool, tuple[Override, ...]], RateBook] = {}
 
@@ -70,6 +73,15 @@ class CompiledCatalog:
                 self._contract_books.clear()
             found = self._contract_books[key] = listed.overridden(contract.overrides, explicit=contract.explicit_priorities)
         return found
+
+    def fee(self, contract: Contract, product: Product, frequency: Frequency, hour: int) -> Rate | None:
+        """What the contract is charged for a unit of a subscription, see ``fee_at``."""
+        card = self.catalog.rate_cards.get(contract.rate_card_id or "")
+        if card is None:
+            return None
+        if card.id not in self._fees:
+            self._fees[card.id] = fee_rows(card)
+        return fee_at(self._fees[card.id], product, frequency, contract, hour)
 
     def hours_of_change(self, rate_card_id: str | None) -> frozenset[int]:
         """The hours at which a rate of the card begins or ends."""

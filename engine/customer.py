@@ -416,7 +416,8 @@ class CustomerAggregate:
         lowest, contracts = self._watch.lowest, self._customer.contracts
         gauged = lowest is not None and (bool(self._tracker) or lowest <= 0 or len(contracts) > 1)
         boundary_us = self._boundary_us if gauged or self._standing.drawn else NEVER_US
-        final_us = self._final_us() if self._usage.windows.days else NEVER_US  # without usage there is no hurry
+        billed = self._usage.windows.days or any(contract.subscriptions for contract in contracts)
+        final_us = self._final_us() if billed else NEVER_US  # with nothing to bill there is no hurry
         due = min(boundary_us, self._fold_us, self._instant_us, final_us)
         return None if due == NEVER_US else due
 

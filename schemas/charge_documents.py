@@ -1,8 +1,8 @@
 """Documents of what is charged on given dates -> the engine's invoice items and scheduled charges.
 
-    schedule  {credit_type_id, do_not_invoice, schedule_items: [{id, timestamp, amount, unit_price, quantity, added_at?}]}
-    charge    {id, product_id, name, schedule, custom_fields, netsuite_sales_order_id, created_at, edit_id?, archived_at?};
-              a contract holds them as scheduled_charges
+schedule  {credit_type_id, do_not_invoice, schedule_items: [{id, timestamp, amount, unit_price, quantity, added_at?}]}
+charge    {id, product_id, name, schedule, custom_fields, netsuite_sales_order_id, created_at, edit_id?, archived_at?};
+          a contract holds them as scheduled_charges
 """
 
 from __future__ import annotations
@@ -44,17 +44,14 @@ def _item(document: Document) -> InvoiceItem:
 
 
 def scheduled_charges_of(contract: Document) -> tuple[ScheduledCharge, ...]:
-    """Of an archived contract only what was due by then."""
-    gone = contract.get("archived_at")
-    return tuple(_charge(each, gone) for each in contract.get("scheduled_charges") or ())
+    return tuple(_charge(each) for each in contract.get("scheduled_charges") or ())
 
 
-def _charge(document: Document, contract_archived_at: str | None) -> ScheduledCharge:
-    ends = [end for end in (document.get("archived_at"), contract_archived_at) if end is not None]
+def _charge(document: Document) -> ScheduledCharge:
     return ScheduledCharge(
         id=document["id"],
         product_id=document["product_id"],
-        items=invoice_items_of(document["schedule"], min(ends, key=_instant_us, default=None)),
+        items=invoice_items_of(document["schedule"], document["archived_at"]),
         name=document["name"],
         credit_type_id=document["schedule"]["credit_type_id"],
         custom_fields=tuple(sorted(document["custom_fields"].items())),

@@ -73,8 +73,8 @@ class InvoiceItem(Amount):
 
 
 class RecurringSchedule(Amount):
-    """Charges at ``starting_at`` and at every step from it that lies before ``ending_before``; steps of months keep the day of the
-    month, or take the last one of a shorter month.
+    """Charges at ``starting_at`` and at every step from it that lies before ``ending_before``; steps of months keep the day of
+    the month, or take the last one of a shorter month.
 
     EACH charges the amount each time. DIVIDED charges equal parts, to 18 digits after the point, DIVIDED_ROUNDED equal parts in
     whole units (cents); the last part is what is left then, so that all parts together are the amount exactly."""
@@ -188,7 +188,7 @@ def schedule_document(schedule: InvoiceSchedule, new_id: NewId) -> Document:
 
 
 def schedule_answer(schedule: Document, units: dict[str, Document], contract_id: str | None, created_at: str) -> Document:
-    """``contract_id``: whose invoices bill it; items that nothing bills name no invoice. ``created_at``: of what the schedule is of.
+    """``contract_id``: whose invoices bill it; items that nothing bills name no invoice. ``created_at``: of what it belongs to.
     A date at the end of a billing period is billed on that period's invoice instead, where the contract wants that."""
     items = schedule["schedule_items"]
     if contract_id is not None and not schedule["do_not_invoice"]:

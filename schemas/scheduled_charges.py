@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from engine.catalog import USD_CENTS
 from schemas.balance_edits import InvoiceEdit, edited_invoices
-from schemas.common import Answer, Body, CustomFields, Id, Key, Name, OutInstant
+from schemas.common import Answer, Body, CustomFields, Id, Key, Name, OutInstant, OutNumber
 from schemas.documents import Document
 from schemas.errors import BadRequest, NotFound
 from schemas.invoice_schedules import InvoiceSchedule, InvoiceScheduleAnswer, NewId, schedule_answer, schedule_document
@@ -60,6 +60,28 @@ class ScheduledChargeAnswer(Answer):
     custom_fields: dict[str, str]
     netsuite_sales_order_id: str | None = None
     archived_at: OutInstant | None = None
+
+
+class ItemEditAnswer(Answer):
+    id: str | None = None
+    timestamp: OutInstant | None = None
+    amount: OutNumber | None = None
+    unit_price: OutNumber | None = None
+    quantity: OutNumber | None = None
+
+
+class ScheduleEditAnswer(Answer):
+    add_schedule_items: list[ItemEditAnswer] | None = None
+    remove_schedule_items: list[ItemEditAnswer] | None = None
+    update_schedule_items: list[ItemEditAnswer] | None = None
+
+
+class ChargeUpdateAnswer(Answer):
+    """What an edit asked for."""
+
+    id: str
+    invoice_schedule: ScheduleEditAnswer | None = None
+    netsuite_sales_order_id: str | None = None
 
 
 def charge_documents(

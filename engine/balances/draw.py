@@ -108,11 +108,12 @@ def draw_down(lines: Sequence[DrawLine], pools: Sequence[Pool]) -> Drawn:
 
 
 def may_pay(pool: Pool, line: DrawLine) -> bool:
-    """Whether credit type, hours and applicability fit."""
+    """Whether credit type, hours and applicability fit. Only usage has units that a QUANTITY balance holds."""
     return (
         pool.segment.starting_hour <= line.starting_hour
         and line.ending_hour <= pool.segment.ending_hour
         and may_draw(pool.balance, line.usage, line.credit_type_id)
+        and (line.kind is LineKind.USAGE or pool.balance.access_type is AccessType.SPEND)
     )
 
 

@@ -1,7 +1,9 @@
 """One invoice: usage lines, what balances in custom units pay of them, the conversion of the rest, what balances in fiat pay.
 
-    usage in a custom unit ──► balances in that unit ──► the rest: a cpu_conversion line ──┐
-    usage in fiat ─────────────────────────────────────────────────────────────────────────┴─► balances in fiat ──► total
+    charges in a custom unit ──► balances in that unit ──► the rest: a cpu_conversion line ──┐
+    charges in fiat ─────────────────────────────────────────────────────────────────────────┴─► balances in fiat ──► total
+
+Charges are usage and subscriptions.
 
 A unit that its rate card does not convert stays as it is; it is no part of the total. What a postpaid commit in a custom unit
 covers is still owed in money: it is converted on a line of its own, which no balance pays, so that no usage is paid twice.
@@ -24,6 +26,7 @@ from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, L
 from engine.invoices.lines import contract_lines
 from engine.invoices.paid import Paid, paid_parts
 from engine.invoices.scheduled import on_usage_invoice
+from engine.invoices.subscriptions import placed, subscription_lines
 from engine.invoices.usage import HourlyUsage
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period
@@ -63,10 +66,11 @@ class Drafting:
         """The draft of one billing period."""
         terms = self._terms(contract)
         lines = contract_lines(contract, period, self._compiled, self._usage, lambda key, unit: self._cuts(terms, key, unit))
-        custom = self._pay(contract.id, [item for item in lines if item.credit_type_id != terms.fiat])
+        lines += subscription_lines(contract, period, self._compiled)
+        custom = self._pay(contract.id, period, [item for item in lines if item.credit_type_id != terms.fiat])
         conversion_cuts = self._boundaries(UsageKey(contract.id, None), terms.fiat)
         conversions, committed = _conversions(custom, terms, period, conversion_cuts)
-        fiat = self._pay(contract.id, [*(item for item in lines if item.credit_type_id == terms.fiat), *conversions])
+        fiat = self._pay(contract.id, period, [*(item for item in lines if item.credit_type_id == terms.fiat), *conversions])
         items = [each for paid in (*custom, *fiat) for each in (paid.item, *paid.applied)]
         items.extend(committed)
         items.extend(on_usage_invoice(self._config, contract, period, terms.fiat))
@@ -97,9 +101,9 @@ class Drafting:
         paying = [pool.segment for pool in self.pools if may_draw(pool.balance, usage, unit)]
         return [hour for segment in paying for hour in (segment.starting_hour, segment.ending_hour)]
 
-    def _pay(self, contract_id: str, items: Sequence[LineItem]) -> list[Paid]:
+    def _pay(self, contract_id: str, period: Period, items: Sequence[LineItem]) -> list[Paid]:
         applied: list[list[Applied]] = [[] for _ in items]
-        drawn = draw_down([_draw_line(contract_id, item) for item in items], self.pools)
+        drawn = draw_down([_draw_line(contract_id, period, item) for item in items], self.pools)
         for each in drawn.applied:
             applied[each.line].append(each)
         return [part for paid in zip(items, applied, drawn.unpaid, strict=True) for part in paid_parts(*paid)]
@@ -134,19 +138,31 @@ def deductions_of(invoice: Invoice) -> list[Deduction]:
     return [Deduction(balance_id, segment_id, invoice.id, ended_us, amount) for (balance_id, segment_id), amount in drawn.items()]
 
 
-def _draw_line(contract_id: str, item: LineItem) -> DrawLine:
-    assert item.unit_price is not None  # both usage and conversions have one
+_KINDS = {
+    ItemType.USAGE: LineKind.USAGE,
+    ItemType.SUBSCRIPTION: LineKind.SUBSCRIPTION,
+    ItemType.CPU_CONVERSION: LineKind.CONVERSION,
+}
+
+
+def _draw_line(contract_id: str, period: Period, item: LineItem) -> DrawLine:
+    """A subscription is paid by what is open in its first hour, or in the invoice's if that is later."""
+    assert item.unit_price is not None  # usage, subscriptions and conversions have one
+    start, end = item.starting_hour, item.ending_hour
+    if item.type is ItemType.SUBSCRIPTION:
+        start = max(start, period.starting_hour)
+        end = start + 1
     key = UsageKey(contract_id, item.product_id, item.product_tags, item.pricing_group_values, item.presentation_group_values)
     return DrawLine(
         usage=key,
         credit_type_id=item.credit_type_id,
-        starting_hour=item.starting_hour,
-        ending_hour=item.ending_hour,
+        starting_hour=start,
+        ending_hour=end,
         unit_price=item.unit_price,
         name=item.name,
         amount=item.total,
         units=item.quantity or ZERO,
-        kind=LineKind.CONVERSION if item.type is ItemType.CPU_CONVERSION else LineKind.USAGE,
+        kind=_KINDS[item.type],
         prices=dict(item.draw_prices),
     )
 
@@ -160,7 +176,7 @@ def _conversions(
     inner = {cut for cut in cuts if period.starting_hour < cut < period.ending_hour}
     for unit, rate in sorted(terms.conversions.items()):
         for start, end in pairwise(sorted({*period, *inner})):
-            here = [paid for paid in custom if paid.item.credit_type_id == unit and start <= paid.item.starting_hour < end]
+            here = [paid for paid in custom if paid.item.credit_type_id == unit and start <= placed(paid.item, period) < end]
             applied = [item for paid in here for item in paid.applied]
             rest = _units([paid.item for paid in here] + applied)
             covered = _units([item for item in applied if item.balance_type is BalanceType.POSTPAID])

@@ -21,6 +21,7 @@ PresentationPairs = tuple[tuple[str, str | None], ...]
 
 class ItemType(StrEnum):
     USAGE = "usage"
+    SUBSCRIPTION = "subscription"
     APPLIED = "applied_commit_or_credit"
     CPU_CONVERSION = "cpu_conversion"
     SCHEDULED = "scheduled"
@@ -61,12 +62,14 @@ class LineItem:
 
     USAGE: ``quantity`` units of a product at ``unit_price`` in the hours [starting_hour, ending_hour); a tiered line is one item
     for each tier. The balance fields name the one segment that paid all of it; None if none or several did.
+    SUBSCRIPTION: ``quantity`` units of a subscription at ``unit_price`` for the hours [starting_hour, ending_hour), which may lie
+    outside the invoice's period; what it adds is placed at the nearest hour of the period.
     CPU_CONVERSION: ``quantity`` custom units (of ``custom_credit_type_id``) at ``unit_price`` fiat each.
     APPLIED: ``total`` is below zero; ``balance_id``, ``balance_type`` and ``segment_id`` say what paid, product, group
     values and tier what it paid for. An API names it after the balance's product ("<product> applied"). ``quantity``: the units
     drawn from a balance of access type QUANTITY.
-    SCHEDULED, COMMIT_PURCHASE: ``item_id`` of the schedule of a scheduled charge, or of the commit ``balance_id`` (a postpaid one:
-    its true-up), charged in the hour ``starting_hour``. A name of "" stands for the product's.
+    SCHEDULED, COMMIT_PURCHASE: ``item_id`` of the schedule of a scheduled charge, or of the commit ``balance_id`` (of a postpaid
+    one its true-up), charged in the hour ``starting_hour``. A name of "" stands for the product's.
     ``draw_prices``: (balance id, unit price) of balances that draw at a price of their own; only until it is drawn.
     ``increments``: what each hour added, oldest first; they add up to ``quantity`` and ``total``.
     """
@@ -88,6 +91,7 @@ class LineItem:
     balance_id: str | None = None
     balance_type: BalanceType | None = None
     segment_id: str | None = None
+    subscription_id: str | None = None
     increments: tuple[Increment, ...] = ()
     draw_prices: tuple[tuple[str, Decimal], ...] = ()
     scheduled_charge_id: str | None = None
@@ -101,7 +105,8 @@ class Invoice:
     ``total``: in ``credit_type_id``, the contract's fiat currency: usage and conversions less what prepaid commits and credits
     paid. What a postpaid commit covers is still owed: its APPLIED items are listed, and not part of the total.
     Items in custom units are not part of it either; their conversion is.
-    ``issued_us``: when its grace period ends and it becomes final; of a SCHEDULED one its date, whose billing cycle is ``period``.
+    ``issued_us``: when its grace period ends and it becomes final; of a SCHEDULED one its date, which lies in the billing cycle
+    ``period``.
     ``by_days``: its items' increments are days, not hours.
     """
 

@@ -50,7 +50,11 @@ class Due(NamedTuple):
 
 
 def dues(config: CustomerConfig) -> Iterator[Due]:
-    """All of a customer, of archived contracts included. ``config``: with the children of its recurring commits."""
+    """All of a customer; of archived contracts what was due by then. ``config``: with the children of its recurring commits."""
+    return (due for due in _all_dues(config) if due.contract.archived_us is None or due.at_us <= due.contract.archived_us)
+
+
+def _all_dues(config: CustomerConfig) -> Iterator[Due]:
     contracts = {contract.id: contract for contract in (*config.contracts, *config.archived_contracts)}
     for contract in contracts.values():
         for charge in contract.scheduled_charges:

@@ -29,8 +29,8 @@ from engine.periods import HOUR_US, Period, period_at, periods_between
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """``drafts``: in the order in which they draw. ``scheduled``: all SCHEDULED invoices, by date. ``balances``: all that are not archived, in the configuration's order;
-    children of recurring ones up to the end of the drafts' periods, appeared or not."""
+    """``drafts``: in the order in which they draw. ``scheduled``: all SCHEDULED invoices, by date. ``balances``: all that are not
+    archived, in the configuration's order; children of recurring ones up to the end of the drafts' periods, appeared or not."""
 
     drafts: tuple[Invoice, ...]
     balances: tuple[BalanceStatement, ...]
@@ -65,7 +65,7 @@ def statement(
             balance,
             deductions,
             {segment.id: drafted.get((balance.id, segment.id), ZERO) for segment in balance.segments},
-            [period for contract, period in live if covers_contract(balance, contract.id)],
+            [_drawing(contract, period) for contract, period in live if covers_contract(balance, contract.id)],
             now_us,
         )
         for balance in config.balances
@@ -93,6 +93,11 @@ def finalize(
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     ended = [each for each in _unbilled(config, finalized, from_hour, until_hour) if each[1].ending_hour <= until_hour]
     return [drafting.invoice(contract, period).finalized() for contract, period in ended]
+
+
+def _drawing(contract: Contract, period: Period) -> Period:
+    """The hours whose balances an invoice may draw on: a subscription's charge in advance is for the hour after the period."""
+    return Period(period.starting_hour, period.ending_hour + 1) if contract.subscriptions else period
 
 
 def reach_hour(config: CustomerConfig, hour: int) -> int:

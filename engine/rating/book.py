@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from engine.catalog import Override, Product, Rate, RateCard
+from engine.catalog import Override, Product, ProductType, Rate, RateCard
 from engine.numbers import exact
 from engine.periods import Period
 from engine.rating.overrides import applies, concerns, priced_stretches
@@ -157,11 +157,11 @@ def _check_conversion(product: Product) -> None:
 
 
 def card_rows(rate_card: RateCard, products: Mapping[str, Product]) -> dict[str, dict[tuple[str, ...], list[Rate]]]:
-    """The card's rows that price anything: those of ``products`` whose keys are exactly the product's pricing group key."""
+    """The card's rows that price usage: those of the USAGE ``products`` whose keys are exactly their pricing group key."""
     rows: dict[str, dict[tuple[str, ...], list[Rate]]] = {}
     for rate in rate_card.rates:
         product = products.get(rate.product_id)
-        if product is None:
+        if product is None or product.type is not ProductType.USAGE:
             continue
         values = _pricing_values(product, rate)
         if values is not None:

@@ -6,7 +6,7 @@
 Rules:
 - Overrides change rates that the rate card has; where it has none, nothing is billed.
 - An override applies to a rate if any of its specifiers does (none = to every rate). A specifier fits if all that it names
-  does: the product, all of the tags, and each of its pricing group values.
+  does: the product, all of the tags, each of its pricing group values, and the billing frequency (of subscription rates).
 - Of the overrides with a type, exactly one wins at a time. OVERWRITE beats MULTIPLIER and TIERED; of several OVERWRITEs the
   latest added.
 - Of the others the lowest multiplier wins, or, where priorities are explicit, the lowest priority; of equals the latest added.
@@ -27,7 +27,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from engine.catalog import Override, OverrideType, Product, Rate, RateType, Specifier, Tier
+from engine.catalog import Frequency, Override, OverrideType, Product, Rate, RateType, Specifier, Tier
 from engine.numbers import ZERO
 from engine.rating.prices import RateError
 
@@ -47,22 +47,26 @@ class PricedStretch(NamedTuple):
 
 def concerns(override: Override, product: Product) -> bool:
     """Whether it applies to any rate of the product, as far as pricing group values let it."""
-    return not override.specifiers or any(_names(each, product) for each in override.specifiers)
+    return not override.specifiers or any(_names(each, product, None) for each in override.specifiers)
 
 
-def applies(override: Override, product: Product, pricing_values: tuple[str, ...]) -> bool:
-    """``pricing_values`` in the order of the product's pricing group key."""
+def applies(override: Override, product: Product, pricing_values: tuple[str, ...], frequency: Frequency | None = None) -> bool:
+    """``pricing_values`` in the order of the product's pricing group key; ``frequency``: of the rate of a subscription."""
     if not override.specifiers:
         return True
     values = dict(zip(product.pricing_group_key, pricing_values, strict=True))
     return any(
-        _names(each, product) and all(values.get(key) == value for key, value in each.pricing_group_values)
+        _names(each, product, frequency) and all(values.get(key) == value for key, value in each.pricing_group_values)
         for each in override.specifiers
     )
 
 
-def _names(specifier: Specifier, product: Product) -> bool:
-    return specifier.product_id in (None, product.id) and specifier.product_tags <= product.tags
+def _names(specifier: Specifier, product: Product, frequency: Frequency | None) -> bool:
+    return (
+        specifier.product_id in (None, product.id)
+        and specifier.product_tags <= product.tags
+        and specifier.billing_frequency in (None, frequency)
+    )
 
 
 def priced_stretches(rates: Sequence[Rate], overrides: Sequence[Override], *, explicit: bool) -> list[PricedStretch]:

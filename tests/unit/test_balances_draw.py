@@ -118,9 +118,10 @@ def test_the_order_of_balances_is_kept_in_paying() -> None:
         (line(10, start=4, price=1, name="z"), line(10, start=5, price=9, name="a")),
         (line(10, price=2, name="z"), line(10, price=1, name="a")),
         (line(10, name="a"), line(10, name="z")),
-        (line(10, start=5, name="z"), line(10, start=4, name="a", kind=LineKind.CONVERSION)),
+        (line(10, start=5, name="z"), line(10, start=4, name="a", kind=LineKind.SUBSCRIPTION)),
+        (line(10, start=5, name="z", kind=LineKind.SUBSCRIPTION), line(10, start=4, name="a", kind=LineKind.CONVERSION)),
     ],
-    ids=["earlier start", "higher price", "name", "usage before conversions"],
+    ids=["earlier start", "higher price", "name", "usage before subscriptions", "subscriptions before conversions"],
 )
 def test_lines_are_taken_in_order(first: DrawLine, second: DrawLine) -> None:
     open_to_all = balance("b")
