@@ -182,8 +182,9 @@ def _paid_by(item: LineItem, names: Names) -> Document:
     if item.type is ItemType.COMMIT_PURCHASE and balance["type"] == BalanceType.POSTPAID:
         fields["postpaid_commit"] = {"id": item.balance_id}
     if item.type is ItemType.APPLIED:
+        access_type = balance["access_schedule"].get("access_type", "SPEND")
         fields["name"] = f"{names.balance_product(item.balance_id)} applied"
-        fields["applied_commit_or_credit"] = {"id": item.balance_id, "type": balance["type"], "access_type": "SPEND"}
+        fields["applied_commit_or_credit"] = {"id": item.balance_id, "type": balance["type"], "access_type": access_type}
     return fields
 
 
