@@ -47,7 +47,10 @@ def holds(wanted: CustomFieldFilter, balance: Balance, contracts: dict[str, Cont
 
 
 def counted(alert: Alert, balance: Balance, contracts: dict[str, Contract]) -> bool:
-    """The balance's kind and unit, every filter, and any specifier: its whole inclusion and no whole exclusion."""
+    """The balance's kind and unit, every filter, and any specifier: its whole inclusion and no whole exclusion; those of single
+    seats are apart."""
+    if balance.seat is not None:
+        return False
     kind = "CREDIT" if "_credit_" in alert.type and "_and_commit_" not in alert.type else "COMMIT"
     if "_and_commit_" not in alert.type and (balance.type == "CREDIT") != (kind == "CREDIT"):
         return False
