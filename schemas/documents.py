@@ -188,11 +188,17 @@ def alert_of(document: Document) -> Alert:
         custom_field_filters=_field_filters(document),
         invoice_types=_values(document.get("invoice_types_filter") or None),
         access_type=AccessType(document.get("access_type") or "SPEND"),
+        seat_filter=_seat_filter(document),
         specifiers=tuple(
             AlertSpecifier(_field_filters(each), tuple(_field_filters(entry) for entry in each.get("exclude") or ()))
             for each in document.get("alert_specifiers") or ()
         ),
     )
+
+
+def _seat_filter(document: Document) -> tuple[str, str | None] | None:
+    found = document.get("seat_filter")
+    return None if found is None else (found["seat_group_key"], found.get("seat_group_value"))
 
 
 def _field_filters(document: Document) -> tuple[CustomFieldFilter, ...]:
