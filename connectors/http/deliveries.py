@@ -65,6 +65,7 @@ def _fields(logged: LoggedDelivery) -> dict[str, Any]:
         "attempts": delivery.attempts,
         "last_error": delivery.last_error or None,
         "next_attempt_at": _text(delivery.due_ms) if logged.status == "waiting" else None,
+        "traceparent": entry.traceparent or None,
         "written_at": _text(entry.written_at_ms),
         "changed_at": _text(logged.changed_ms),
     }

@@ -66,6 +66,7 @@ _NAMES = {
     "segments": "segment",
     "invoices": "invoice",
     "endpoints": "webhook endpoint",
+    "packages": "package",
 }
 
 

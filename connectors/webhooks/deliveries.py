@@ -290,6 +290,10 @@ def _told(delivery: Delivery, status: str) -> None:
         _log.error("delivery.ended", result=status, **_fields(delivery), error=delivery.last_error)
 
 
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
+
+
 def attempt_record(attempt: Attempt) -> bytes:
     """What the log keeps of an attempt (JSON)."""
     return orjson.dumps(
@@ -298,8 +302,10 @@ def attempt_record(attempt: Attempt) -> bytes:
             "outcome": attempt.outcome,
             "status": attempt.status,
             "seconds": round(attempt.seconds, 6),
-            "connect_seconds": None if attempt.connect_s is None else round(attempt.connect_s, 6),
-            "headers_seconds": None if attempt.headers_s is None else round(attempt.headers_s, 6),
+            "dns_seconds": _rounded(attempt.timings.dns_s),
+            "connect_seconds": _rounded(attempt.timings.connect_s),
+            "tls_seconds": _rounded(attempt.timings.tls_s),
+            "headers_seconds": _rounded(attempt.timings.headers_s),
             "requests": attempt.sent,
             "response": attempt.response.decode("utf-8", "replace"),
         }

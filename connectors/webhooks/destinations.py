@@ -5,7 +5,6 @@ Order, retries, rates, the log and sending again are the lane's: a destination m
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from connectors.webhooks.client import Attempt, EndpointClient, Form
 from connectors.webhooks.console import Console
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.slack import SlackForm
+from connectors.webhooks.timing import client_tls
 from connectors.webhooks.topic import Topic
 from connectors.webhooks.webhook import SignedForm
 
@@ -40,7 +40,7 @@ class Destinations:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._policy = TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list)
-        self._tls = ssl.create_default_context()
+        self._tls = client_tls()
 
     def open(self, endpoint: Endpoint) -> Destination:
         match endpoint.type:

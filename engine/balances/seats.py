@@ -27,7 +27,7 @@ class Assigned(NamedTuple):
 
 
 def assigned_spans(subscription: Subscription, contract: Contract) -> Iterator[Assigned]:
-    """When each seat id has a seat of the subscription, in the order in which they got it; empty spans are left out. A
+    """When each seat id has a seat of the subscription, by the start, then by the id; empty spans are left out. A
     subscription ends with its contract at the latest, and all of its seats with it."""
     end = min(hour for hour in (subscription.ending_hour, contract.ending_hour, NEVER_HOUR) if hour is not None)
     since: dict[str, int] = {}
@@ -38,7 +38,9 @@ def assigned_spans(subscription: Subscription, contract: Contract) -> Iterator[A
         elif seat_id in since:
             spans.append(Assigned(seat_id, since.pop(seat_id), min(hour, end)))
     spans.extend(Assigned(seat_id, hour, end) for seat_id, hour in since.items())
-    yield from sorted((span for span in spans if span.starting_hour < span.ending_hour), key=lambda span: span.starting_hour)
+    yield from sorted(
+        (span for span in spans if span.starting_hour < span.ending_hour), key=lambda span: (span.starting_hour, span.seat_id)
+    )
 
 
 def seats_at(contracts: Iterable[Contract], seat_group_key: str, hour: int) -> frozenset[str]:

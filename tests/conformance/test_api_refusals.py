@@ -54,6 +54,9 @@ async def made(http: httpx.AsyncClient, path: str, body: Any) -> str:
     return str((await post(http, path, body))["data"]["id"])
 
 
+SEAT = {"alert_type": "low_remaining_seat_balance_reached", "name": "a", "threshold": 1}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
@@ -91,6 +94,13 @@ async def made(http: httpx.AsyncClient, path: str, body: Any) -> str:
         ("/v1/alerts/create", {**SPEND, "threshold": 10**21}, "threshold: must have at most 20 digits"),
         ("/v1/alerts/create", {**SPEND, "billable_metric_id": UNKNOWN}, "billable_metric_id: does not apply"),
         ("/v1/alerts/create", {**SPEND, "seat_filter": {"seat_group_key": "s"}}, "seat_filter: does not apply"),
+        ("/v1/alerts/create", SEAT, "seat_filter: is required"),
+        ("/v1/alerts/create", {**SEAT, "seat_filter": {"seat_group_value": "ann"}}, "seat_group_key"),
+        (
+            "/v1/alerts/create",
+            {**SEAT, "seat_filter": {"seat_group_key": "user"}, "group_values": [{"key": "a"}]},
+            "group_values: does not apply",
+        ),
         ("/v1/alerts/create", {**SPEND, "credit_type_id": UNKNOWN}, "credit_type_id: there is no credit type"),
         ("/v1/alerts/create", {**SPEND, "group_values": [{"key": "a"}, {"key": "a"}]}, "must not name a key twice"),
         ("/v1/alerts/create", {**SPEND, "uniqueness_key": ""}, "uniqueness_key"),
@@ -214,7 +224,6 @@ async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: by
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
-        ("/v1/alerts/create", {**SPEND, "alert_type": "low_remaining_seat_balance_reached"}, "alert_type"),
         ("/v1/alerts/create", {**SPEND, "alert_type": "monthly_invoice_total_spend_threshold_reached"}, "alert_type"),
         ("/v1/customers", {"name": "a", "billing_config": {"billing_provider_type": "stripe"}}, "billing_config"),
         (

@@ -20,7 +20,7 @@ from connectors.redis.customers import CustomerStore
 from connectors.webhooks import console
 from tests.support.dispatching import PARTITIONS, SECRET, Box, dispatching, notification, sample, settings_for, until
 from tests.support.mock_kafka import MockKafka
-from tests.support.receiver import Receiver
+from tests.support.receiver import Answer, Receiver
 from tests.support.redis_server import RedisServer
 
 TOPIC = "tidemark.notifications"
@@ -228,6 +228,23 @@ async def test_a_record_that_is_too_large_for_kafka_is_refused(redis_url: str, b
         await box.until_empty()
     (logged,) = await box.logged()
     assert (logged.status, logged.delivery.last_error) == ("exhausted", "refused")
+
+
+# --- traces -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_trace_is_passed_on_and_none_is_invented(redis_url: str, box: Box, receiver: Receiver, kafka: MockKafka) -> None:
+    trace = f"00-{1:032x}-{2:016x}-01"
+    await box.add_endpoint("hook", receiver.url)
+    await box.add_endpoint("kafka", "", type="kafka")
+    await box.write([notification(1, traceparent=trace), notification(2)])
+    receiver.script("/hook", Answer(500), Answer(500))
+    async with dispatching(settings_for(redis_url, kafka_bootstrap_servers=kafka.bootstrap_servers)):
+        await box.until_empty()
+    got = [(request.id, request.headers.get("traceparent")) for request in receiver.received]
+    assert sorted(got, key=str) == [("n-1", trace)] * 2 + [("n-2", None)] * 2
+    headers = {record.value: dict(record.headers).get("traceparent") for record in await records(kafka.bootstrap_servers, 2)}
+    assert sorted(headers.values(), key=str) == sorted([None, trace.encode()], key=str)
 
 
 # --- standard output ----------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from engine.catalog import (
     Aggregation,
     Alert,
     AlertType,
+    Allocation,
     Balance,
     BalanceType,
     BillableMetric,
@@ -31,9 +32,12 @@ from engine.catalog import (
     Rate,
     RateCard,
     RateType,
+    RecurringBalance,
+    RecurringTerms,
     SeatStep,
     Segment,
     Subscription,
+    SubscriptionLink,
 )
 from engine.compiled import CompiledCatalog
 from engine.effects import Notification, UsageEvent
@@ -313,3 +317,21 @@ def test_spend_of_other_seats_asks_for_no_statement() -> None:
     assert driver.evaluations == before
     assert said(use(driver, "user0", "1")) == [("reached", "user0", 26, 25)]
     assert driver.evaluations > before
+
+
+def test_recurring_credits_give_each_seat_its_share() -> None:
+    """Alerts meet the shares of each period, at its very start, and those of a seat that is assigned within one."""
+    link = SubscriptionLink("seats", Allocation.INDIVIDUAL, is_prorated=False)
+    child = Balance("r", BalanceType.CREDIT, "fee", (), contract_id="contract")
+    recurring = RecurringBalance(child, SCHEDULE, START, (RecurringTerms(0, Decimal(100)),), link=link)
+    steps = (SeatStep(START, "ann", assigned=True), SeatStep(START + 48, "bob", assigned=True))
+    config = CustomerConfig("customer", 1, (replace(contract(*steps), recurring=(recurring,)),))
+    total = replace(alert("50", kind=AlertType.TOTAL_BALANCE), id="total")
+    driver = Driver(config, replace(CATALOG, alerts=(alert("25"), total)), START_US)
+    assert said(use(driver, "ann", "80")) == [("reached", "ann", 100, 20)]
+    assert use(driver, "bob", "30") == []
+    assert driver.advance((START + 48) * HOUR_US) == []
+    assert said(use(driver, "bob", "45")) == []  # what he used before he had a seat is paid by nobody
+    assert said(use(driver, "bob", "30")) == [("reached", "bob", 55, 25)]
+    assert driver.timer_us == FEBRUARY * HOUR_US
+    assert said(driver.advance(FEBRUARY * HOUR_US)) == [("resolved", "ann", 20, 100), ("resolved", "bob", 25, 100)]
