@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     ingest_body_bytes_max: int = Field(default=1_048_576, ge=1024)
     ingest_events_max: int = Field(default=100, ge=1)
     idempotency_hours: int = Field(default=24, ge=1)
+    audit_log_days: int = Field(default=400, ge=1)  # how long entries of the audit log are kept
     alerts_for_all_max: int = Field(default=300, ge=1)
     alerts_per_customer_max: int = Field(default=1_200, ge=1)
     group_value_keys_max: int = Field(default=3, ge=0)

@@ -284,7 +284,7 @@ class Line:
             gauge = self._gauges.get(credit_type)
             if gauge is not None and (old != new or gauge is changed.gauge):  # usage without cost is usage
                 gauge.shift(new - old, serial)
-            if old != new and credit_type in self._drafts:
+            if credit_type in self._drafts:  # free usage, too: a balance may draw its units
                 self._drafts[credit_type].change(new - old)
         if self._falling is not None:  # one tier may have risen by more than the line has
             self._falling.due = True

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from engine.numbers import ZERO
+
 ENDLESS = Decimal("Infinity")
 
 
@@ -32,19 +34,21 @@ class Headroom:
 
 
 class Headrooms:
-    """Of one customer, by credit type. ``due``: a statement is wanted. ``hour``: that of the event being counted."""
+    """Of one customer, by credit type. ``due``: a statement is wanted. ``hour``: that of the event being counted.
+    ``exact``: there is no room at all, every change of usage wants a statement."""
 
-    __slots__ = ("by_credit_type", "due", "hour")
+    __slots__ = ("_exact", "by_credit_type", "due", "hour")
 
-    def __init__(self, credit_types: Iterable[str]) -> None:
+    def __init__(self, credit_types: Iterable[str], *, exact: bool = False) -> None:
         self.by_credit_type = {credit_type: Headroom() for credit_type in sorted(credit_types)}
+        self._exact = exact
         self.due = False
         self.hour = 0
 
     def settle(self, margins: Iterable[tuple[str, Decimal]]) -> None:
         """Takes new margins (credit type, amount) after a statement."""
         for headroom in self.by_credit_type.values():
-            headroom.left = ENDLESS
+            headroom.left = ZERO if self._exact else ENDLESS
         for credit_type, margin in margins:
             headroom = self.by_credit_type[credit_type]
             headroom.left = min(headroom.left, margin)

@@ -21,8 +21,9 @@ from engine.alerts.fields import key_of, specifiers_told, value_of
 from engine.alerts.kinds import AMOUNTS, DAYS, ENDLESS, INVOICES, bills, selects
 from engine.alerts.stored import StateKey, sub_key_text
 from engine.balances.ledger import BalanceStatement
+from engine.balances.matching import draws_by_units
 from engine.balances.recurring import balance_kinds, balances_ahead, with_children
-from engine.catalog import Alert, Balance, BalanceType, Contract, CustomerConfig
+from engine.catalog import AccessType, Alert, Balance, BalanceType, Contract, CustomerConfig
 from engine.changes import hours_of_change
 from engine.compiled import CompiledCatalog
 from engine.finalization import FinalInvoices
@@ -68,7 +69,8 @@ Figures = Mapping[StateKey, Figure]
 class Standing:
     """Makes figures for one customer under one configuration, each time from the windows as they are (engine.invoices.coarse).
 
-    ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure."""
+    ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure.
+    ``exact``: no bound on spend bounds the figures (engine.headroom), so they are made after every event."""
 
     __slots__ = (
         "_alerts",
@@ -82,6 +84,7 @@ class Standing:
         "_reached",
         "_usage",
         "drawn",
+        "exact",
     )
 
     def __init__(
@@ -98,6 +101,10 @@ class Standing:
         self._compiled = compiled
         self._alerts = _with_something_to_measure(alerts, config)
         self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
+        self.exact = bool(self.drawn) and draws_by_units(config)
+        if self.exact:
+            books = [compiled.contract_book(contract) for contract in config.contracts]
+            self.drawn = self.drawn.union(*(book.credit_types for book in books if book is not None))
         self._usage = usage
         self._final = final
         self._grace_hours = grace_hours
@@ -197,7 +204,8 @@ def _alike(alerts: Iterable[Alert]) -> Iterable[list[Alert]]:
     """The alerts, those that select the same balances together: what is left is added up once for all of their thresholds."""
     groups: dict[tuple[object, ...], list[Alert]] = {}
     for alert in alerts:
-        groups.setdefault((alert.type, alert.credit_type_id, alert.custom_field_filters, alert.specifiers), []).append(alert)
+        unit = alert.access_type, alert.credit_type_id
+        groups.setdefault((alert.type, *unit, alert.custom_field_filters, alert.specifiers), []).append(alert)
     return groups.values()
 
 
@@ -245,18 +253,24 @@ def _balances(alike: list[Alert], group: tuple[str, ...], matching: list[Balance
         return
     left = sum((each.remaining for each in measured), ZERO)
     granted = sum((each.granted for each in measured), ZERO)
-    measure: dict[str, object] = {"credit_type_id": alike[0].credit_type_id, "remaining_balance": left, **_whose(measured)}
+    in_money = alike[0].access_type is AccessType.SPEND
+    measure: dict[str, object] = {**_unit(alike[0]), "remaining_balance": left, **_whose(measured)}
     measure |= _specified(alike[0], group)
     if alike[0].type in AMOUNTS:
         for alert in alike:
             margin = left - alert.threshold
-            yield Figure(alert, ENDLESS, group, left, margin <= 0, measure, margin)
+            yield Figure(alert, ENDLESS, group, left, margin <= 0, measure, margin if in_money else None)
         return
     percentage = _quotient(left * _HUNDRED, granted) if granted else _HUNDRED if left else ZERO
     measure |= {"remaining_percentage": percentage, "granted": granted}
     for alert in alike:
         margin = left - granted * alert.threshold / 100
-        yield Figure(alert, ENDLESS, group, percentage, margin <= 0, measure, margin)
+        yield Figure(alert, ENDLESS, group, percentage, margin <= 0, measure, margin if in_money else None)
+
+
+def _unit(alert: Alert) -> dict[str, object]:
+    """What an alert's amounts are of."""
+    return {"access_type": "QUANTITY"} if alert.access_type is AccessType.QUANTITY else {"credit_type_id": alert.credit_type_id}
 
 
 def _specified(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
@@ -339,7 +353,7 @@ def gone(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
         }
     if alert.type in DAYS:
         return {"remaining_days": ZERO, "segment_id": group[0]}
-    measure: dict[str, object] = {"credit_type_id": alert.credit_type_id, "remaining_balance": ZERO, **_specified(alert, group)}
+    measure: dict[str, object] = {**_unit(alert), "remaining_balance": ZERO, **_specified(alert, group)}
     return measure if alert.type in AMOUNTS else {**measure, "remaining_percentage": ZERO, "granted": ZERO}
 
 

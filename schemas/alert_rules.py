@@ -4,8 +4,8 @@
 |---|---|---|
 | spend | an amount, 0 or more | credit_type_id, group_values, custom_field_filters |
 | usage | a quantity, 0 or more | billable_metric_id (required) |
-| balance | an amount, 0 or more | credit_type_id, custom_field_filters, access_type (SPEND) |
-| percentage | 0 to 100 | credit_type_id, custom_field_filters, access_type (SPEND) |
+| balance | an amount, 0 or more | credit_type_id, custom_field_filters, access_type |
+| percentage | 0 to 100 | credit_type_id, custom_field_filters, access_type |
 | balance and percentage of credits and commits together | as above | as above, and alert_specifiers |
 | days | days, 0 or more | custom_field_filters |
 | invoice total | an amount, 0 or more | credit_type_id, custom_field_filters, invoice_types_filter |
@@ -105,8 +105,8 @@ def check_type(body: AlertCreate) -> None:
         if each.entity not in _ENTITIES[kind]:
             raise BadRequest(f"custom_field_filters: the entity {each.entity} does not apply to {kind}")
     check_fields(body)
-    if body.access_type == "QUANTITY":
-        raise NotSupported("access_type: QUANTITY is not supported yet")
+    if body.access_type == "QUANTITY" and body.credit_type_id is not None:
+        raise BadRequest("credit_type_id: must not be given with access_type QUANTITY")
     if kind == "usage_threshold_reached" and body.billable_metric_id is None:
         raise BadRequest("billable_metric_id: is required for usage_threshold_reached")
 

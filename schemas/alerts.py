@@ -197,6 +197,7 @@ class AlertAnswer(Answer):
     group_values: list[GroupValueAnswer] | None = None
     custom_field_filters: list[CustomFieldFilterAnswer] | None = None
     alert_specifiers: list[AlertSpecifierAnswer] | None = None
+    access_type: Literal["SPEND", "QUANTITY"] | None = None
     invoice_types_filter: list[str] | None = None
     uniqueness_key: str | None = None
 
@@ -211,7 +212,8 @@ class CustomerAlert(Answer):
 
 def alert_document(body: AlertCreate, alert_id: str, created_version: int, now: str) -> Document:
     """``created_version``: the catalog revision or customer version that the write of this document makes."""
-    money = body.alert_type != "usage_threshold_reached" and "_days_" not in body.alert_type
+    in_units = body.alert_type == "usage_threshold_reached" or body.access_type == "QUANTITY"
+    money = not in_units and "_days_" not in body.alert_type
     return {
         "id": alert_id,
         "type": body.alert_type,
@@ -221,6 +223,7 @@ def alert_document(body: AlertCreate, alert_id: str, created_version: int, now: 
         "version": 1,
         "customer_id": body.customer_id,
         "credit_type_id": (body.credit_type_id or USD_CENTS) if money else None,
+        "access_type": body.access_type,
         "billable_metric_id": body.billable_metric_id,
         "group_values": [group.model_dump(exclude_none=True) for group in body.group_values],
         "custom_field_filters": [each.model_dump() for each in body.custom_field_filters],
@@ -248,6 +251,7 @@ def alert_answer(document: Document, credit_type: CreditType | None, changed_at:
         "group_values": document["group_values"],
         "custom_field_filters": document.get("custom_field_filters"),
         "alert_specifiers": document.get("alert_specifiers"),
+        "access_type": document.get("access_type"),
         "invoice_types_filter": document.get("invoice_types_filter"),
         "uniqueness_key": document["uniqueness_key"],
     }

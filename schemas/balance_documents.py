@@ -1,9 +1,10 @@
 """Documents of commits and credits -> the engine's balances.
 
     customer  {..., balances?: [balance], ledger_entries?: [entry]}
-    balance   {id, type, product_id, contract_id?, priority?, access_schedule: {credit_type_id, schedule_items: [{id, amount,
-               starting_at, ending_before}]}, invoice_schedule?: {schedule_items: [{amount, ...}]}, applicable_contract_ids?,
-               applicable_product_ids, applicable_product_tags, specifiers, custom_fields, created_at, archived_at?}
+    balance   {id, type, product_id, contract_id?, priority?, access_schedule: {credit_type_id, access_type?,
+               schedule_items: [{id, amount, starting_at, ending_before}]}, invoice_schedule?: {schedule_items: [{amount, ...}]},
+               applicable_contract_ids?, applicable_product_ids, applicable_product_tags, specifiers, custom_fields,
+               created_at, archived_at?}
     entry     {id, balance_id, segment_id, amount, timestamp, reason}
 
 Both lists are absent from the documents of customers that were made before there were balances.
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from engine.catalog import Balance, BalanceType, Frequency, ManualEntry, Segment, Specifier
+from engine.catalog import AccessType, Balance, BalanceType, Frequency, ManualEntry, Segment, Specifier
 from engine.periods import HOUR_US
 from schemas.timestamps import parse_timestamp
 
@@ -85,6 +86,7 @@ def balance_of(document: Document, entries: Iterable[Document], *, archived: boo
         created_us=_instant_us(document["created_at"]),
         archived=archived or document.get("archived_at") is not None,
         recurring_id=document.get("recurring_id"),
+        access_type=AccessType(document["access_schedule"].get("access_type", "SPEND")),
     )
 
 

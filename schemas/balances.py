@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from engine.balances.ledger import BalanceStatement, LedgerEntry
 from engine.catalog import USD_CENTS
-from schemas.commits import only
+from schemas.commits import AccessType
 from schemas.common import (
     Answer,
     Body,
@@ -30,6 +30,8 @@ from schemas.pricing_units import CreditType, credit_type
 
 FILTERS_MAX = 100
 IDS_MAX = 1_000
+NO_CREDIT_TYPE = "00000000-0000-0000-0000-000000000000"
+"""What stands for the credit type of units of usage."""
 
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
@@ -38,9 +40,7 @@ class _BalanceList(Body):
     """Pages in style C. Dates pick balances by their segments."""
 
     customer_id: Id
-    access_type: Annotated[Literal["SPEND", "QUANTITY"], Upper] | None = Field(
-        default=None, description="There are no balances of access type QUANTITY yet."
-    )
+    access_type: AccessType | None = None
     covering_date: Instant | None = None
     starting_at: Instant | None = None
     effective_before: Instant | None = None
@@ -78,11 +78,17 @@ class BalanceFilter(Body):
 class NetBalanceBody(Body):
     customer_id: Id
     credit_type_id: Id = USD_CENTS
-    access_type: only("the access type", "SPEND", "QUANTITY") = "SPEND"  # type: ignore[valid-type]
+    access_type: AccessType = "SPEND"
     filters: Annotated[list[BalanceFilter], Field(max_length=FILTERS_MAX)] = Field(
         default_factory=list, description="A balance counts if any of them lets it through; without any, all count."
     )
     invoice_inclusion_mode: Annotated[Literal["FINALIZED", "FINALIZED_AND_DRAFT"], Upper] = "FINALIZED_AND_DRAFT"
+
+    @model_validator(mode="after")
+    def _units_have_no_credit_type(self) -> NetBalanceBody:
+        if self.access_type == "QUANTITY" and "credit_type_id" in self.model_fields_set:
+            raise ValueError("credit_type_id must not be given when access_type is QUANTITY")
+        return self
 
 
 class ManualEntryBody(Body):
@@ -117,7 +123,7 @@ class AccessItemAnswer(Answer):
 
 class AccessScheduleAnswer(Answer):
     access_type: str
-    credit_type: CreditType
+    credit_type: CreditType | None = None
     schedule_items: list[AccessItemAnswer]
 
 
@@ -176,6 +182,8 @@ class BalanceAnswer(Answer):
     salesforce_opportunity_id: str | None = None
     uniqueness_key: str | None = None
     archived_at: OutInstant | None = None
+    recurring_commit_id: str | None = Field(default=None, description="Of the recurring commit that made it.")
+    recurring_credit_id: str | None = Field(default=None, description="Of the recurring credit that made it.")
     balance: OutNumber | None = None
     ledger: list[LedgerEntryAnswer] | None = None
 
@@ -195,6 +203,13 @@ def _ledger_entry(entry: LedgerEntry) -> Document:
         "reason": entry.reason,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _access(schedule: Document, units: dict[str, Document]) -> Document:
+    access_type = schedule.get("access_type", "SPEND")
+    if access_type == "QUANTITY":
+        return {**schedule, "access_type": access_type}
+    return _schedule(schedule, units, access_type=access_type)
 
 
 def _schedule(schedule: Document, units: dict[str, Document], **more: Any) -> Document:
@@ -219,12 +234,14 @@ def balance_answer(
         **document,
         "product": {"id": product["id"], "name": product["current"]["name"]},
         "rate_type": "LIST_RATE",
-        "access_schedule": _schedule(document["access_schedule"], units, access_type="SPEND"),
+        "access_schedule": _access(document["access_schedule"], units),
         "invoice_schedule": None if invoices is None else _schedule(invoices, units),
         "contract": None if contract_id is None else {"id": contract_id},
         "invoice_contract": None if invoices is None or invoice_contract_id is None else {"id": invoice_contract_id},
         "applicable_contract_ids": document["applicable_contract_ids"] if contract_id is None else [contract_id],
     }
+    if document.get("recurring_id") is not None:
+        shown["recurring_credit_id" if document["type"] == "CREDIT" else "recurring_commit_id"] = document["recurring_id"]
     if balance:
         shown["balance"] = Decimal(0) if statement is None else statement.remaining
     if ledger:
@@ -249,7 +266,7 @@ def listed_balances(customer: Document, body: CommitList | CreditList | BalanceL
             and (wanted is None or balance["id"] == wanted)
             and (of_contracts or balance["contract_id"] is None)
             and (body.include_archived or not gone)
-            and body.access_type != "QUANTITY"
+            and body.access_type in (None, balance["access_schedule"].get("access_type", "SPEND"))
             and any(_in_time(item, body) for item in balance["access_schedule"]["schedule_items"])
         )
 
@@ -280,13 +297,15 @@ def _passes(statement: BalanceStatement, wanted: BalanceFilter) -> bool:
 
 
 def net_balance(statements: Iterable[BalanceStatement], body: NetBalanceBody) -> NetBalance:
-    """What is left of all balances in the credit type that any filter lets through."""
+    """What is left of all balances of the access type (SPEND: in the credit type) that any filter lets through."""
+    in_units = body.access_type == "QUANTITY"
     chosen = [
         each
         for each in statements
-        if each.balance.credit_type_id == body.credit_type_id
+        if each.balance.access_type == body.access_type
+        and (in_units or each.balance.credit_type_id == body.credit_type_id)
         and (not body.filters or any(_passes(each, wanted) for wanted in body.filters))
     ]
     final = body.invoice_inclusion_mode == "FINALIZED"
     amounts = (each.remaining_finalized if final else each.remaining for each in chosen)
-    return NetBalance(balance=sum(amounts, Decimal(0)), credit_type_id=body.credit_type_id)
+    return NetBalance(balance=sum(amounts, Decimal(0)), credit_type_id=NO_CREDIT_TYPE if in_units else body.credit_type_id)

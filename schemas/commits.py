@@ -57,7 +57,7 @@ def only(name: str, supported: str, *later: str) -> Any:
     return Annotated[Literal[supported], BeforeValidator(check)]
 
 
-AccessType = only("the access type", "SPEND", "QUANTITY")
+AccessType = Annotated[Literal["SPEND", "QUANTITY"], Upper]
 RateType = only("the rate type", "LIST_RATE", "COMMIT_RATE")
 
 
@@ -76,9 +76,17 @@ class AccessItem(Body):
 
 
 class AccessSchedule(Body):
+    """QUANTITY: amounts are units of usage, and no credit type goes with them."""
+
     schedule_items: Annotated[list[AccessItem], Field(min_length=1, max_length=SCHEDULE_ITEMS_MAX)]
-    access_type: AccessType = "SPEND"  # type: ignore[valid-type]
+    access_type: AccessType = "SPEND"
     credit_type_id: Id = USD_CENTS
+
+    @model_validator(mode="after")
+    def _units_have_no_credit_type(self) -> AccessSchedule:
+        if self.access_type == "QUANTITY" and "credit_type_id" in self.model_fields_set:
+            raise ValueError("credit_type_id must not be given when access_type is QUANTITY")
+        return self
 
 
 class InvoiceItem(Body):
@@ -168,6 +176,8 @@ class CommitBody(CreditBody):
     def _postpaid(self) -> CommitBody:
         if self.type == "PREPAID":
             return self
+        if self.access_schedule.access_type == "QUANTITY":
+            raise ValueError("a POSTPAID commit is an amount of money to be billed: its access_type is SPEND")
         if self.invoice_schedule is None or len(self.invoice_schedule.schedule_items) != 1:
             raise ValueError("a POSTPAID commit needs an invoice_schedule with one schedule item, the true-up")
         if len(self.access_schedule.schedule_items) != 1:
@@ -240,7 +250,7 @@ def invoice_item(item: InvoiceItem, new_id: NewId) -> Document:
 
 def _access(schedule: AccessSchedule, new_id: NewId) -> Document:
     items = [access_item(item, new_id) for item in schedule.schedule_items]
-    return {"credit_type_id": schedule.credit_type_id, "schedule_items": items}
+    return {"credit_type_id": schedule.credit_type_id, "access_type": schedule.access_type, "schedule_items": items}
 
 
 def _invoices(schedule: InvoiceSchedule | None, new_id: NewId) -> Document | None:

@@ -28,6 +28,7 @@ import orjson
 
 from engine.catalog import (
     USD_CENTS,
+    AccessType,
     Aggregation,
     Alert,
     AlertSpecifier,
@@ -191,6 +192,7 @@ def alert_of(document: Document) -> Alert:
         version=document["version"],
         custom_field_filters=_field_filters(document),
         invoice_types=_values(document.get("invoice_types_filter") or None),
+        access_type=AccessType(document.get("access_type") or "SPEND"),
         specifiers=tuple(
             AlertSpecifier(_field_filters(each), tuple(_field_filters(entry) for entry in each.get("exclude") or ()))
             for each in document.get("alert_specifiers") or ()

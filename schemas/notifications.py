@@ -181,14 +181,16 @@ class ToldSpecifier(ToldExclusion):
 
 
 class BalanceProperties(AlertProperties):
-    """The ids are there where exactly one commit or credit, or one contract, is meant."""
+    """The ids are there where exactly one commit or credit, or one contract, is meant. ``access_type`` QUANTITY in the place of a
+    credit type: the amounts are units of usage."""
 
     alert_specifiers: list[ToldSpecifier] | None = Field(
         default=None,
         description="Which balances are meant. An alert that is split by a custom field names the value that reached the line, "
         "and no value in the notification for the alert as a whole, whose figures are those of the lowest value.",
     )
-    credit_type_id: str
+    credit_type_id: str | None = None
+    access_type: Literal["QUANTITY"] | None = None
     remaining_balance: Number
     commit_id: str | None = None
     credit_id: str | None = None

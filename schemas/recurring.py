@@ -12,6 +12,7 @@ from schemas.balance_rules import check_balance
 from schemas.commits import (
     SPECIFIERS_MAX,
     AccessSchedule,
+    AccessType,
     CommitBody,
     CreditBody,
     Description,
@@ -52,7 +53,13 @@ class AccessAmount(Body):
     unit_price: NotNegative
     quantity: NotNegative | None = None
     credit_type_id: Id = USD_CENTS
-    access_type: only("the access type", "SPEND", "QUANTITY") = "SPEND"  # type: ignore[valid-type]
+    access_type: AccessType = "SPEND"
+
+    @model_validator(mode="after")
+    def _units_have_no_credit_type(self) -> AccessAmount:
+        if self.access_type == "QUANTITY" and "credit_type_id" in self.model_fields_set:
+            raise ValueError("credit_type_id must not be given when access_type is QUANTITY")
+        return self
 
 
 class InvoiceAmount(Body):
@@ -113,7 +120,7 @@ class RecurringCreditBody(Body):
     name: Name | None = None
     description: Description | None = None
     netsuite_sales_order_id: Key | None = None
-    rate_type: RateType = "LIST_RATE"  # type: ignore[valid-type]
+    rate_type: RateType = "LIST_RATE"
     rollover_fraction: Unsupported = None
     hierarchy_configuration: Unsupported = None
     temporary_id: Unsupported = None

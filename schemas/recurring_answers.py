@@ -13,6 +13,7 @@ from engine.balances.recurring import balances_at, balances_until
 from engine.catalog import Balance, CustomerConfig
 from engine.numbers import exact
 from engine.periods import HOUR_US
+from schemas.balance_rules import with_balances
 from schemas.balances import SpecifierAnswer
 from schemas.common import Answer, OutInstant, OutNumber
 from schemas.documents import Document, customer_of, instant_text
@@ -134,6 +135,16 @@ def with_children(customer: Document, now_us: int) -> Document:
 def with_children_until(customer: Document, until_hour: int) -> Document:
     """The same with all that begin before an hour: an invoice may be paid by one that has not appeared yet."""
     return _with(customer, lambda config: balances_until(config, until_hour))
+
+
+def with_own_document(customer: Document, balance_id: str, now_us: int) -> Document:
+    """The customer's document in which this balance, if it is a child of a recurring one, is put among the others, to be changed
+    by itself."""
+    held = customer.get("balances") or []
+    if any(each["id"] == balance_id for each in held):
+        return customer
+    made = with_children(customer, now_us).get("balances") or []
+    return with_balances(customer, [each for each in made[len(held) :] if each["id"] == balance_id])
 
 
 def _with(customer: Document, balances: Callable[[CustomerConfig], Iterable[Balance]]) -> Document:

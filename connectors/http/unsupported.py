@@ -53,7 +53,6 @@ _TABLE = (
     _Missing("POST", "/v1/contracts/updateNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/customers/getNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/customers/updateNamedSchedule", _SCHEDULES),
-    _Missing("GET", "/v1/auditLogs", "Audit logs"),
     _Missing("POST", "/v1/customers/{customer_id}/previewEvents", "Invoices as if events had happened"),
     _Missing("POST", "/v1/packages/create", "Packages"),
     _Missing("POST", "/v1/packages/get", "Packages"),

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
+from connectors.redis.audit import audited
 from connectors.redis.batches import pack
 from connectors.redis.changes import broadcast
 from connectors.redis.keys import CatalogKeys
@@ -16,8 +17,8 @@ from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 
 KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys")
 
-_WRITE = Script("catalog_write")
-_ENDPOINT = Script("endpoint")
+_WRITE = Script("catalog_write", "audit")
+_ENDPOINT = Script("endpoint", "audit")
 
 
 class CatalogStore:
@@ -76,7 +77,10 @@ class CatalogStore:
             [(place(CatalogKeys.claims(release.kind)), release.key, release.id) for release in releases],
             [(place(CatalogKeys.claims(c.kind)), c.key, c.id, orjson.dumps({"id": c.id, "owner": c.owner})) for c in claims],
         )
-        word, *rest = await _WRITE.run(self._redis, keys, pack(arguments))
+        reply = await audited(
+            _WRITE, self._redis, keys, CatalogKeys.AUDIT, pack(arguments), done=lambda reply: bool(reply[0] == b"ok")
+        )
+        word, *rest = reply
         if word == b"taken":
             return Taken(rest[0].decode(), rest[1].decode())
         if word == b"stale":
@@ -147,7 +151,8 @@ class CatalogStore:
 
     async def _write_endpoint(self, endpoint_id: str, expected: bytes, document: bytes) -> bool:
         keys = [CatalogKeys.ENDPOINTS, CatalogKeys.ENDPOINTS_REVISION, CatalogKeys.FAILING]
-        return bool(await _ENDPOINT.run(self._redis, keys, endpoint_id, expected, document))
+        arguments = endpoint_id, expected, document
+        return bool(await audited(_ENDPOINT, self._redis, keys, CatalogKeys.AUDIT, *arguments, done=bool))
 
     async def failing(self) -> dict[str, int]:
         """Endpoints of which the latest attempts have all failed: since when (ms)."""
@@ -168,8 +173,9 @@ class CatalogStore:
         """Documents ({"name", "created_at"}) by the token's SHA-256 in hex."""
         return _by_id(await self._redis.hgetall(CatalogKeys.TOKENS))
 
-    async def has_token(self, token_hash: str) -> bool:
-        return bool(await self._redis.hexists(CatalogKeys.TOKENS, token_hash))
+    async def token(self, token_hash: str) -> bytes | None:
+        document: bytes | None = await self._redis.hget(CatalogKeys.TOKENS, token_hash)
+        return document
 
     async def put_token(self, token_hash: str, document: bytes) -> None:
         await self._redis.hset(CatalogKeys.TOKENS, token_hash, document)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import orjson
 import structlog
+from prometheus_client import Counter as Metric
 from redis.asyncio import Redis
 
 from connectors.metrics import EVENT_TO_DELIVERY, WEBHOOK_DELIVERIES
-from connectors.redis.outbox import Outbox
+from connectors.redis.outbox import Outbox, admit_all, due_endpoints, take_all
 from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.conclusions import Conclusions
@@ -61,6 +63,7 @@ class Deliveries:
         lease_ms: int,
         disable_after_s: float,
     ) -> None:
+        self._redis = redis
         self._lanes = lanes
         self._spawn = spawn
         self._conclusions = Conclusions(redis, spawn, lease_ms, self._concluded)
@@ -68,22 +71,28 @@ class Deliveries:
         self._schedule = schedule
         self._lease_ms = lease_ms
         self._disable_after_ms = int(disable_after_s * 1000)
+        self._turn = 0
 
     # --- into the lanes ---------------------------------------------------------------------------------------------
 
-    async def admit(self, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
-        """Give the first entries of a stream to every enabled endpoint: to be sent now where the lane has room, else later."""
+    async def admit(self, read: Sequence[tuple[Outbox, Sequence[OutboxEntry]]]) -> None:
+        """Give the first entries of streams to every enabled endpoint: to be sent now where the lane has room, else later."""
         lanes = [lane for endpoint_id in self._lanes.enabled if (lane := self._lanes.lane(endpoint_id)) is not None]
         if not lanes:
             return  # the last endpoint has just gone
         now_ms = clock_ms()
         room = {lane.client.endpoint.id: lane.room for lane in lanes}
-        moves = [(entry, [self._admission(entry, lane, room, now_ms) for lane in lanes]) for entry in entries]
-        _, leased, superseded = await outbox.admit(moves, now_ms, self._lease_ms)
-        WEBHOOK_DELIVERIES.labels("superseded").inc(superseded)
-        first_bytes = {entry.id: _FirstByte(entry) for entry in entries}
-        for delivery in leased:
-            await self.send(outbox, delivery, first_bytes[delivery.entry.id])
+        moves = [
+            (outbox, [(entry, [self._admission(entry, lane, room, now_ms) for lane in lanes]) for entry in entries])
+            for outbox, entries in read
+        ]
+        admitted = await admit_all(self._redis, moves, now_ms, self._lease_ms)
+        for (outbox, entries), (_, leased, superseded) in zip(read, admitted, strict=True):
+            if superseded:
+                WEBHOOK_DELIVERIES.labels("superseded").inc(superseded)
+            first_bytes = {entry.id: _FirstByte(entry) for entry in entries}
+            for delivery in leased:
+                await self.send(outbox, delivery, first_bytes[delivery.entry.id])
 
     def _admission(self, entry: OutboxEntry, lane: Lane, room: dict[str, int], now_ms: int) -> Admission:
         endpoint = lane.client.endpoint
@@ -94,23 +103,42 @@ class Deliveries:
         later = replace(delivery, due_ms=now_ms + int(lane.ready_in_s * 1000))
         return Admission(later, False, endpoint.supersede)
 
-    async def take_due(self, outbox: Outbox, share: int) -> bool:
-        """Take what is due of endpoints whose lanes have room, at most ``share`` of each (other partitions have some, too), and
-        of endpoints that are gone, to end it. What belongs to a disabled endpoint stays due. Returns whether it took anything."""
+    async def take_due(self, outboxes: Sequence[Outbox]) -> bool:
+        """Take what is due of endpoints whose lanes have room, and of endpoints that are gone, to end it. What belongs to a
+        disabled endpoint stays due. Returns whether it took anything."""
         now_ms = clock_ms()
-        endpoints = await outbox.due_endpoints(now_ms)
-        if any(endpoint_id not in self._directory.known for endpoint_id in endpoints):
+        due = await due_endpoints(self._redis, outboxes, now_ms)
+        if any(endpoint_id not in self._directory.known for each in due for endpoint_id in each):
             await self._directory.refresh()  # whoever wrote the delivery may have seen a younger endpoint than we did
-        limits = {}
-        for endpoint_id in endpoints:
+        self._turn += 1
+        limits = [(outboxes[at], each) for at, each in enumerate(self._limits(due)) if each]
+        if not limits:
+            return False
+        taken = await take_all(self._redis, limits, now_ms, self._lease_ms)
+        for outbox, deliveries in taken:
+            for delivery in deliveries:
+                await self.send(outbox, delivery)
+        return any(deliveries for _, deliveries in taken)
+
+    def _limits(self, due: Sequence[Sequence[str]]) -> list[dict[str, int]]:
+        """For each partition how many may be taken of an endpoint: its lane's room is shared out among the partitions that have
+        something for it, beginning with another one each time."""
+        holders = Counter(endpoint_id for each in due for endpoint_id in each)
+        room = {}
+        for endpoint_id in holders:
             if endpoint_id not in self._directory.known:
-                limits[endpoint_id] = _GONE_AT_ONCE
-            elif (lane := self._lanes.lane(endpoint_id)) is not None and lane.room:
-                limits[endpoint_id] = min(share, lane.room)
-        taken = await outbox.take(limits, now_ms, self._lease_ms)
-        for delivery in taken:
-            await self.send(outbox, delivery)
-        return bool(taken)
+                room[endpoint_id] = _GONE_AT_ONCE
+            elif (lane := self._lanes.lane(endpoint_id)) is not None:
+                room[endpoint_id] = lane.room
+        share = {endpoint_id: max(1, each // holders[endpoint_id]) for endpoint_id, each in room.items()}
+        limits: list[dict[str, int]] = [{} for _ in due]
+        for step in range(len(due)):
+            at = (self._turn + step) % len(due)
+            for endpoint_id in due[at]:
+                if (limit := min(share.get(endpoint_id, 0), room.get(endpoint_id, 0))) > 0:
+                    limits[at][endpoint_id] = limit
+                    room[endpoint_id] -= limit
+        return limits
 
     async def end_old(self, outbox: Outbox, limit: int) -> None:
         """Give up deliveries that are too old, though their lanes let none through. An hour of grace: those whose lane is open
@@ -142,7 +170,7 @@ class Deliveries:
     def _over(self, outbox: Outbox, delivery: Delivery, lane: Lane, attempt: Attempt | None) -> None:
         """A lane is done with a delivery. Its worker goes on: what follows needs no place in the lane."""
         if attempt is not None and attempt.outcome == "success" and not self._directory.is_failing(delivery.endpoint_id):
-            done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
+            done = _delivered(delivery)
             self._conclusions.add(outbox, Ending(done, "delivered", attempt_record(attempt)))
         else:
             self._spawn(self._go_on(outbox, delivery, lane, attempt))
@@ -167,7 +195,7 @@ class Deliveries:
             await self._learn(delivery, lane, attempt, now_ms)
             logged = attempt_record(attempt)
             if attempt.outcome == "success":
-                done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
+                done = _delivered(delivery)
                 return (await self._conclude(outbox, done, "delivered", logged))[1]
             again = after_failure(delivery, attempt, self._schedule, random.random(), now_ms)
         if again is None:
@@ -225,8 +253,18 @@ class Deliveries:
         return _CLOSED_PATIENCE_S if lane is None else lane.ready_in_s * (1.0 + 0.2 * random.random())
 
 
+def _delivered(delivery: Delivery) -> Delivery:
+    return replace(delivery, attempts=delivery.attempts + 1, last_error="")
+
+
+@cache
+def _counted(status: str) -> Metric:
+    """Looking a child up costs more than counting it."""
+    return WEBHOOK_DELIVERIES.labels(status)
+
+
 def _told(delivery: Delivery, status: str) -> None:
-    WEBHOOK_DELIVERIES.labels(status).inc()
+    _counted(status).inc()
     if status != "delivered":
         _log.error("delivery.ended", result=status, **_fields(delivery), error=delivery.last_error)
 

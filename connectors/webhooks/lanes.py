@@ -253,9 +253,14 @@ class Lanes:
         return lane
 
     @property
-    def have_room(self) -> bool:
-        """Whether any lane could take more: a full one does not keep the others from their notifications."""
-        return len(self.of) < len(self.enabled) or any(lane.room for lane in self.of.values())
+    def room(self) -> int:
+        """Of the lane that has most: full ones do not keep the others from their notifications."""
+        most = QUEUE_ROOM if len(self.of) < len(self.enabled) else 0
+        for lane in self.of.values():
+            if most >= QUEUE_ROOM:
+                break
+            most = max(most, lane.room)
+        return most
 
     @property
     def blocked(self) -> bool:

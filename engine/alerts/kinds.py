@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.alerts.fields import selected_by_fields
-from engine.catalog import Alert, AlertType, Balance, BalanceType, Contract, CustomFieldFilter
+from engine.catalog import AccessType, Alert, AlertType, Balance, BalanceType, Contract, CustomFieldFilter
 from engine.frames import NEVER_HOUR
 from engine.periods import Period
 
@@ -44,11 +44,14 @@ GAUGED = frozenset({AlertType.SPEND_THRESHOLD, AlertType.USAGE_THRESHOLD})
 
 def selects(alert: Alert, balance: Balance, contracts: dict[str, Contract]) -> bool:
     """Whether a balance is among those that an alert of the balances or days family measures. Amounts and percentages are those
-    of one credit type; days have none."""
+    of money in one credit type, or of units of usage; days are of either."""
     if balance.type not in BALANCE_TYPES[alert.type]:
         return False
-    if alert.type not in DAYS and balance.credit_type_id != alert.credit_type_id:
-        return False
+    if alert.type not in DAYS:
+        if balance.access_type is not alert.access_type:
+            return False
+        if alert.access_type is AccessType.SPEND and balance.credit_type_id != alert.credit_type_id:
+            return False
     return selected_by_fields(alert, balance, contracts)
 
 

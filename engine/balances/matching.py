@@ -16,7 +16,7 @@ from enum import IntEnum
 from math import inf
 from typing import NamedTuple
 
-from engine.catalog import AccessType, Balance, BalanceType, Product, Segment, Specifier
+from engine.catalog import AccessType, Balance, BalanceType, CustomerConfig, Product, RateTarget, Segment, Specifier
 
 
 class UsageKey(NamedTuple):
@@ -62,6 +62,15 @@ def may_draw(balance: Balance, usage: UsageKey, credit_type_id: str) -> bool:
     if balance.access_type is AccessType.QUANTITY:
         return usage.product_id is not None and covers(balance, usage)
     return balance.credit_type_id == credit_type_id and covers(balance, usage)
+
+
+def draws_by_units(config: CustomerConfig) -> bool:
+    """Whether any balance may take units of usage off a line, and not only money: it draws units, or at a price of its own."""
+    kinds = [*config.balances, *(recurring.child for contract in config.contracts for recurring in contract.recurring)]
+    own_prices = any(override.for_commits for contract in config.contracts for override in contract.overrides)
+    return bool(kinds) and (
+        own_prices or any(each.access_type is AccessType.QUANTITY or each.rate_type is RateTarget.COMMIT_RATE for each in kinds)
+    )
 
 
 def specifies(specifier: Specifier, usage: UsageKey) -> bool:

@@ -103,6 +103,16 @@ class RateBook:
         """The products with rates on this card that measure a metric."""
         return self._products.get(metric_id, ())
 
+    @property
+    def credit_types(self) -> frozenset[str]:
+        """In what this card prices anything."""
+        return frozenset(
+            stretch.ladder.credit_type_id
+            for by_values in self._timelines.values()
+            for timeline in by_values.values()
+            for stretch in timeline.stretches
+        )
+
     def metric_ids(self) -> tuple[str, ...]:
         """The metrics whose usage this card prices."""
         return tuple(self._products)

@@ -147,6 +147,7 @@ async def test_customer_level_balances(sdk: AsyncMetronome) -> None:
     assert await ids(id=credit) == {credit}
     assert await ids(access_type="SPEND") == {commit, credit, late}
     assert await ids(access_type="QUANTITY") == set()
+    assert await ids(access_type="SPEND") == await ids()
     assert await ids(exclude_zero_balances=True) == {commit, credit}
 
     async def net(filters: Any = (), **more: Any) -> float:
@@ -349,7 +350,7 @@ async def test_amounts_keep_every_digit(http: httpx.AsyncClient) -> None:
         ({"applicable_contract_ids": [UNKNOWN]}, 400, "applicable_contract_ids: the customer has no contract"),
         ({"colour": 1}, 400, "colour: is not a known field"),
         ({"customer_id": UNKNOWN}, 404, "there is no customer"),
-        ({"access_schedule": access(access_type="QUANTITY")}, 501, "access_type: the access type QUANTITY is not supported yet"),
+        ({"access_schedule": access(access_type="QUANTITY", credit_type_id=UNKNOWN)}, 400, "must not be given when access_type"),
         ({"access_schedule": access(access_type="WEIGHT")}, 400, "access_type: must be"),
         ({"rate_type": "commit_rate"}, 501, "rate_type: the rate type COMMIT_RATE is not supported yet"),
         ({"rollover_fraction": 0.5}, 501, "rollover_fraction: is not supported yet"),
@@ -385,7 +386,12 @@ async def test_refused_commits(http: httpx.AsyncClient, change: dict[str, Any], 
         ("/v2/contracts/getEditHistory", {"contract_id": UNKNOWN}, 404, "there is no contract"),
         (f"{BASE}/customerCommits/list", {"limit": 26}, 400, "limit"),
         (f"{BASE}/customerCommits/list", {"next_page": "x"}, 400, "next_page: is not a cursor"),
-        (f"{BASE}/customerBalances/getNetBalance", {"access_type": "QUANTITY"}, 501, "access type QUANTITY"),
+        (
+            f"{BASE}/customerBalances/getNetBalance",
+            {"access_type": "QUANTITY", "credit_type_id": UNKNOWN},
+            400,
+            "credit_type_id must not be given",
+        ),
         (f"{BASE}/customerBalances/getNetBalance", {"customer_id": UNKNOWN}, 404, "there is no customer"),
         (f"{BASE}/customerCommits/updateEndDate", {"commit_id": UNKNOWN}, 404, "there is no commit or credit"),
         (f"{BASE}/customerCredits/updateEndDate", {"credit_id": UNKNOWN}, 400, "access_ending_before: is required"),

@@ -19,6 +19,7 @@ from engine.alerts.states import State
 from engine.alerts.stored import decode_state, state_field, state_key
 from engine.catalog import (
     USD_CENTS,
+    AccessType,
     Aggregation,
     Alert,
     AlertSpecifier,
@@ -57,6 +58,7 @@ amounts = st.sampled_from([Decimal(text) for text in ("0", "1", "2.5", "6", "12"
 values = st.sampled_from(["red", "blue"])
 fields = st.dictionaries(st.sampled_from(["team", "tier"]), values).map(lambda made: tuple(sorted(made.items())))
 units = st.sampled_from([USD_CENTS, USD_CENTS, USD_CENTS, "credits"])
+access_types = st.sampled_from([AccessType.SPEND, AccessType.SPEND, AccessType.SPEND, AccessType.QUANTITY])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -77,6 +79,7 @@ def balances(draw: st.DrawFn, balance_id: str, product_ids: list[str]) -> Balanc
         product_id="fee",
         segments=segments,
         credit_type_id=draw(units),
+        access_type=draw(access_types),
         priority=draw(st.sampled_from([Decimal(0), Decimal(1)])),
         contract_id=draw(st.sampled_from([None, "c0"])),
         applicable_product_ids=frozenset(draw(st.sets(st.sampled_from(product_ids), max_size=1))),
@@ -112,6 +115,7 @@ def alerts(draw: st.DrawFn, alert_id: str) -> Alert:
         threshold=draw(st.sampled_from([Decimal(text) for text in ("0", "0.5", "1", "2.5", "5", "10", "50")])),
         created_version=1,
         credit_type_id=draw(units),
+        access_type=draw(access_types),
         custom_field_filters=() if draw(st.integers(0, 3)) else (draw(filters([Entity.CONTRACT])),),
         specifiers=draw(specifiers()) if kind in (AlertType.TOTAL_BALANCE, AlertType.TOTAL_PERCENTAGE) else (),
     )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from engine.catalog import (
     USD_CENTS,
+    AccessType,
     Aggregation,
     Alert,
     AlertType,
@@ -109,6 +110,7 @@ def balances(draw: st.DrawFn, name: str) -> Balance:
         cost_basis_free=draw(st.booleans()),
         manual_entries=tuple(entries),
         created_us=draw(st.integers(0, 2)),
+        access_type=draw(st.sampled_from([AccessType.SPEND, AccessType.SPEND, AccessType.SPEND, AccessType.QUANTITY])),
     )
 
 
@@ -193,15 +195,20 @@ def recomputed(line: Line) -> tuple[object, ...]:
 def payments(line: Line) -> list[tuple[object, ...]]:
     where = (line.start, line.end, line.product, line.pricing, line.presentation)
     return [
-        (*where, balance.id, segment.id, -amount, tuple((hour, -share) for hour, share in sorted(line.shares(payer).items())))
-        for payer, (balance, segment, amount) in enumerate(line.paid)
+        (
+            *where,
+            (each.balance.id, each.segment.id, -each.amount, each.units if each.price is None else 0),
+            tuple((hour, -share) for hour, share in sorted(line.shares(payer).items())),
+        )
+        for payer, each in enumerate(line.paid)
     ]
 
 
 def payment(item: LineItem) -> tuple[object, ...]:
     where = (item.starting_hour, item.ending_hour, item.product_id, item.pricing_group_values, item.presentation_group_values)
-    hours = tuple((hour, Fraction(amount)) for hour, _, amount in item.increments)
-    return (*where, item.balance_id, item.segment_id, Fraction(item.total), hours)
+    assert sum((units for _, units, _ in item.increments), ZERO) == (item.quantity or ZERO)
+    hours = tuple((hour, Fraction(amount)) for hour, _, amount in item.increments if amount)
+    return (*where, (item.balance_id, item.segment_id, Fraction(item.total), Fraction(item.quantity or 0)), hours)
 
 
 def assert_same(invoice: Invoice, bill: Bill) -> None:
@@ -327,7 +334,7 @@ def test_nothing_is_paid_twice_and_no_segment_pays_more_than_it_has(
         unpaid: Decimal | None = None
         for item in invoice.line_items:
             if item.type is ItemType.APPLIED:
-                assert item.total < 0
+                assert item.total < 0 or item.quantity
                 assert unpaid is not None
                 unpaid += item.total
                 assert unpaid >= 0

@@ -8,7 +8,7 @@ the choice rule by rule, as the reference tells it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import groupby, pairwise
 from typing import NamedTuple
@@ -22,9 +22,20 @@ HOUR_US = 3_600_000_000
 MANY = 10**9
 
 
+class Payment(NamedTuple):
+    """``units``: how many of them are paid for, where it is not plain money that pays. ``price``: where it is not the line's."""
+
+    balance: Balance
+    segment: Segment
+    amount: Fraction
+    units: Fraction = Fraction(0)
+    price: Fraction | None = None
+
+
 @dataclass
 class Line:
-    """``hours``: hour -> (units, amount). ``paid``: who paid how much, in that order."""
+    """``hours``: hour -> (units, amount). ``paid``: who paid how much, in that order. ``prices``: by balance, what it pays a unit
+    with, where that is not ``price``. ``open_units``: what nobody has paid, as a number of units."""
 
     unit: str
     start: int
@@ -35,8 +46,10 @@ class Line:
     presentation: tuple[tuple[str, str | None], ...] = ()
     level: int = 0
     hours: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
-    paid: list[tuple[Balance, Segment, Fraction]] = field(default_factory=list)
+    paid: list[Payment] = field(default_factory=list)
     payable: bool = True
+    prices: dict[str, Fraction] = field(default_factory=dict)
+    open_units: Fraction = Fraction(0)
 
     @property
     def units(self) -> Fraction:
@@ -48,8 +61,8 @@ class Line:
 
     def shares(self, payer: int) -> dict[int, Fraction]:
         """What one payer paid in each hour: the running amount, as far as it lies in its own part."""
-        low = sum((amount for _, _, amount in self.paid[:payer]), Fraction(0))
-        own = self.paid[payer][2]
+        low = sum((each.amount for each in self.paid[:payer]), Fraction(0))
+        own = self.paid[payer].amount
         running = before = Fraction(0)
         shares = {}
         for hour in sorted(self.hours):
@@ -70,10 +83,9 @@ class Bill:
     total: Fraction
 
     def drawn(self, balance: Balance, segment: Segment) -> Fraction:
-        parts = (
-            amount for line in self.lines for who, which, amount in line.paid if (who.id, which.id) == (balance.id, segment.id)
-        )
-        return sum(parts, Fraction(0))
+        made = (each for line in self.lines for each in line.paid)
+        own = (each for each in made if (each.balance.id, each.segment.id) == (balance.id, segment.id))
+        return sum((each.units if balance.access_type == "QUANTITY" else each.amount for each in own), Fraction(0))
 
 
 class Held(NamedTuple):
@@ -133,13 +145,14 @@ class Accounts:
             for segment in balance.segments
         }
         lines = self._usage(contract, period, fiat, rates)
-        self._draw([line for line in lines if line.unit != fiat], contract, left)
+        lines = [*self._paid([line for line in lines if line.unit != fiat], contract, left), *in_unit(lines, fiat)]
         for unit, rate in rates.items():
             lines.extend(self._conversions(contract, period, [line for line in lines if line.unit == unit], fiat, rate))
-        self._draw([line for line in lines if line.unit == fiat and line.payable], contract, left)
+        payable = [line for line in in_unit(lines, fiat) if line.payable]
+        lines = [*(line for line in lines if line not in payable), *self._paid(payable, contract, left)]
         owed = sum((line.amount for line in lines if line.unit == fiat), Fraction(0))
         paid = [each for line in lines if line.unit == fiat for each in line.paid]
-        total = owed - sum((amount for balance, _, amount in paid if balance.type != "POSTPAID"), Fraction(0))
+        total = owed - sum((each.amount for each in paid if each.balance.type != "POSTPAID"), Fraction(0))
         return Bill(contract.id, period, lines, total)
 
     def _usage(self, contract: Contract, period: tuple[int, int], fiat: str, rates: dict[str, Fraction]) -> list[Line]:
@@ -243,7 +256,7 @@ class Accounts:
             (balance.id, segment.id)
             for balance in self.config.balances
             for segment in balance.segments
-            if balance.credit_type_id == unit and segment.starting_hour <= hour < segment.ending_hour
+            if of_unit(balance, unit, product) and segment.starting_hour <= hour < segment.ending_hour
             if pays(balance, contract, product, dict(pricing), dict(shown))
         ]
 
@@ -259,13 +272,20 @@ class Accounts:
             for line in (line for line in custom if line.start in stretch):
                 for hour, (_, amount) in line.hours.items():
                     add(rest, hour, amount, rate)
-                for payer, (balance, _, _) in enumerate(line.paid):
+                for payer, each in enumerate(line.paid):
                     for hour, share in line.shares(payer).items():
                         add(rest, hour, -share, rate)
-                        if balance.type == "POSTPAID":
+                        if each.balance.type == "POSTPAID":
                             add(committed, hour, share, rate)
             made.extend(line for line in (rest, committed) if line.units)
         return made
+
+    def _paid(self, lines: list[Line], contract: Contract, left: dict[tuple[str, str], Fraction | int]) -> list[Line]:
+        """The lines with their payments; what was paid for at another price is a line by itself."""
+        for line in lines:
+            line.open_units = line.units
+        self._draw(lines, contract, left)
+        return [part for line in lines for part in split(line)]
 
     def _draw(self, lines: list[Line], contract: Contract, left: dict[tuple[str, str], Fraction | int]) -> None:
         in_order = sorted(
@@ -287,23 +307,21 @@ class Accounts:
             for line in in_order:
                 product = None if line.product is None else self.catalog.products[line.product]
                 fits = segment.starting_hour <= line.start and line.end <= segment.ending_hour
-                fits = fits and balance.credit_type_id == line.unit
-                unpaid = line.amount - sum(amount for _, _, amount in line.paid)
-                amount = min(unpaid, left[balance.id, segment.id])
-                if amount > 0 and fits and pays(balance, contract, product, dict(line.pricing), dict(line.presentation)):
-                    left[balance.id, segment.id] -= amount
-                    line.paid.append((balance, segment, Fraction(amount)))
+                fits = fits and of_unit(balance, line.unit, product)
+                if fits and pays(balance, contract, product, dict(line.pricing), dict(line.presentation)):
+                    left[balance.id, segment.id] -= pay(line, balance, segment, Fraction(left[balance.id, segment.id]))
 
     def _next(self, waiting: list[tuple[Balance, Segment]]) -> tuple[Balance, Segment]:
         """Of several, the one that the first rule prefers; among equals, the next rule decides."""
         rules: list[Callable[[Balance, Segment], object]] = [
-            lambda balance, _: 1 if balance.type == "POSTPAID" else 0,
+            lambda balance, _: ["rolled over", "PREPAID or CREDIT", "POSTPAID"].index(kind(balance)),
+            lambda balance, _: 0 if kind(balance) == "rolled over" and balance.type == "POSTPAID" else 1,
             lambda balance, _: balance.priority,
-            lambda balance, _: 0 if balance.cost_basis_free else 1,
+            lambda balance, _: 0 if balance.cost_basis_free or kind(balance) == "rolled over" else 1,
             lambda balance, _: self._products_open_to(balance),
             lambda balance, _: group_value_specifiers(balance),
             lambda _, segment: segment.ending_hour,
-            lambda _, segment: segment.starting_hour,
+            lambda balance, segment: 0 if kind(balance) == "rolled over" else segment.starting_hour,
             lambda balance, _: contracts_open_to(balance),
             lambda balance, _: balance.created_us,
             lambda balance, _: balance.id,
@@ -354,6 +372,21 @@ class Accounts:
         if not start_us <= now_us < end_us:
             return Held(Fraction(0), Fraction(0), ledger)
         return Held(max(final - pending, Fraction(0)), max(final, Fraction(0)), ledger)
+
+
+def in_unit(lines: list[Line], unit: str) -> list[Line]:
+    return [line for line in lines if line.unit == unit]
+
+
+def kind(balance: Balance) -> str:
+    if balance.rolled_over:
+        return "rolled over"
+    return "POSTPAID" if balance.type == "POSTPAID" else "PREPAID or CREDIT"
+
+
+def of_unit(balance: Balance, unit: str, product: Product | None) -> bool:
+    """Units of usage are drawn whatever they are priced in; money in its own currency only."""
+    return product is not None if balance.access_type == "QUANTITY" else balance.credit_type_id == unit
 
 
 def add(line: Line, hour: int, units: Fraction, rate: Fraction) -> None:
@@ -445,3 +478,93 @@ def contracts_open_to(balance: Balance) -> int:
     if balance.contract_id:
         return 1
     return MANY if balance.applicable_contract_ids is None else len(balance.applicable_contract_ids)
+
+
+def cut(units: Fraction) -> Fraction:
+    """Rounded down to 18 fraction digits."""
+    return Fraction(int(units * 10**18), 10**18)
+
+
+def pay(line: Line, balance: Balance, segment: Segment, left: Fraction) -> Fraction:
+    """Lets a balance with so much left pay what it can of a line; how much of it that takes."""
+    covered = sum(((each.units * line.price if each.price is not None else each.amount) for each in line.paid), Fraction(0))
+    finished = any(each.price is not None for each in line.paid) and line.open_units == 0 and closed(line)
+    money = Fraction(0) if finished else line.amount - covered
+    if left <= 0 or money < 0:
+        return Fraction(0)
+    price = line.prices.get(balance.id)
+    if balance.access_type == "QUANTITY":
+        units = min(line.open_units, left)
+        if units <= 0:
+            return Fraction(0)
+        line.paid.append(Payment(balance, segment, money if units == line.open_units else units * line.price, units))
+        line.open_units -= units
+        return units
+    if price is None:
+        amount = min(money, left)
+        if amount > 0:
+            line.paid.append(Payment(balance, segment, amount))
+            line.open_units = cut((money - amount) / line.price) if line.price else Fraction(0)
+        return amount
+    if line.open_units <= 0:
+        return Fraction(0)
+    if line.open_units * price <= left:
+        units, amount = line.open_units, line.open_units * price
+    else:
+        units, amount = min(line.open_units, cut(left / price)), left
+    line.paid.append(Payment(balance, segment, amount, units, price))
+    line.open_units -= units
+    return amount
+
+
+def closed(line: Line) -> bool:
+    """Whether the last units went to one who took them whole, what rounding had left over included."""
+    last = line.paid[-1]
+    return last.price is not None or last.balance.access_type == "QUANTITY"
+
+
+def split(line: Line) -> list[Line]:
+    """What was paid for at other prices takes the earliest units; the rest is a line at the line's own price."""
+    others = [each for each in line.paid if each.price is not None]
+    if not others:
+        return [line]
+    own = [each for each in line.paid if each.price is None]
+    parts: list[Line] = []
+    rest = {hour: units for hour, (units, _) in line.hours.items()}
+    low = Fraction(0)
+    for each in others:
+        assert each.price is not None
+        taken = between({hour: units for hour, (units, _) in line.hours.items()}, low, low + each.units)
+        low += each.units
+        rest = {hour: units - taken.get(hour, 0) for hour, units in rest.items()}
+        hours = {hour: (units, units * each.price) for hour, units in taken.items()}
+        parts.append(replace(line, price=each.price, hours=adding_up(hours, each.amount), paid=[each]))
+    covered = sum((each.units * line.price for each in others), Fraction(0))
+    paid = sum((each.amount for each in own), Fraction(0))
+    whole = line.open_units == 0 and closed(line)
+    total = paid if whole else line.amount - covered
+    if sum(rest.values()) or total:
+        hours = adding_up({hour: (units, units * line.price) for hour, units in rest.items()}, total)
+        parts.append(replace(line, hours=hours, paid=own))
+    return parts
+
+
+def between(steps: dict[int, Fraction], low: Fraction, high: Fraction) -> dict[int, Fraction]:
+    """The part between low and high of a running sum, by hour."""
+    running = before = Fraction(0)
+    found = {}
+    for hour in sorted(steps):
+        running += steps[hour]
+        now = min(max(running, low), high) - low
+        found[hour] = now - before
+        before = now
+    return {hour: step for hour, step in found.items() if step}
+
+
+def adding_up(hours: dict[int, tuple[Fraction, Fraction]], total: Fraction) -> dict[int, tuple[Fraction, Fraction]]:
+    """The last amount makes up for what rounding units has left over."""
+    rest = total - sum((amount for _, amount in hours.values()), Fraction(0))
+    if rest:
+        last = max(hours)
+        hours[last] = (hours[last][0], hours[last][1] + rest)
+    return {hour: each for hour, each in hours.items() if any(each)}

@@ -10,7 +10,7 @@ import pytest
 
 from engine.balances.draw import DrawLine, LineKind, Pool, draw_down
 from engine.balances.matching import UsageKey, covers, precedence
-from engine.catalog import USD_CENTS, Balance, BalanceType, Product, Segment, Specifier
+from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Product, Segment, Specifier
 from engine.numbers import exact
 
 PRODUCTS = {
@@ -150,6 +150,48 @@ def test_an_empty_or_overdrawn_pool_pays_nothing() -> None:
 @pytest.mark.parametrize(("start", "end", "pays"), [(10, 20, True), (9, 20, False), (10, 21, False), (20, 30, False)])
 def test_a_segment_pays_lines_that_it_holds_whole(start: int, end: int, pays: bool) -> None:
     assert bool(drawn([line(1, start=start, end=end)], [pool(balance("a"), start=10, end=20)])) is pays
+
+
+def quantity(name: str, **changes: object) -> Balance:
+    return balance(name, access_type=AccessType.QUANTITY, **changes)
+
+
+def payments(of: DrawLine, *pools: Pool) -> tuple[list[tuple[str, str, str | None]], str]:
+    """(who, money, units) of each payment, and the money that is left to pay."""
+    made = draw_down([of], pools)
+    shown = [(each.balance.id, f"{each.amount:f}", None if each.units is None else f"{each.units:f}") for each in made.applied]
+    return shown, f"{made.unpaid[0]:f}"
+
+
+def test_units_are_drawn_whatever_they_cost_and_in_whatever_credit_type() -> None:
+    ten = line(50, price=5, units=Decimal(10), credit_type_id="credits")
+    held = pool(quantity("a"), 4)
+    assert payments(ten, held) == ([("a", "20", "4")], "30")
+    assert held.left == 0
+    assert payments(line(0, price=0, units=Decimal(10)), pool(quantity("a"), 4)) == ([("a", "0", "4")], "0")
+    assert payments(ten._replace(kind=LineKind.CONVERSION, usage=UsageKey("contract", None)), pool(quantity("a"), 4)) == (
+        [],
+        "50",
+    )
+
+
+def test_whoever_takes_the_last_units_takes_what_rounding_has_left_over() -> None:
+    thirds = line(9, price=3, units=Decimal(3))
+    first = pool(balance("a", priority=Decimal(0)), 1)
+    units = pool(quantity("b", priority=Decimal(1)), 5)
+    assert payments(thirds, first, units) == ([("a", "1", None), ("b", "8", "2.666666666666666666")], "0")
+    assert units.left == Decimal("2.333333333333333334")
+
+
+def test_a_price_of_its_own_takes_units_off_the_line() -> None:
+    ten = line(50, price=5, units=Decimal(10), prices={"a": Decimal(2)})
+    assert payments(ten, pool(balance("a"), 12), pool(balance("b"), 7)) == ([("a", "12", "6"), ("b", "7", None)], "13")
+    assert payments(ten, pool(balance("a"), 100)) == ([("a", "20", "10")], "0")
+    assert payments(ten._replace(prices={"a": Decimal(0)}), pool(balance("a"), 1)) == ([("a", "0", "10")], "0")
+    assert payments(ten._replace(prices={"a": Decimal(3)}), pool(balance("a"), 10)) == (
+        [("a", "10", "3.333333333333333333")],
+        "33.333333333333333335",
+    )
 
 
 def test_another_credit_type_is_not_drawn() -> None:

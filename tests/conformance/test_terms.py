@@ -1,0 +1,92 @@
+"""Terms of commits and credits after real usage, through a worker and the official SDK: units, commit rates, renewals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metronome import AsyncMetronome
+
+from tests.conformance.test_balances import access, all_of, make_customer, make_fixed, segment
+from tests.conformance.test_invoices import NOVEMBER, OCTOBER, Clock, clock, make_priced, use, worker
+from tests.conformance.test_with_worker import until
+from tests.support.worker_harness import RunningWorker
+
+__all__ = ["clock", "worker"]
+
+NO_CREDIT_TYPE = "00000000-0000-0000-0000-000000000000"
+
+
+async def status(sdk: AsyncMetronome, customer: str, alert: str) -> str | None:
+    return (await sdk.v1.customers.alerts.retrieve(customer_id=customer, alert_id=alert)).data.customer_status
+
+
+async def draft(sdk: AsyncMetronome, customer: str, contract: str) -> Any:
+    found = await all_of(sdk.v1.customers.invoices.list(customer_id=customer, contract_id=contract, status="DRAFT"))
+    (one,) = [each for each in found if each.start_timestamp.strftime("%Y-%m") == "2024-10"]
+    return one
+
+
+async def test_a_credit_of_units(sdk: AsyncMetronome, worker: RunningWorker, clock: Clock) -> None:
+    """50 units are free of charge: of 60 at 100 cents, 10 are owed."""
+    clock.set("2024-10-10T00:00:00")
+    card, product = await make_priced(sdk)
+    fixed, customer = await make_fixed(sdk, "Included units"), await make_customer(sdk)
+    credit: Any = {
+        "product_id": fixed,
+        "access_schedule": access(segment(50, OCTOBER, NOVEMBER), access_type="quantity"),
+        "applicable_product_ids": [product],
+    }
+    contract = (
+        await sdk.v1.contracts.create(customer_id=customer, starting_at=OCTOBER, rate_card_id=card, credits=[credit])
+    ).data.id
+    low: Any = {"alert_type": "low_remaining_contract_credit_balance_reached", "name": "few units", "threshold": 20}
+    in_units = (await sdk.v1.alerts.create(**low, access_type="QUANTITY")).data.id
+    in_money = (await sdk.v1.alerts.create(**low)).data.id
+
+    async def settled() -> bool:
+        return await status(sdk, customer, in_units) == "ok" and await status(sdk, customer, in_money) == "ok"
+
+    await until(settled, True)
+    await use(sdk, customer, "2024-10-08", ("eu", 20))
+    await use(sdk, customer, "2024-10-09", ("eu", 40))
+
+    async def alarmed() -> bool:
+        return await status(sdk, customer, in_units) == "in_alarm"
+
+    await until(alarmed, True)
+    assert await status(sdk, customer, in_money) == "ok"
+    told = (await sdk.v1.customers.alerts.retrieve(customer_id=customer, alert_id=in_units)).data.alert
+    assert (told.access_type, told.credit_type) == ("QUANTITY", None)
+
+    invoice = await draft(sdk, customer, contract)
+    assert invoice.total == 1000
+    usage, applied = invoice.line_items
+    assert (usage.type, usage.quantity, usage.unit_price, usage.total) == ("usage", 60, 100, 6000)
+    assert (applied.type, applied.quantity, applied.total) == ("applied_commit_or_credit", 50, -5000)
+    assert applied.applied_commit_or_credit.access_type == "QUANTITY"
+
+    (row,) = await all_of(
+        sdk.v1.customers.credits.list(customer_id=customer, include_balance=True, include_contract_credits=True)
+    )
+    assert (row.balance, row.access_schedule.access_type, row.access_schedule.credit_type) == (0, "QUANTITY", None)
+    net = (await sdk.v1.contracts.get_net_balance(customer_id=customer, access_type="QUANTITY")).data
+    assert (net.balance, net.credit_type_id) == (0, NO_CREDIT_TYPE)
+    final = await sdk.v1.contracts.get_net_balance(
+        customer_id=customer, access_type="QUANTITY", invoice_inclusion_mode="FINALIZED"
+    )
+    assert final.data.balance == 50
+    assert (await sdk.v1.contracts.get_net_balance(customer_id=customer)).data.balance == 0
+
+    clock.set("2024-11-02T01:00:00")
+
+    async def final_ledger() -> bool:
+        await use(sdk, customer, "2024-11-01", ("eu", 1))  # somebody has to look
+        (row,) = await all_of(
+            sdk.v1.customers.credits.list(customer_id=customer, include_ledgers=True, include_contract_credits=True)
+        )
+        return [(each.type, each.amount) for each in row.ledger] == [
+            ("CREDIT_SEGMENT_START", 50),
+            ("CREDIT_AUTOMATED_INVOICE_DEDUCTION", -50),
+        ]
+
+    await until(final_ledger, True)
