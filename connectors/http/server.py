@@ -28,6 +28,7 @@ from connectors.http import (
     endpoints,
     event_search,
     invoices,
+    packages,
     pricing_units,
     products,
     rate_cards,
@@ -76,6 +77,7 @@ ROUTES: list[Route] = [
     *deliveries.ROUTES,
     *service_addresses.ROUTES,
     *audit_logs.ROUTES,
+    *packages.ROUTES,
 ]
 ROUTES += unsupported_routes(ROUTES)
 MAINTENANCE_INTERVAL_S = 60.0

@@ -37,7 +37,9 @@ from connectors.settings import Settings
 from connectors.webhooks.deliveries import Deliveries
 from connectors.webhooks.endpoints import EndpointDirectory
 from connectors.webhooks.lanes import QUEUE_ROOM, Lanes
+from connectors.webhooks.routes import severity_order
 from connectors.webhooks.schedule import Schedule
+from connectors.webhooks.severities import AlertFields
 
 _log = structlog.get_logger("webhooks.dispatcher")
 
@@ -106,6 +108,8 @@ class _Dispatcher:
             self._directory,
             Schedule.of(settings),
             self._spawn,
+            AlertFields(redis, partitions),
+            severities=severity_order(settings.severities),
             lease_ms=int(lease_s * 1000),
             disable_after_s=settings.webhook_disable_after_days * _DAY_MS / 1000,
         )
