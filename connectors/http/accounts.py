@@ -38,7 +38,7 @@ class Account:
 
     @property
     def invoices(self) -> tuple[Invoice, ...]:
-        return (*self.finalized, *self.statement.drafts)
+        return (*self.finalized, *self.statement.drafts, *self.statement.scheduled)
 
     def statements(self) -> dict[str, BalanceStatement]:
         """By balance; archived ones have none."""
