@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     alerts_per_customer_max: int = Field(default=1_200, ge=1)
     group_value_keys_max: int = Field(default=3, ge=0)
     keyed_alerts_max: int = Field(default=3, ge=0)  # of one customer, split by the values of a custom field
+    keyed_alert_values_max: int = Field(default=1_000, ge=1)  # so many values has one customer for each of these
 
     # --- dispatcher -------------------------------------------------------------------------------------------------
     webhook_allow_private: bool = False

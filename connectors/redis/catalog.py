@@ -15,7 +15,7 @@ from connectors.redis.keys import CatalogKeys
 from connectors.redis.scripts import Script
 from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 
-KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys")
+KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys", "packages")
 
 _WRITE = Script("catalog_write", "audit")
 _ENDPOINT = Script("endpoint", "audit")

@@ -37,7 +37,7 @@ class CatalogKeys:
 
     @staticmethod
     def documents(kind: str) -> str:
-        """Hash id -> JSON document. kind: metrics, products, rate_cards, alerts, pricing_units, custom_field_keys."""
+        """Hash id -> JSON document. kind: metrics, products, rate_cards, alerts, pricing_units, custom_field_keys, packages."""
         return f"{PREFIX}:{{catalog}}:{kind}"
 
     @staticmethod
