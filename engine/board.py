@@ -123,13 +123,13 @@ class Family:
         pricing, presentation, group = (tuple([values[place] for place in places]) for places in self._places)
         key = (*pricing, *presentation, *group)
         if key not in self._lines:
-            self._lines[key] = self._line(pricing, group)
+            self._lines[key] = self._line(pricing, presentation, group)
         line = self._lines[key]
         if line is None:
             return None
         return line.read if self._aggregation is Aggregation.LATEST else line.sink_at(hour)
 
-    def _line(self, pricing: GroupValues, group: GroupValues) -> Line | None:
+    def _line(self, pricing: GroupValues, presentation: GroupValues, group: GroupValues) -> Line | None:
         pricing_values = tuple(value for value in pricing if value is not None)
         group_values = tuple(value for value in group if value is not None)
         if len(pricing_values) < len(pricing) or len(group_values) < len(group):
@@ -140,7 +140,9 @@ class Family:
         for part in slices:
             credit_type = part.ladder.credit_type_id
             if credit_type in self._drafts:
-                drafts[credit_type] = self._drafts[credit_type]
+                drafts[credit_type] = self._board.draft_of(
+                    self._drafts[credit_type], credit_type, self._product, (*pricing, *presentation)
+                )
             gauge = self._board.spend_gauge(credit_type, self._split, group_values)
             if gauge is not None:
                 gauges[credit_type] = gauge
@@ -223,6 +225,13 @@ class Board:
                 return None
             gauge = gauges[group] = Gauge(ladder, self.frame.span, self.due, group)
         return gauge
+
+    def draft_of(self, draft: Draft, credit_type: str, product: Product, values: GroupValues) -> Draft:
+        """What one line reports to. ``values``: of the product's pricing and presentation keys."""
+        names = (*product.pricing_group_key, *product.presentation_group_key)
+        seat_keys = self._headrooms.seat_keys
+        pairs = {(name, value) for name, value in zip(names, values, strict=True) if value is not None and name in seat_keys}
+        return self._headrooms.draft_of_seats(draft, credit_type, sorted(pairs)) if pairs else draft
 
     def cuts(self) -> set[int]:
         """The hours at which the sinks can change; between two neighbours of them, ``sinks`` answers the same."""

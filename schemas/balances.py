@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -26,6 +26,7 @@ from schemas.common import (
     rfc3339,
 )
 from schemas.documents import Document, instant_text, instant_us
+from schemas.invoice_schedules import InvoiceScheduleAnswer, schedule_answer
 from schemas.pricing_units import CreditType, credit_type
 
 FILTERS_MAX = 100
@@ -127,20 +128,6 @@ class AccessScheduleAnswer(Answer):
     schedule_items: list[AccessItemAnswer]
 
 
-class InvoiceItemAnswer(Answer):
-    id: str
-    timestamp: OutInstant
-    amount: OutNumber
-    unit_price: OutNumber
-    quantity: OutNumber
-
-
-class InvoiceScheduleAnswer(Answer):
-    credit_type: CreditType
-    do_not_invoice: bool
-    schedule_items: list[InvoiceItemAnswer]
-
-
 class SpecifierAnswer(Answer):
     product_id: str | None = None
     product_tags: list[str] | None = None
@@ -182,6 +169,8 @@ class BalanceAnswer(Answer):
     salesforce_opportunity_id: str | None = None
     uniqueness_key: str | None = None
     archived_at: OutInstant | None = None
+    recurring_commit_id: str | None = Field(default=None, description="Of the recurring commit that made it.")
+    recurring_credit_id: str | None = Field(default=None, description="Of the recurring credit that made it.")
     balance: OutNumber | None = None
     ledger: list[LedgerEntryAnswer] | None = None
 
@@ -207,11 +196,7 @@ def _access(schedule: Document, units: dict[str, Document]) -> Document:
     access_type = schedule.get("access_type", "SPEND")
     if access_type == "QUANTITY":
         return {**schedule, "access_type": access_type}
-    return _schedule(schedule, units, access_type=access_type)
-
-
-def _schedule(schedule: Document, units: dict[str, Document], **more: Any) -> Document:
-    return {**schedule, **more, "credit_type": credit_type(units, schedule["credit_type_id"])}
+    return {**schedule, "access_type": access_type, "credit_type": credit_type(units, schedule["credit_type_id"])}
 
 
 def balance_answer(
@@ -233,11 +218,13 @@ def balance_answer(
         "product": {"id": product["id"], "name": product["current"]["name"]},
         "rate_type": "LIST_RATE",
         "access_schedule": _access(document["access_schedule"], units),
-        "invoice_schedule": None if invoices is None else _schedule(invoices, units),
+        "invoice_schedule": invoices and schedule_answer(invoices, units, invoice_contract_id, document["created_at"]),
         "contract": None if contract_id is None else {"id": contract_id},
         "invoice_contract": None if invoices is None or invoice_contract_id is None else {"id": invoice_contract_id},
         "applicable_contract_ids": document["applicable_contract_ids"] if contract_id is None else [contract_id],
     }
+    if document.get("recurring_id") is not None:
+        shown["recurring_credit_id" if document["type"] == "CREDIT" else "recurring_commit_id"] = document["recurring_id"]
     if balance:
         shown["balance"] = Decimal(0) if statement is None else statement.remaining
     if ledger:
@@ -293,13 +280,15 @@ def _passes(statement: BalanceStatement, wanted: BalanceFilter) -> bool:
 
 
 def net_balance(statements: Iterable[BalanceStatement], body: NetBalanceBody) -> NetBalance:
-    """What is left of all balances of the access type (SPEND: in the credit type) that any filter lets through."""
+    """What is left of all balances of the access type (SPEND: in the credit type) that any filter lets through; those of single
+    seats are apart."""
     in_units = body.access_type == "QUANTITY"
     chosen = [
         each
         for each in statements
         if each.balance.access_type == body.access_type
         and (in_units or each.balance.credit_type_id == body.credit_type_id)
+        and each.balance.seat is None
         and (not body.filters or any(_passes(each, wanted) for wanted in body.filters))
     ]
     final = body.invoice_inclusion_mode == "FINALIZED"

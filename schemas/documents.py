@@ -11,9 +11,11 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
                  billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, alert_specifiers?,
                  archived_at?}
     customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
-                (the latter two: schemas.balance_documents)
+                (the latter two: schemas.balance_documents), voided_invoices?: [{id, voided_at}]
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
-                 overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?}
+                 overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?,
+                 scheduled_charges? (schemas.charge_documents), scheduled_charges_on_usage_invoices?, archived_at?,
+                 voids_invoices?, subscriptions?, recurring? (schemas.recurring_documents)}
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from engine.catalog import (
     Frequency,
     Operation,
     Product,
+    ProductType,
     PropertyFilter,
     QuantityConversion,
     QuantityRounding,
@@ -52,8 +55,10 @@ from engine.catalog import (
     Tier,
 )
 from schemas.balance_documents import balances_of
+from schemas.charge_documents import scheduled_charges_of
 from schemas.numbers import document_default
 from schemas.override_documents import overrides_of, usage_filters_of
+from schemas.recurring_documents import recurring_in, subscriptions_of
 
 Document = dict[str, Any]
 
@@ -92,6 +97,10 @@ def _optional_hour(text: str | None) -> int | None:
     return None if text is None else _hour(text)
 
 
+def _optional_us(text: str | None) -> int | None:
+    return None if text is None else instant_us(text)
+
+
 def _values(values: Iterable[str] | None) -> frozenset[str] | None:
     return None if values is None else frozenset(values)
 
@@ -115,8 +124,16 @@ def metric_of(document: Document) -> BillableMetric:
 
 
 def product_of(document: Document) -> Product | None:
-    """None for a product that is not rated: one that is not of type USAGE."""
+    """None for a product that is not rated: one that is neither of type USAGE nor SUBSCRIPTION."""
     current = document["current"]
+    if document["type"] == "SUBSCRIPTION":
+        return Product(
+            id=document["id"],
+            name=current["name"],
+            archived=document.get("archived_at") is not None,
+            tags=frozenset(current.get("tags") or ()),
+            type=ProductType.SUBSCRIPTION,
+        )
     if document["type"] != "USAGE":
         return None
     conversion = current.get("quantity_conversion")
@@ -138,7 +155,7 @@ def product_of(document: Document) -> Product | None:
 def rate_of(document: Document) -> Rate:
     return Rate(
         product_id=document["product_id"],
-        rate_type=RateType(document["rate_type"]),
+        rate_type=RateType.FLAT if document["rate_type"] == "SUBSCRIPTION" else RateType(document["rate_type"]),
         starting_hour=_hour(document["starting_at"]),
         credit_type_id=document.get("credit_type_id") or USD_CENTS,
         price=Decimal(document.get("price") or 0),
@@ -149,6 +166,7 @@ def rate_of(document: Document) -> Rate:
         ending_hour=_optional_hour(document.get("ending_before")),
         pricing_group_values=tuple(sorted((document.get("pricing_group_values") or {}).items())),
         entitled=document["entitled"],
+        billing_frequency=None if document.get("billing_frequency") is None else Frequency(document["billing_frequency"]),
     )
 
 
@@ -181,11 +199,17 @@ def alert_of(document: Document) -> Alert:
         custom_field_filters=_field_filters(document),
         invoice_types=_values(document.get("invoice_types_filter") or None),
         access_type=AccessType(document.get("access_type") or "SPEND"),
+        seat_filter=_seat_filter(document),
         specifiers=tuple(
             AlertSpecifier(_field_filters(each), tuple(_field_filters(entry) for entry in each.get("exclude") or ()))
             for each in document.get("alert_specifiers") or ()
         ),
     )
+
+
+def _seat_filter(document: Document) -> tuple[str, str | None] | None:
+    found = document.get("seat_filter")
+    return None if found is None else (found["seat_group_key"], found.get("seat_group_value"))
 
 
 def _field_filters(document: Document) -> tuple[CustomFieldFilter, ...]:
@@ -196,7 +220,8 @@ def _field_filters(document: Document) -> tuple[CustomFieldFilter, ...]:
     )
 
 
-def contract_of(document: Document) -> Contract:
+def contract_of(document: Document, entries: Iterable[Document] = ()) -> Contract:
+    """``entries``: its customer's manual ledger entries."""
     schedule = document["usage_statement_schedule"]
     return Contract(
         id=document["id"],
@@ -208,6 +233,12 @@ def contract_of(document: Document) -> Contract:
         explicit_priorities=document.get("multiplier_override_prioritization") == "EXPLICIT",
         usage_filters=usage_filters_of(document),
         custom_fields=tuple(sorted((document.get("custom_fields") or {}).items())),
+        subscriptions=subscriptions_of(document),
+        recurring=recurring_in(document, entries),
+        scheduled_charges=scheduled_charges_of(document),
+        charges_on_usage_invoices=document.get("scheduled_charges_on_usage_invoices") == "ALL",
+        archived_us=_optional_us(document.get("archived_at")),
+        voids_invoices=document.get("voids_invoices", False),
     )
 
 
@@ -216,14 +247,19 @@ def _live(documents: Iterable[Document]) -> Iterable[Document]:
 
 
 def customer_of(document: Document) -> CustomerConfig:
-    """Archived contracts (made by mistake) and archived alerts are left out."""
+    """Archived alerts are left out. Archived contracts count as never made, but for what they invoiced until then."""
+    entries = document.get("ledger_entries") or ()
     return CustomerConfig(
         id=document["id"],
         version=document["version"],
-        contracts=tuple(contract_of(contract) for contract in _live(document["contracts"])),
+        contracts=tuple(contract_of(contract, entries) for contract in _live(document["contracts"])),
         alerts=tuple(alert_of(alert) for alert in _live(document["alerts"])),
         archived=document.get("archived_at") is not None,
         balances=balances_of(document),
+        archived_contracts=tuple(
+            contract_of(each, entries) for each in document["contracts"] if each.get("archived_at") is not None
+        ),
+        voided=tuple((each["id"], instant_us(each["voided_at"])) for each in document.get("voided_invoices") or ()),
     )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from connectors.http.claimed import claim_of, edit_claiming
 from connectors.http.contract_balances import new_balances, placed
+from connectors.http.contract_recurring import edited
 from connectors.http.contracts import contract_in, with_end
 from connectors.http.editing import get_customer, no_longer, read_catalog, unknown
 from connectors.http.routing import Call, Route, route
+from connectors.http.scheduled_charges import new_charges
 from schemas.balance_rules import with_balances
 from schemas.common import Answer, Data, NoQuery
 from schemas.documents import Document
@@ -19,11 +21,14 @@ from schemas.edits import (
     EditDone,
     EditHistoryBody,
     IdBody,
+    added_to_record,
     edit_answer,
     edit_record,
 )
 from schemas.errors import BadRequest
 from schemas.override_rules import with_overrides
+from schemas.recurring_answers import with_own_document
+from schemas.scheduled_charges import with_charges
 
 
 class EditHistory(Answer):
@@ -68,7 +73,8 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
     edit_id = services.new_id()
     bodies = placed("add_", body.add_commits, body.add_credits)
     added = await new_balances(services, bodies, body.contract_id, call.now, edit_id)
-    record = edit_record(body, edit_id, added, call.now)
+    charges = await new_charges(services, body.add_scheduled_charges, "add_scheduled_charges", call.now, edit_id)
+    record = edit_record(body, edit_id, added, charges, call.now)
     catalog = await read_catalog(services)
 
     def change(customer: Document) -> Document:
@@ -77,11 +83,17 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         new = _changed_contract(old, body, call.now_us, services.settings.grace_period_hours)
         removed = [each.id for each in body.remove_overrides]
         new = with_overrides(new, body.add_overrides, removed, catalog, services.new_id, call.now, "add_overrides")
+        archived = [each.id for each in body.archive_scheduled_charges]
+        new = with_charges(new, charges, body.update_scheduled_charges, archived, services.new_id, call.now)
         if body.add_overrides:
             record["add_overrides"] = new["overrides"][-len(body.add_overrides) :]
+        new = edited(new, body, edit_id, catalog, services, call.now)
+        record.update(added_to_record(new, edit_id, catalog.all("products"), call.now_us))
         edits = customer.get("contract_edits") or []
         if len(edits) >= EDITS_MAX:
             raise BadRequest(f"customer_id: a customer's contracts have at most {EDITS_MAX} edits")
+        for each in (*body.archive_commits, *body.archive_credits):
+            customer = with_own_document(customer, each.id, call.now_us)
         customer = _archived(customer, body.contract_id, body.archive_commits, credit=False, now=call.now)
         customer = _archived(customer, body.contract_id, body.archive_credits, credit=True, now=call.now)
         contracts = [new if each is old else each for each in customer["contracts"]]

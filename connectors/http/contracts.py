@@ -8,9 +8,11 @@ from typing import Any
 
 from connectors.http.contract_balances import new_balances, placed, show_balances
 from connectors.http.contract_overrides import named_in, with_own_prices
+from connectors.http.contract_recurring import with_own_recurring
 from connectors.http.editing import claim_for_customer, edit_customer, get_customer, no_longer, read_catalog, unknown
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
+from connectors.http.scheduled_charges import new_charges
 from connectors.http.services import Services
 from connectors.redis.types import KeyClaim
 from engine.periods import HOUR_US, period_at
@@ -33,6 +35,7 @@ from schemas.contracts import (
 )
 from schemas.documents import Document, contract_of, instant_us
 from schemas.errors import BadRequest
+from schemas.packages import WITH_PACKAGE, contract_request, package_of_alias
 from schemas.rate_rules import card_of_alias
 
 CONTRACTS_MAX = 500
@@ -54,12 +57,44 @@ async def _rate_card_id(services: Services, body: ContractCreate) -> str | None:
     return str(found["id"])
 
 
-async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
-    services, body = call.services, call.body
-    no_longer("customers", await get_customer(services, body.customer_id))
-    document = contract_document(body, services.new_id(), await _rate_card_id(services, body), call.now)
+async def new_contract(services: Services, body: ContractCreate, now: str) -> tuple[Document, list[Document]]:
+    """The documents of a contract and of its balances, checked against the catalog."""
+    document = contract_document(body, services.new_id(), await _rate_card_id(services, body), now)
     document = await with_own_prices(services, body, document)
-    balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], call.now)
+    document = await with_own_recurring(services, body, document)
+    charges = await new_charges(services, body.scheduled_charges, "scheduled_charges", now)
+    document = {**document, "scheduled_charges": charges}
+    balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], now)
+    return document, balances
+
+
+async def _with_package(services: Services, body: ContractCreate) -> ContractCreate:
+    """The request with the terms of the package that it names."""
+    if body.package_id is None and body.package_alias is None:
+        return body
+    for name in sorted(body.model_fields_set - WITH_PACKAGE):
+        if getattr(body, name) not in (None, [], {}):
+            raise BadRequest(f"{name}: cannot be sent with a package, which has the contract's terms")
+    if body.package_id is not None and body.package_alias is not None:
+        raise BadRequest("package_id and package_alias exclude each other")
+    catalog = await read_catalog(services)
+    if body.package_id is not None:
+        package = catalog.need("packages", body.package_id)
+        no_longer("packages", package)
+    else:
+        found = package_of_alias(body.package_alias or "", body.starting_at, catalog.all("packages").values())
+        if found is None:
+            raise BadRequest(f"package_alias: no package has the alias {body.package_alias!r} when the contract starts")
+        package = found
+    own = body.model_dump(include=WITH_PACKAGE - {"package_id", "package_alias", "starting_at"}, exclude_unset=True)
+    return contract_request(package, own, body.starting_at)
+
+
+async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
+    services = call.services
+    no_longer("customers", await get_customer(services, call.body.customer_id))
+    body = await _with_package(services, call.body)
+    document, balances = await new_contract(services, body, call.now)
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)
@@ -91,7 +126,7 @@ def contract_in(customer: Document, contract_id: str) -> Document:
 async def get(call: Call[ContractGet, NoQuery]) -> Data[Contract]:
     customer = await get_customer(call.services, call.body.customer_id)
     contract = contract_in(customer, call.body.contract_id)
-    answer = contract_answer(call.body.customer_id, contract, await named_in(call.services, [contract]))
+    answer = contract_answer(call.body.customer_id, contract, await named_in(call.services, [contract]), call.now_us)
     await show_balances(call.services, customer, [answer], call.body, call.now_us)
     return Data(data=answer)
 
@@ -99,7 +134,7 @@ async def get(call: Call[ContractGet, NoQuery]) -> Data[Contract]:
 async def get_v2(call: Call[ContractGetV2, NoQuery]) -> Data[ContractV2]:
     customer = await get_customer(call.services, call.body.customer_id)
     contract = contract_in(customer, call.body.contract_id)
-    answer = contract_v2_answer(call.body.customer_id, contract, await named_in(call.services, [contract]))
+    answer = contract_v2_answer(call.body.customer_id, contract, await named_in(call.services, [contract]), call.now_us)
     await show_balances(call.services, customer, [answer], call.body, call.now_us)
     return Data(data=answer)
 
@@ -113,7 +148,7 @@ async def list_all(call: Call[ContractList, ContractListQuery]) -> CursorPage[Co
     customer = await get_customer(call.services, call.body.customer_id)
     shown, cursor = _listed(customer, call.body)
     named = await named_in(call.services, shown)
-    answers = [contract_answer(call.body.customer_id, each, named) for each in shown]
+    answers = [contract_answer(call.body.customer_id, each, named, call.now_us) for each in shown]
     await show_balances(call.services, customer, answers, call.body, call.now_us)
     return CursorPage(data=answers, cursor=cursor)
 
@@ -122,7 +157,7 @@ async def list_all_v2(call: Call[ContractList, ContractListQuery]) -> CursorPage
     customer = await get_customer(call.services, call.body.customer_id)
     shown, cursor = _listed(customer, call.body)
     named = await named_in(call.services, shown)
-    answers = [contract_v2_answer(call.body.customer_id, each, named) for each in shown]
+    answers = [contract_v2_answer(call.body.customer_id, each, named, call.now_us) for each in shown]
     await show_balances(call.services, customer, answers, call.body, call.now_us)
     return CursorPage(data=answers, cursor=cursor)
 
@@ -146,7 +181,9 @@ async def archive(call: Call[ContractArchive, NoQuery]) -> Data[IdAnswer]:
     """An archived contract counts as never made; its uniqueness key stays used."""
 
     def change(contract: Document) -> Document:
-        return contract if contract["archived_at"] is not None else {**contract, "archived_at": call.now}
+        if contract["archived_at"] is not None:
+            return contract
+        return {**contract, "archived_at": call.now, "voids_invoices": call.body.void_invoices}
 
     return await edit_contract(call, call.body.customer_id, call.body.contract_id, change)
 

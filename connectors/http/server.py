@@ -28,6 +28,8 @@ from connectors.http import (
     endpoints,
     event_search,
     invoices,
+    packages,
+    preview,
     pricing_units,
     products,
     rate_cards,
@@ -76,6 +78,8 @@ ROUTES: list[Route] = [
     *deliveries.ROUTES,
     *service_addresses.ROUTES,
     *audit_logs.ROUTES,
+    *preview.ROUTES,
+    *packages.ROUTES,
 ]
 ROUTES += unsupported_routes(ROUTES)
 MAINTENANCE_INTERVAL_S = 60.0

@@ -15,7 +15,7 @@ from connectors.redis.keys import CatalogKeys
 from connectors.redis.scripts import Script
 from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 
-KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys")
+KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys", "packages")
 
 _WRITE = Script("catalog_write", "audit")
 _ENDPOINT = Script("endpoint", "audit")
@@ -45,6 +45,11 @@ class CatalogStore:
     async def get(self, kind: str, document_id: str) -> bytes | None:
         document: bytes | None = await self._redis.hget(CatalogKeys.documents(kind), document_id)
         return document
+
+    async def get_many(self, kind: str, document_ids: Sequence[str]) -> dict[str, bytes]:
+        """By id; those that do not exist are left out."""
+        found = await self._redis.hmget(CatalogKeys.documents(kind), document_ids) if document_ids else []
+        return {document_id: raw for document_id, raw in zip(document_ids, found, strict=True) if raw is not None}
 
     async def list(self, kind: str) -> dict[str, bytes]:
         return _by_id(await self._redis.hgetall(CatalogKeys.documents(kind)))

@@ -21,14 +21,27 @@ import msgpack
 import orjson
 from redis.asyncio import Redis
 
-from connectors.redis.batches import pack
+from connectors.redis.batches import outbox_fields, pack
 from connectors.redis.client import BLOCK_MS_MAX
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.scripts import Argument, Script
-from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxDepth, OutboxEntry
+from connectors.redis.types import (
+    Admission,
+    Delivery,
+    Ended,
+    Ending,
+    ExhaustedNotice,
+    OutboxDepth,
+    OutboxEntry,
+    PutBack,
+    is_notice,
+)
 
 ATTEMPTS_KEPT = 50
 """How many attempts of one delivery the log keeps: the latest ones."""
+
+ORDER_LENGTH = 16
+"""Of an order key, at the beginning of a place (see lua/lanes.lua)."""
 
 _ADMIT = Script("admit", "lanes")
 _TAKE = Script("take", "lanes")
@@ -94,17 +107,22 @@ class Outbox:
         keys = [self.keys.delivery_lanes, self.keys.delivery_leases, self.keys.deliveries, *map(self.keys.due, limits)]
         return keys, [now_ms, now_ms + lease_ms, *(part for pair in limits.items() for part in pair)]
 
-    async def put_back(self, taken: Delivery, again: Delivery, now_ms: int, attempt: bytes = b"") -> bool:
-        """Put a taken delivery back as ``again``, due at ``again.due_ms``. False (nothing changed) if the lease was lost.
+    async def put_back(
+        self, taken: Delivery, again: Delivery, now_ms: int, attempt: bytes = b"", *, unless_followed: bool = False
+    ) -> PutBack:
+        """Put a taken delivery back as ``again``, due at ``again.due_ms``.
 
-        ``attempt``: what the log keeps of it (JSON); empty if none was made.
+        ``attempt``: what the log keeps of it (JSON); empty if none was made. ``unless_followed``: not if another one of its order
+        key waits behind it.
         """
         if taken.id != again.id:
             raise ValueError(f"{again.id} cannot stand for {taken.id}")
         keys = self.keys
-        names = [*self._names(taken), keys.delivery_log_at]
+        names = [*self._names(taken), keys.delivery_log_at, keys.delivery_places]
         arguments: list[Argument] = [again.id, again.endpoint_id, taken.lease_ms, again.due_ms, encode_delivery(again)]
-        return bool(await _PUT_BACK.run(self._redis, names, *arguments, attempt, ATTEMPTS_KEPT, self._log_ms, now_ms))
+        order = taken.place[:ORDER_LENGTH] if unless_followed else ""
+        answer = await _PUT_BACK.run(self._redis, names, *arguments, attempt, ATTEMPTS_KEPT, self._log_ms, now_ms, order)
+        return PutBack(answer)
 
     async def conclude(
         self,
@@ -113,19 +131,18 @@ class Outbox:
         now_ms: int,
         lease_ms: int,
         attempt: bytes = b"",
-        *,
-        only_if_followed: bool = False,
+        notice: ExhaustedNotice | None = None,
     ) -> Ended:
         """The delivery has ended (see ``Ending``); what follows it is leased to the caller for ``lease_ms`` (a duration). A
         repetition changes nothing."""
-        ending = Ending(delivery, status, attempt, only_if_followed)
+        ending = Ending(delivery, status, attempt, notice)
         return (await conclude_all(self._redis, [(self, [ending])], now_ms, lease_ms))[0][0]
 
     def conclusion(self, endings: Sequence[Ending], now_ms: int, lease_ms: int) -> tuple[list[str], list[Argument]]:
         """Keys and arguments of the script."""
         keys = self.keys
         names = [keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.delivery_log_at, keys.delivery_log]
-        names += [keys.deliveries_at, keys.delivery_places]
+        names += [keys.deliveries_at, keys.delivery_places, keys.outbox, keys.notices]
         due_of: dict[str, int] = {}
         rows = []
         for ending in endings:
@@ -136,7 +153,8 @@ class Outbox:
                 due_of[endpoint_id] = len(names)
             names.append(keys.attempts(delivery.id))
             row = (delivery.id, endpoint_id, due_of[endpoint_id], len(names), delivery.place, ending.status)
-            rows.append((*row, ending.only_if_followed, encode_delivery(delivery), ending.attempt))
+            notice = () if ending.notice is None else (ending.notice.pause_ms, *outbox_fields(ending.notice.entry))
+            rows.append((*row, encode_delivery(delivery), ending.attempt, *notice))
         return names, [now_ms, now_ms + lease_ms, ATTEMPTS_KEPT, self._log_ms, pack(rows)]
 
     def _names(self, delivery: Delivery) -> list[str]:
@@ -239,7 +257,12 @@ def place_of(entry: OutboxEntry, endpoint_id: str, position: str) -> str:
 
 
 def _group(entry: OutboxEntry) -> Sequence[Mapping[str, str]]:
-    values: Sequence[Mapping[str, str]] = orjson.loads(entry.body).get("properties", {}).get("group_values", ())
+    """What tells apart orders of one customer and alert. Notices about one endpoint have an order, those about messages none."""
+    properties = orjson.loads(entry.body).get("properties", {})
+    if is_notice(entry.type):
+        about = entry.id if entry.customer_id else properties["endpoint_id"]
+        return [{"key": "notice", "value": about}]
+    values: Sequence[Mapping[str, str]] = properties.get("group_values", ())
     return values
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Literal
 
 from engine.effects import Delta, StoredCustomer
@@ -172,6 +173,14 @@ class KeyClaim:
     owner: str | None = None
 
 
+NOTICE_PREFIXES = ("endpoint.", "message.")
+
+
+def is_notice(event_type: str) -> bool:
+    """Whether a notification of this type tells of endpoints and deliveries, not of an alert."""
+    return event_type.startswith(NOTICE_PREFIXES)
+
+
 # --- outbox -------------------------------------------------------------------------------------------------------------
 
 
@@ -209,18 +218,35 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class ExhaustedNotice:
+    """Written unless another one about the same endpoint was, less than ``pause_ms`` ago, in the same partition."""
+
+    entry: OutboxEntry
+    pause_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """A delivery that has ended. ``status``: see ``LoggedDelivery``. ``attempt``: what the log keeps of the last one (JSON), or
-    empty. ``only_if_followed``: it ends only if another one of its order key waits behind it."""
+    empty. ``notice``: to be written with it."""
 
     delivery: Delivery
     status: str
     attempt: bytes = b""
-    only_if_followed: bool = False
+    notice: ExhaustedNotice | None = None
 
 
 Ended = tuple[bool, Delivery | None]
 """Whether a delivery has ended by this very call, and the next one of its order key, leased to the caller."""
+
+
+class PutBack(IntEnum):
+    """``LEASE_LOST`` (another dispatcher may have taken or ended it) and ``FOLLOWED`` (another one of its order key waits behind
+    it): nothing was changed."""
+
+    LEASE_LOST = 0
+    DONE = 1
+    FOLLOWED = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-from engine.balances.draw import Applied, DrawLine, LineKind, Pool, draw_down
+from engine.balances.draw import Applied, DrawLine, LineKind, Pool, PoolsInOrder, draw_down
 from engine.balances.ledger import Deduction, manual_sum
 from engine.balances.matching import UsageKey, may_draw, precedence
 from engine.catalog import USD_CENTS, Balance, BalanceType, Contract, CustomerConfig
@@ -25,6 +25,7 @@ from engine.compiled import CompiledCatalog
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
 from engine.invoices.lines import contract_lines
 from engine.invoices.paid import Paid, paid_parts
+from engine.invoices.scheduled import on_usage_invoice
 from engine.invoices.subscriptions import placed, subscription_lines
 from engine.invoices.usage import HourlyUsage
 from engine.numbers import ZERO
@@ -44,7 +45,7 @@ class _Terms(NamedTuple):
 class Drafting:
     """Makes a customer's invoices one after the other; each takes what those before it have left in ``pools``."""
 
-    __slots__ = ("_compiled", "_config", "_grace_hours", "_usage", "pools")
+    __slots__ = ("_compiled", "_config", "_grace_hours", "_in_order", "_usage", "pools")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Drafting:
         self._usage = usage
         self._grace_hours = grace_hours
         self.pools = _pools(config.balances, compiled, deductions)
+        self._in_order = PoolsInOrder(self.pools)
 
     def invoice(self, contract: Contract, period: Period) -> Invoice:
         """The draft of one billing period."""
@@ -72,12 +74,13 @@ class Drafting:
         fiat = self._pay(contract.id, period, [*(item for item in lines if item.credit_type_id == terms.fiat), *conversions])
         items = [each for paid in (*custom, *fiat) for each in (paid.item, *paid.applied)]
         items.extend(committed)
+        items.extend(on_usage_invoice(self._config, contract, period, terms.fiat))
         return Invoice(
             id=invoice_id(contract.id, period),
             customer_id=self._config.id,
             contract_id=contract.id,
             period=period,
-            issued_hour=period.ending_hour + self._grace_hours,
+            issued_us=(period.ending_hour + self._grace_hours) * HOUR_US,
             status=InvoiceStatus.DRAFT,
             credit_type_id=terms.fiat,
             total=invoice_total(terms.fiat, tuple(items)),
@@ -96,7 +99,7 @@ class Drafting:
         return cuts
 
     def _boundaries(self, usage: UsageKey, unit: str) -> list[int]:
-        paying = [pool.segment for pool in self.pools if may_draw(pool.balance, usage, unit)]
+        paying = [pool.segment for pool in self._in_order.of(usage) if may_draw(pool.balance, usage, unit)]
         return [hour for segment in paying for hour in (segment.starting_hour, segment.ending_hour)]
 
     def _pay(self, contract_id: str, period: Period, items: Sequence[LineItem]) -> list[Paid]:

@@ -110,6 +110,7 @@ def balances(draw: st.DrawFn, name: str) -> Balance:
         cost_basis_free=draw(st.booleans()),
         manual_entries=tuple(entries),
         created_us=draw(st.integers(0, 2)),
+        seat=draw(st.sampled_from([None, None, None, ("region", "eu"), ("model", "x"), ("model", "y")])),
         access_type=draw(st.sampled_from([AccessType.SPEND, AccessType.SPEND, AccessType.SPEND, AccessType.QUANTITY])),
     )
 

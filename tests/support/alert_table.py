@@ -13,7 +13,7 @@ and so other notifications, if its filter were not heeded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 PHASES = ("below", "at", "above", "back", "again")
@@ -41,7 +41,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class BalanceSetup:
-    """``kind``: PREPAID, POSTPAID or CREDIT. ``on_contract``: of the row's first contract, else of the customer."""
+    """``kind``: PREPAID, POSTPAID or CREDIT. ``on_contract``: of the row's first contract, else of the customer.
+    ``credit_type``: "usd", "unit" for the custom unit, "quantity" for units of usage."""
 
     kind: str
     amount: float
@@ -166,6 +167,10 @@ def _balances() -> Iterator[Row]:
             unit = BalanceSetup(paid_by, 100, credit_type="unit")
             in_units = {**alert, "credit_type_id": "unit", "access_type": "SPEND"}
             yield Row(f"{name} in a unit", in_units, measure, _falling(), balances=(unit, plain))
+            quantity = BalanceSetup("CREDIT" if paid_by == "CREDIT" else "PREPAID", 100, credit_type="quantity")
+            in_quantity = {**alert, "access_type": "QUANTITY"}
+            balances = (quantity, replace(plain, priority=2))
+            yield Row(f"{name} in units of usage", in_quantity, measure, _falling(), balances=balances)
             decoy = BalanceSetup(paid_by, 1000, priority=2)
             tagged = BalanceSetup(paid_by, 100, custom_fields=_TAG)
             of_contract = BalanceSetup(paid_by, 100, on_contract=True)
