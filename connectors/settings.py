@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     webhook_retry_timeout_step_s: float = Field(default=60.0, ge=0)  # after a timeout the step is at least this
     webhook_breaker_open_s: float = Field(default=30.0, gt=0, le=900)  # the first time; each failed trial doubles it up to 900
     webhook_disable_after_days: float = Field(default=5.0, gt=0)  # of nothing but failures
+    webhook_failing_notice_minutes: float = Field(default=15.0, ge=0)  # of nothing but failures, then others are told
+    webhook_notice_pause_minutes: float = Field(default=60.0, ge=0)  # between two message.exhausted about one endpoint
     webhook_log_days: float = Field(default=14.0, gt=0)  # how long deliveries that have ended, and attempts, can be looked at
     webhook_claim_idle_s: float = Field(default=30.0, gt=0)  # longer than webhook_timeout_s: then its sender is taken for dead
     notification_link: str = ""  # a URL for Slack's messages, in which {customer_id}, {alert_id} and {id} are filled in
