@@ -16,10 +16,10 @@ DEV_STAMP := $(VENV)/.dev.stamp
 KAFKA_PORT ?= 9092
 KAFKA_DATA_DIR ?= .cache/kafka-data
 
-.PHONY: help demo test lint types bench kafka dev lock clean
+.PHONY: help demo test lint types bench bench-scale kafka dev lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: $(RUN_STAMP) ## run the whole path once: usage events in, signed webhooks out (TRACE=file.csv replays a trace)
 	$(BIN)/tidemark demo $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
@@ -37,6 +37,9 @@ types: $(DEV_STAMP) ## mypy
 
 bench: $(DEV_STAMP) ## throughput and latency on a real Apache Kafka (Java 17)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-scale: $(DEV_STAMP) ## one customer with 1,200 alerts or 15,000 group values, against one with a single alert (Java 17)
+	$(BIN)/python -m benchmarks.scale $(BENCH_ARGS)
 
 kafka: $(DEV_STAMP) ## a real Apache Kafka in the foreground (Java 17), KAFKA_PORT=9092
 	$(BIN)/python -m tests.support.kafka_server --port $(KAFKA_PORT) --data-dir $(KAFKA_DATA_DIR)

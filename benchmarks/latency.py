@@ -44,7 +44,7 @@ class ReceiverProcess:
     def stop(self) -> list[tuple[float, dict[str, Any]]]:
         self._process.terminate()
         self._process.wait(30)
-        return [(at, body) for at, body in orjson.loads(self._result.read_bytes())]
+        return [(at, body) for at, _path, body in orjson.loads(self._result.read_bytes())]
 
     def __enter__(self) -> ReceiverProcess:
         return self

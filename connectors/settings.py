@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     ingest_body_bytes_max: int = Field(default=1_048_576, ge=1024)
     ingest_events_max: int = Field(default=100, ge=1)
     idempotency_hours: int = Field(default=24, ge=1)
+    audit_log_days: int = Field(default=400, ge=1)  # how long entries of the audit log are kept
     alerts_for_all_max: int = Field(default=300, ge=1)
     alerts_per_customer_max: int = Field(default=1_200, ge=1)
     group_value_keys_max: int = Field(default=3, ge=0)
@@ -83,6 +84,8 @@ class Settings(BaseSettings):
     webhook_disable_after_days: float = Field(default=5.0, gt=0)  # of nothing but failures
     webhook_log_days: float = Field(default=14.0, gt=0)  # how long deliveries that have ended, and attempts, can be looked at
     webhook_claim_idle_s: float = Field(default=30.0, gt=0)  # longer than webhook_timeout_s: then its sender is taken for dead
+    notification_link: str = ""  # a URL for Slack's messages, in which {customer_id}, {alert_id} and {id} are filled in
+    severities: str = "info,warning,error,critical"  # lowest first: the order for endpoints that want a minimum severity
     outbox_undeliverable_days: float = Field(default=7.0, gt=0)  # how long notifications wait while no endpoint exists
 
     # --- process ----------------------------------------------------------------------------------------------------

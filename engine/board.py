@@ -134,7 +134,9 @@ class Family:
         for part in slices:
             credit_type = part.ladder.credit_type_id
             if credit_type in self._drafts:
-                drafts[credit_type] = self._drafts[credit_type]
+                drafts[credit_type] = self._board.draft_of(
+                    self._drafts[credit_type], credit_type, self._product, (*pricing, *presentation)
+                )
             gauge = self._board.spend_gauge(credit_type, self._split, group_values)
             if gauge is not None:
                 gauges[credit_type] = gauge
@@ -217,6 +219,13 @@ class Board:
                 return None
             gauge = gauges[group] = Gauge(ladder, self.frame.span, self.due, group)
         return gauge
+
+    def draft_of(self, draft: Draft, credit_type: str, product: Product, values: GroupValues) -> Draft:
+        """What one line reports to. ``values``: of the product's pricing and presentation keys."""
+        names = (*product.pricing_group_key, *product.presentation_group_key)
+        seat_keys = self._headrooms.seat_keys
+        pairs = {(name, value) for name, value in zip(names, values, strict=True) if value is not None and name in seat_keys}
+        return self._headrooms.draft_of_seats(draft, credit_type, sorted(pairs)) if pairs else draft
 
     def cuts(self) -> set[int]:
         """The hours at which the sinks can change; between two neighbours of them, ``sinks`` answers the same."""

@@ -235,12 +235,13 @@ class Specifier:
 
 @dataclass(frozen=True, slots=True)
 class ManualEntry:
-    """A manual ledger entry: a positive amount adds, a negative one draws down."""
+    """A manual ledger entry: a positive amount adds, a negative one draws down. ``seat_id``: of an entry of one seat's share."""
 
     segment_id: str
     amount: Decimal
     timestamp_us: int
     reason: str
+    seat_id: str | None = None
 
 
 class RateTarget(StrEnum):
@@ -261,6 +262,10 @@ class RolledOver:
     already_paid: bool = False
 
 
+Seat = tuple[str, str]
+"""(seat group key, seat id)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """A commit or credit. Applicability: no product ids, tags and specifiers = all usage; else usage that matches any product id,
@@ -273,7 +278,9 @@ class Balance:
     ``access_type`` QUANTITY: its amounts are units of usage as billed, of lines priced in any credit type.
     ``rolled_over``: set for one with one segment, whose amount is computed (engine.balances.rollover).
     ``seat``: (seat group key, seat id): it pays only usage whose property of that name is that seat's id, and is outside all
-    balances but the seat's (alerts, net balance). Of a metric that declares no group key with that property it pays nothing."""
+    balances but the seat's (alerts, net balance). Of a metric that declares no group key with that property it pays nothing.
+    ``share_of``: set for one seat's share of what a recurring commit or credit grants to every seat in a period: the id under
+    which the shares of all seats are one commit or credit."""
 
     id: str
     type: BalanceType
@@ -298,7 +305,8 @@ class Balance:
     access_type: AccessType = AccessType.SPEND
     rate_type: RateTarget = RateTarget.LIST_RATE
     rolled_over: RolledOver | None = None
-    seat: tuple[str, str] | None = None
+    seat: Seat | None = None
+    share_of: str | None = None
 
 
 class OverrideType(StrEnum):

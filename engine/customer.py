@@ -374,7 +374,8 @@ class CustomerAggregate:
         frozen = self._meta.frozen_at_us is not None
         if not frozen:
             self._finalize()
-        self._headrooms = Headrooms(() if frozen else self._standing.drawn, exact=self._standing.exact)
+        standing = self._standing
+        self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact)
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead)
         self._counting = Counting(self._compiled, self._usage.windows, self._live)
         stays = frozen or self._live.closed

@@ -6,7 +6,12 @@
 Why this cannot hide a crossing. Usage is paid from balances in one fixed order, each piece by what is left. So more usage in
 one place never leaves more in any balance, and the sum of what is left, and the total of an invoice, move by no more than the
 spend that was added. A headroom that takes off each change at its full amount is therefore pessimistic: with usage that no
-balance pays, a statement is made too early, never too late. Where that reasoning does not hold, the statement is made at once:
+balance pays, a statement is made too early, never too late.
+What is left for one seat moves only with that seat's own spend where no other balance comes before the seat's
+(engine.balances.seats.drawn_apart); it then has a headroom of its own, which only lines of that seat use up. So the number of
+statements does not grow with the spend of all other seats.
+
+Where that reasoning does not hold, the statement is made at once:
 
 - spend falls (a correction, a negative price), or part of it may have: a line is rated again that has a negative price among
   its tiers. Each tier is an item by itself, of which only those above zero are paid;
@@ -16,9 +21,10 @@ balance pays, a statement is made too early, never too late. Where that reasonin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
+from engine.catalog import Seat
 from engine.numbers import ZERO
 
 ENDLESS = Decimal("Infinity")
@@ -34,25 +40,37 @@ class Headroom:
 
 
 class Headrooms:
-    """Of one customer, by credit type. ``due``: a statement is wanted. ``hour``: that of the event being counted.
-    ``exact``: there is no room at all, every change of usage wants a statement."""
+    """Of one customer, by credit type, and by credit type and seat. ``due``: a statement is wanted. ``hour``: that of the event
+    being counted. ``seat_keys``: the group keys by which seats are told apart. ``exact``: there is no room at all, every change
+    of usage wants a statement."""
 
-    __slots__ = ("_exact", "by_credit_type", "due", "hour")
+    __slots__ = ("_by_seat", "_exact", "by_credit_type", "due", "hour", "seat_keys")
 
-    def __init__(self, credit_types: Iterable[str], *, exact: bool = False) -> None:
+    def __init__(self, credit_types: Iterable[str], seat_keys: Collection[str] = (), *, exact: bool = False) -> None:
         self.by_credit_type = {credit_type: Headroom() for credit_type in sorted(credit_types)}
+        self.seat_keys = seat_keys
+        self._by_seat: dict[tuple[str, Seat], Headroom] = {}
         self._exact = exact
         self.due = False
         self.hour = 0
 
-    def settle(self, margins: Iterable[tuple[str, Decimal]]) -> None:
-        """Takes new margins (credit type, amount) after a statement."""
+    def settle(self, margins: Iterable[tuple[str, Seat | None, Decimal]]) -> None:
+        """Takes new margins (credit type, seat whose spend alone matters, amount) after a statement."""
         for headroom in self.by_credit_type.values():
             headroom.left = ZERO if self._exact else ENDLESS
-        for credit_type, margin in margins:
-            headroom = self.by_credit_type[credit_type]
+        for headroom in self._by_seat.values():
+            headroom.left = ENDLESS
+        for credit_type, seat, margin in margins:
+            headroom = self.by_credit_type[credit_type] if seat is None else self._of_seat(credit_type, seat)
             headroom.left = min(headroom.left, margin)
         self.due = False
+
+    def _of_seat(self, credit_type: str, seat: Seat) -> Headroom:
+        key = credit_type, seat
+        found = self._by_seat.get(key)
+        if found is None:
+            found = self._by_seat[key] = Headroom()
+        return found
 
     def draft(self, credit_type: str, fiat: str, conversions: Sequence[tuple[str, Decimal]]) -> Draft | None:
         """What lines priced in a credit type on a rate card report to; None if nobody watches. Spend in custom units reaches
@@ -65,6 +83,13 @@ class Headrooms:
         if converted is not None and credit_type != fiat:
             parts.extend((converted, factor) for unit, factor in conversions if unit == credit_type)
         return Draft(self, tuple(parts)) if parts else None
+
+    def draft_of_seats(self, draft: Draft, credit_type: str, seats: Iterable[Seat]) -> Draft:
+        """What lines of these seats report to. (Conversions are of no seat.)"""
+        if credit_type not in self.by_credit_type:
+            return draft
+        parts = [(self._of_seat(credit_type, seat), Decimal(1)) for seat in seats]
+        return Draft(self, (*draft.parts, *parts)) if parts else draft
 
 
 class Draft:

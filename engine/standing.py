@@ -7,6 +7,9 @@
 A figure exists where something is measured: a matching balance with an open or a past segment, an open segment, a draft invoice.
 With every segment over, nothing is left: an amount of 0, and 0 percent.
 
+An alert on seats has a figure for each seat that is assigned at the moment, and for no other: what a removed seat had is told as
+resolved. (Balances of seats are apart from all others, see engine.balances.seats.)
+
 A keyed alert (engine.alerts.fields) has a figure for each value of its key, and one for the alert as a whole, which is the lowest
 of these: so it is past the line exactly while any value is, and it is told once, when the first value gets there.
 """
@@ -20,10 +23,11 @@ from typing import NamedTuple
 from engine.alerts.fields import key_of, specifiers_told, value_of
 from engine.alerts.kinds import AMOUNTS, DAYS, ENDLESS, INVOICES, bills, selects
 from engine.alerts.stored import StateKey, sub_key_text
-from engine.balances.ledger import BalanceStatement
+from engine.balances.ledger import BalanceStatement, SegmentStatement
 from engine.balances.matching import draws_by_units
 from engine.balances.recurring import balance_kinds, balances_ahead, with_children
-from engine.catalog import AccessType, Alert, Balance, BalanceType, Contract, CustomerConfig
+from engine.balances.seats import drawn_apart, seat_changes, seats_at
+from engine.catalog import AccessType, Alert, Balance, BalanceType, Contract, CustomerConfig, Seat
 from engine.changes import hours_of_change
 from engine.compiled import CompiledCatalog
 from engine.finalization import FinalInvoices
@@ -48,7 +52,8 @@ _QUOTIENT_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
 class Figure(NamedTuple):
     """``past``: the line is reached, by exact comparison (``value`` of a percentage or of days may be rounded).
-    ``margin``: how much of the alert's credit type may be spent before it can be; None: no spend can change that."""
+    ``margin``: how much of the alert's credit type may be spent before it can be; None: no spend can change that.
+    ``seat``: only that seat's spend can; None: any."""
 
     alert: Alert
     period: Period
@@ -57,6 +62,7 @@ class Figure(NamedTuple):
     past: bool
     measure: Mapping[str, object]
     margin: Decimal | None = None
+    seat: Seat | None = None
 
     @property
     def key(self) -> StateKey:
@@ -70,10 +76,12 @@ class Standing:
     """Makes figures for one customer under one configuration, each time from the windows as they are (engine.invoices.coarse).
 
     ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure.
+    ``seat_keys``: the group keys by which alerts tell seats apart.
     ``exact``: no bound on spend bounds the figures (engine.headroom), so they are made after every event."""
 
     __slots__ = (
         "_alerts",
+        "_apart",
         "_changes",
         "_coarse",
         "_compiled",
@@ -85,6 +93,7 @@ class Standing:
         "_usage",
         "drawn",
         "exact",
+        "seat_keys",
     )
 
     def __init__(
@@ -101,6 +110,8 @@ class Standing:
         self._compiled = compiled
         self._alerts = _with_something_to_measure(alerts, config)
         self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
+        self.seat_keys = frozenset(alert.seat_filter[0] for alert in self._alerts if alert.seat_filter is not None)
+        self._apart: frozenset[str] = frozenset()
         self.exact = bool(self.drawn) and draws_by_units(config)
         if self.exact:
             books = [compiled.contract_book(contract) for contract in config.contracts]
@@ -129,7 +140,7 @@ class Standing:
                 grace_hours=self._grace_hours,
                 finalized=finalized,
             )
-            return figures(self._alerts, self._config, made, now_us)
+            return figures(self._alerts, self._config, made, now_us, self._apart)
 
         return make
 
@@ -138,6 +149,8 @@ class Standing:
         hour = reach_hour(self._config, now_hour)
         if hour != self._reach_hour:
             self._reach_hour, self._reached, self._changes = hour, with_children(self._config, hour), None
+            if self.seat_keys:
+                self._apart = drawn_apart(self._reached.balances, self._compiled.catalog.products)
         return self._reached
 
     def _cuts(self, now_hour: int, finalized: Iterable[Invoice]) -> set[int]:
@@ -174,15 +187,21 @@ class Standing:
         )
 
 
-def margins(figures: Figures) -> Iterator[tuple[str, Decimal]]:
-    """The margins of figures that are not past their line, with their credit type."""
+def margins(figures: Figures) -> Iterator[tuple[str, Seat | None, Decimal]]:
+    """The margins of figures that are not past their line, with their credit type and seat."""
     for figure in figures.values():
         if figure.margin is not None and not figure.past:
-            yield figure.alert.credit_type_id, figure.margin
+            yield figure.alert.credit_type_id, figure.seat, figure.margin
 
 
-def figures(alerts: Iterable[Alert], config: CustomerConfig, statement: Statement, now_us: int) -> Figures:
-    """All figures at ``now_us``, for which the statement was made."""
+def figures(
+    alerts: Iterable[Alert],
+    config: CustomerConfig,
+    statement: Statement,
+    now_us: int,
+    apart: frozenset[str] = frozenset(),
+) -> Figures:
+    """All figures at ``now_us``, for which the statement was made. ``apart``: see engine.balances.seats.drawn_apart."""
     contracts = {contract.id: contract for contract in config.contracts}
     found: list[Figure] = []
     for alike in _alike(alerts):
@@ -193,6 +212,9 @@ def figures(alerts: Iterable[Alert], config: CustomerConfig, statement: Statemen
         matching = [each for each in statement.balances if selects(first, each.balance, contracts)]
         if first.type in DAYS:
             found.extend(figure for alert in alike for figure in _segments(alert, matching, now_us))
+        elif first.seat_filter is not None:
+            assigned = seats_at(config.contracts, first.seat_filter[0], now_us // HOUR_US)
+            found += _seats(alike, matching, assigned, now_us, apart=first.credit_type_id in apart)
         elif key_of(first) is not None:
             found += _keyed(alike, matching, contracts, now_us)
         else:
@@ -201,11 +223,13 @@ def figures(alerts: Iterable[Alert], config: CustomerConfig, statement: Statemen
 
 
 def _alike(alerts: Iterable[Alert]) -> Iterable[list[Alert]]:
-    """The alerts, those that select the same balances together: what is left is added up once for all of their thresholds."""
+    """The alerts, those that select the same balances together: what is left is added up once for all of their thresholds. (All
+    alerts on seats of one key are alike, whichever seat they name.)"""
     groups: dict[tuple[object, ...], list[Alert]] = {}
     for alert in alerts:
         unit = alert.access_type, alert.credit_type_id
-        groups.setdefault((alert.type, *unit, alert.custom_field_filters, alert.specifiers), []).append(alert)
+        seat_key = None if alert.seat_filter is None else alert.seat_filter[0]
+        groups.setdefault((alert.type, *unit, alert.custom_field_filters, alert.specifiers, seat_key), []).append(alert)
     return groups.values()
 
 
@@ -248,7 +272,7 @@ def _keyed(
 
 def _balances(alike: list[Alert], group: tuple[str, ...], matching: list[BalanceStatement], now_us: int) -> Iterator[Figure]:
     """The figure of each of the alerts; none before a segment of any of the balances has begun."""
-    measured = [each for each in matching if any(part.segment.starting_hour * HOUR_US <= now_us for part in each.segments)]
+    measured = [each for each in matching if any(_has_begun(part, now_us) for part in each.segments)]
     if not measured:
         return
     left = sum((each.remaining for each in measured), ZERO)
@@ -271,6 +295,47 @@ def _balances(alike: list[Alert], group: tuple[str, ...], matching: list[Balance
 def _unit(alert: Alert) -> dict[str, object]:
     """What an alert's amounts are of."""
     return {"access_type": "QUANTITY"} if alert.access_type is AccessType.QUANTITY else {"credit_type_id": alert.credit_type_id}
+
+
+def _seats(
+    alike: list[Alert], matching: list[BalanceStatement], assigned: frozenset[str], now_us: int, *, apart: bool
+) -> Iterator[Figure]:
+    """The figures of each seat that is assigned; none before a segment of any of its balances has begun."""
+    by_seat: dict[Seat, list[BalanceStatement]] = {}
+    for each in matching:
+        seat = each.balance.seat
+        if seat is not None and seat[1] in assigned and any(_has_begun(part, now_us) for part in each.segments):
+            by_seat.setdefault(seat, []).append(each)
+    for_all, by_id = _by_seat_id(alike)
+    for seat, measured in sorted(by_seat.items()):
+        left = sum((each.remaining for each in measured), ZERO)
+        measure = _seat_measure(alike[0], seat[1], left)
+        for alert in (*for_all, *by_id.get(seat[1], ())):
+            margin = left - alert.threshold
+            told = margin if alert.access_type is AccessType.SPEND else None
+            yield Figure(alert, ENDLESS, (seat[1],), left, margin <= 0, measure, told, seat if apart else None)
+
+
+def _by_seat_id(alerts: Iterable[Alert]) -> tuple[list[Alert], dict[str, list[Alert]]]:
+    """The alerts on every seat, and those on a single one by its id."""
+    for_all: list[Alert] = []
+    by_id: dict[str, list[Alert]] = {}
+    for alert in alerts:
+        assert alert.seat_filter is not None
+        seat_id = alert.seat_filter[1]
+        (for_all if seat_id is None else by_id.setdefault(seat_id, [])).append(alert)
+    return for_all, by_id
+
+
+def _seat_measure(alert: Alert, seat_id: str, left: Decimal) -> dict[str, object]:
+    """The seat's id goes under both names that are in use: that of requests, and that of the notifications seen."""
+    assert alert.seat_filter is not None
+    seat = {"seat_group_key": alert.seat_filter[0], "seat_group_value": seat_id, "value": seat_id}
+    return {**_unit(alert), "remaining_balance": left, "seat_filter": seat}
+
+
+def _has_begun(part: SegmentStatement, now_us: int) -> bool:
+    return part.segment.starting_hour * HOUR_US <= now_us
 
 
 def _specified(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
@@ -343,7 +408,7 @@ def _invoices(alert: Alert, contracts: Mapping[str, Contract], drafts: Iterable[
 
 def gone(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
     """What is told of something that is no longer measured: a segment that is over, an invoice that is final, balances that were
-    archived. Its value is 0."""
+    archived, a seat that was removed. Its value is 0."""
     if alert.type in INVOICES:
         return {
             "invoice_id": group[0],
@@ -353,17 +418,23 @@ def gone(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
         }
     if alert.type in DAYS:
         return {"remaining_days": ZERO, "segment_id": group[0]}
+    if alert.seat_filter is not None:
+        return _seat_measure(alert, group[0], ZERO)
     measure: dict[str, object] = {**_unit(alert), "remaining_balance": ZERO, **_specified(alert, group)}
     return measure if alert.type in AMOUNTS else {**measure, "remaining_percentage": ZERO, "granted": ZERO}
 
 
 def next_instant(alerts: Iterable[Alert], config: CustomerConfig, after_us: int) -> int | None:
     """The next instant after ``after_us`` at which time alone changes a figure of these alerts: a segment begins, ends, or has
-    only an alert's days left. (Billing periods change figures, too; those are frames' boundaries.) None: there is none."""
+    only an alert's days left; a seat is assigned or removed. (Billing periods change figures, too; those are frames' boundaries.)
+    None: there is none."""
     contracts = {contract.id: contract for contract in config.contracts}
     instants: set[int] = set()
     balances = balances_ahead(config, after_us)
     for alike in _alike(alert for alert in alerts if alert.type not in INVOICES):
+        seat_filter = alike[0].seat_filter
+        if seat_filter is not None:
+            instants.update(hour * HOUR_US for hour in seat_changes(config.contracts, seat_filter[0]))
         for balance in balances:
             if balance.archived or not selects(alike[0], balance, contracts):
                 continue

@@ -293,13 +293,15 @@ def _passes(statement: BalanceStatement, wanted: BalanceFilter) -> bool:
 
 
 def net_balance(statements: Iterable[BalanceStatement], body: NetBalanceBody) -> NetBalance:
-    """What is left of all balances of the access type (SPEND: in the credit type) that any filter lets through."""
+    """What is left of all balances of the access type (SPEND: in the credit type) that any filter lets through; those of single
+    seats are apart."""
     in_units = body.access_type == "QUANTITY"
     chosen = [
         each
         for each in statements
         if each.balance.access_type == body.access_type
         and (in_units or each.balance.credit_type_id == body.credit_type_id)
+        and each.balance.seat is None
         and (not body.filters or any(_passes(each, wanted) for wanted in body.filters))
     ]
     final = body.invoice_inclusion_mode == "FINALIZED"

@@ -83,8 +83,12 @@ class ContractCreate(Body):
     billing_provider_configuration: Unsupported = None
     discounts: Unsupported = None
     hierarchy_configuration: Unsupported = None
-    package_alias: Unsupported = None
-    package_id: Unsupported = None
+    package_alias: Key | None = None
+    package_id: Id | None = Field(
+        default=None,
+        description="Gives the contract its terms. Beside it, only customer_id, starting_at, uniqueness_key, transition and "
+        "custom_fields may be sent.",
+    )
     prepaid_balance_threshold_configuration: Unsupported = None
     professional_services: Unsupported = None
     recurring_commits: Unsupported = None
@@ -224,6 +228,7 @@ class Contract(Answer):
     amendments: list[Amendment]
     archived_at: OutInstant | None
     uniqueness_key: str | None
+    package_id: str | None = None
     custom_fields: dict[str, str]
 
 
@@ -232,6 +237,7 @@ class ContractV2(_ContractFields):
     customer_id: str
     overrides: list[OverrideAnswer]
     usage_filter: list[UsageFilterAnswer]
+    package_id: str | None = None
     archived_at: OutInstant | None
     uniqueness_key: str | None
     custom_fields: dict[str, str]
@@ -254,6 +260,7 @@ def contract_document(body: ContractCreate, contract_id: str, rate_card_id: str 
         "name": body.name,
         "uniqueness_key": body.uniqueness_key,
         "rate_card_id": rate_card_id,
+        "package_id": body.package_id,
         "starting_at": starting_at,
         "ending_before": ending_before,
         "initial_ending_before": ending_before,

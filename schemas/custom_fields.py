@@ -27,11 +27,12 @@ CATALOG_KINDS = {
     "product": "products",
     "contract_product": "products",
     "rate_card": "rate_cards",
+    "alert": "alerts",
 }
+"""An alert of one customer is in that customer's document instead."""
 CUSTOMER_ENTITIES = frozenset({"customer", "contract", "commit", "contract_credit"})
 LATER_ENTITIES = frozenset(
     {
-        "alert",
         "charge",
         "credit_grant",
         "customer_plan",
@@ -138,6 +139,8 @@ def _parts(customer: Document) -> Iterator[tuple[str, Document]]:
         yield "contract", contract
     for balance in customer.get("balances") or ():
         yield _balance_entity(balance), balance
+    for alert in customer["alerts"]:
+        yield "alert", alert
 
 
 def values_in(customer: Document) -> Iterator[FieldValue]:
@@ -168,6 +171,7 @@ def with_values(
 
     new = changed("customer", customer)
     new = {**new, "contracts": [changed("contract", each) for each in customer["contracts"]]}
+    new["alerts"] = [changed("alert", each) for each in customer["alerts"]]
     if customer.get("balances"):
         new["balances"] = [changed(_balance_entity(each), each) for each in customer["balances"]]
     return new

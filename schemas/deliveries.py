@@ -35,6 +35,7 @@ class Delivery(Answer):
     next_attempt_at: OutInstant | None = Field(
         description="Of one that waits; it may wait longer behind an earlier one of its customer and alert."
     )
+    traceparent: str | None = Field(description="Of the event that crossed the line, if its record had one; sent as a header.")
     written_at: OutInstant
     changed_at: OutInstant
 
@@ -44,7 +45,9 @@ class Attempt(Answer):
     outcome: str
     status: int | None
     seconds: float
+    dns_seconds: float | None = Field(default=None, description="Name look-up; null where no name had to be looked up.")
     connect_seconds: float | None = Field(description="Name look-up, connection and TLS; null for a kept-alive connection.")
+    tls_seconds: float | None = Field(default=None, description="TLS handshake; null where there was none.")
     headers_seconds: float | None = Field(description="Until the answer's headers had arrived.")
     requests: int = Field(description="2 if a connection failed within the first second, and was tried again at once.")
     response: str = Field(description="The first 20,000 bytes of the answer's body.")

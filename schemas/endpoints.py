@@ -1,4 +1,5 @@
-"""Webhook endpoints: bodies, answers, and the stored document.
+"""Webhook endpoints: bodies, answers, and the stored document. An endpoint may be a signed webhook, a channel of Slack, a Kafka
+topic or (for development) the dispatcher's standard output; all of them share lanes, retries and the log.
 
 The secret is shown when it is made and never again. It is ``whsec_`` and the base64 of 32 random bytes: Standard Webhooks decodes
 it, the Metronome signature uses the whole text.
@@ -7,13 +8,15 @@ it, the Metronome signature uses the whole text.
 from __future__ import annotations
 
 import base64
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from schemas.common import Answer, Body, Name, OutInstant, PageQuery
 from schemas.documents import Document
+from schemas.errors import BadRequest
 
 SECRET_BYTES = 32
 _URL_CHARACTERS_MAX = 2048
@@ -47,13 +50,83 @@ ROTATION_HOURS_MAX = 168
 PREVIOUS_SECRETS_MAX = 9
 
 
+SLACK_RATE_PER_S = 1
+"""What Slack takes for one incoming webhook, short bursts aside."""
+
+EndpointType = Literal["webhook", "slack", "kafka", "stdout"]
+_TYPE = (
+    "webhook: signed requests to `url`. slack: readable messages to `url`, an incoming webhook of Slack. kafka: records in the "
+    "notifications topic, keyed by customer. stdout: lines on the dispatcher's standard output, for development."
+)
+_WITH_URL = frozenset({"webhook", "slack"})
+
+
+def _pattern(text: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9_.*]{1,200}", text):
+        raise ValueError("must consist of letters, digits, underscores and full stops; * stands for any text")
+    return text
+
+
+def _distinct(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("must not name one twice")
+    return values
+
+
+FILTER_MAX = 1_000
+_Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Ids = Annotated[list[_Id], Field(min_length=1, max_length=FILTER_MAX), AfterValidator(_distinct)]
+_EventTypes = Annotated[
+    list[Annotated[str, AfterValidator(_pattern)]],
+    Field(min_length=1, max_length=100),
+    AfterValidator(_distinct),
+]
+_TYPES = (
+    "Types that the endpoint wants, exact or with * for any text: `alerts.*`. Null: all but notices (`endpoint.*`, `message.*`), "
+    "which go only to endpoints that name them, and never to the one that they are about."
+)
+_CUSTOMERS = "Only of these customers; null: of all."
+_ALERTS = "Only of these alerts; null: of all."
+
+
+class Severity(Body):
+    """The custom field of an alert that tells its severity. An alert without it does not pass."""
+
+    key: _Id = "severity"
+    minimum: _Id | None = Field(
+        default=None, description="At least this: a number, or a word of the setting `severities` (lowest first)."
+    )
+    values: Annotated[list[_Id], Field(min_length=1, max_length=100)] | None = Field(default=None, description="One of these.")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Severity:
+        if (self.minimum is None) == (self.values is None):
+            raise ValueError("must have either minimum or values")
+        return self
+
+
 class EndpointCreate(Body):
-    url: Url
+    type: EndpointType = Field(default="webhook", description=_TYPE)
+    url: Url | None = Field(default=None, description="Of webhook and slack, which need one; others have none.")
     name: Name | None = None
     enabled: bool = True
-    rate_limit_per_second: RateLimit | None = None
+    rate_limit_per_second: RateLimit | None = Field(default=None, description="Of slack, where it is not given: 1.")
     supersede: bool = Field(default=False, description=SUPERSEDE)
     ed25519: bool = Field(default=False, description="Also sign with a key pair (v1a); the answer holds the public key.")
+    event_types: _EventTypes | None = Field(default=None, description=_TYPES)
+    customer_ids: _Ids | None = Field(default=None, description=_CUSTOMERS)
+    alert_ids: _Ids | None = Field(default=None, description=_ALERTS)
+    severity: Severity | None = None
+
+    @model_validator(mode="after")
+    def _fits_type(self) -> EndpointCreate:
+        if self.type in _WITH_URL and self.url is None:
+            raise ValueError(f"url: an endpoint of type {self.type} needs one")
+        if self.type not in _WITH_URL and self.url is not None:
+            raise ValueError(f"url: an endpoint of type {self.type} has none")
+        if self.ed25519 and self.type != "webhook":
+            raise ValueError("ed25519: only webhooks are signed")
+        return self
 
 
 class EndpointUpdate(Body):
@@ -62,6 +135,10 @@ class EndpointUpdate(Body):
     enabled: bool | None = None
     rate_limit_per_second: RateLimit | None = None
     supersede: bool | None = Field(default=None, description=SUPERSEDE)
+    event_types: _EventTypes | None = Field(default=None, description=_TYPES)
+    customer_ids: _Ids | None = Field(default=None, description=_CUSTOMERS)
+    alert_ids: _Ids | None = Field(default=None, description=_ALERTS)
+    severity: Severity | None = None
 
 
 class SecretRotation(Body):
@@ -77,9 +154,16 @@ class EndpointQuery(PageQuery):
     pass
 
 
+class SeverityAnswer(Answer):
+    key: str
+    minimum: str | None = None
+    values: list[str] | None = None
+
+
 class Endpoint(Answer):
     id: str
-    url: str
+    type: EndpointType = Field(description=_TYPE)
+    url: str | None
     name: str | None
     enabled: bool
     disabled_reason: str | None = Field(default=None, description="Why the endpoint was switched off, if nobody did it by hand.")
@@ -87,13 +171,17 @@ class Endpoint(Answer):
     failing_since: OutInstant | None
     rate_limit_per_second: int | None
     supersede: bool
+    event_types: list[str] | None
+    customer_ids: list[str] | None
+    alert_ids: list[str] | None
+    severity: SeverityAnswer | None
     public_key: str | None = Field(description="whpk_...: verifies the v1a signatures, where the endpoint has a key pair.")
     created_at: OutInstant
     updated_at: OutInstant
 
 
 class EndpointWithSecret(Endpoint):
-    secret: str = Field(description="Shown only here: keep it.")
+    secret: str | None = Field(description="Shown only here: keep it. Null where nothing is signed.")
 
 
 class DeletedEndpoint(Answer):
@@ -105,21 +193,39 @@ def new_secret(random_bytes: bytes) -> str:
 
 
 def endpoint_document(body: EndpointCreate, endpoint_id: str, secret: str, now: str) -> Document:
+    rate = body.rate_limit_per_second
+    if body.type == "slack" and "rate_limit_per_second" not in body.model_fields_set:
+        rate = SLACK_RATE_PER_S
     return {
         "id": endpoint_id,
-        "url": body.url,
+        "type": body.type,
+        "url": body.url or "",
         "name": body.name,
         "enabled": body.enabled,
-        "rate_limit_per_second": body.rate_limit_per_second,
+        "rate_limit_per_second": rate,
         "supersede": body.supersede,
+        **{name: value for name, value in body.model_dump(exclude_none=True).items() if name in _FILTERS},
         "secret": secret,
         "created_at": now,
         "updated_at": now,
     }
 
 
+_FILTERS = ("event_types", "customer_ids", "alert_ids", "severity")
+_DEFAULTS = {"type": "webhook", "rate_limit_per_second": None, "supersede": False, "public_key": None} | dict.fromkeys(_FILTERS)
+
+
+def is_signed(document: Document) -> bool:
+    return bool(document.get("type", "webhook") == "webhook")
+
+
 def updated_endpoint(document: Document, body: EndpointUpdate, now: str) -> Document:
+    """Raises BadRequest for what the endpoint's type does not have."""
+    if body.url is not None and document.get("type", "webhook") not in _WITH_URL:
+        raise BadRequest(f"url: an endpoint of type {document['type']} has none")
     changes: dict[str, Any] = body.model_dump(exclude_unset=True)
+    if body.severity is not None:
+        changes["severity"] = body.severity.model_dump(exclude_none=True)
     for name in ("url", "enabled", "supersede"):
         if changes.get(name, ...) is None:
             del changes[name]
@@ -129,6 +235,8 @@ def updated_endpoint(document: Document, body: EndpointUpdate, now: str) -> Docu
 
 def rotated_endpoint(document: Document, secret: str, body: SecretRotation, now: str, now_s: float) -> Document:
     """The new secret signs at once; those before it until their time is over, the latest ``PREVIOUS_SECRETS_MAX`` of them."""
+    if not is_signed(document):
+        raise BadRequest(f"an endpoint of type {document['type']} has no secret: nothing is signed")
     previous = [each for each in document.get("previous_secrets", []) if each["valid_until_s"] > now_s]
     if body.overlap_hours:
         previous = [{"secret": document["secret"], "valid_until_s": now_s + body.overlap_hours * 3600}, *previous]
@@ -137,9 +245,9 @@ def rotated_endpoint(document: Document, secret: str, body: SecretRotation, now:
 
 def endpoint_fields(document: Document, failing_since: str | None) -> dict[str, Any]:
     enabled = document["enabled"]
-    defaults = {"rate_limit_per_second": None, "supersede": False, "public_key": None}
     state = "disabled" if not enabled else "active" if failing_since is None else "failing"
-    return {**defaults, **document, "state": state, "failing_since": failing_since}
+    shown = {"url": document["url"] or None, "state": state, "failing_since": failing_since}
+    return {**_DEFAULTS, **document, **shown}
 
 
 def endpoint_answer(document: Document, failing_since: str | None) -> Endpoint:
@@ -147,4 +255,5 @@ def endpoint_answer(document: Document, failing_since: str | None) -> Endpoint:
 
 
 def endpoint_with_secret(document: Document, failing_since: str | None = None) -> EndpointWithSecret:
-    return EndpointWithSecret.model_validate(endpoint_fields(document, failing_since))
+    fields = endpoint_fields(document, failing_since)
+    return EndpointWithSecret.model_validate(fields if is_signed(document) else fields | {"secret": None})

@@ -212,7 +212,7 @@ def _with_operations(work: Callable[[DeliveryOperations], Awaitable[_T]]) -> _T:
             partitions = await CatalogStore(client).partitions()
             if partitions is None:
                 raise Fault("the system was never started: there are no deliveries")
-            return await work(DeliveryOperations(client, partitions))
+            return await work(DeliveryOperations(client, partitions, settings))
         finally:
             await client.aclose()
 

@@ -33,6 +33,7 @@ from schemas.contracts import (
 )
 from schemas.documents import Document, contract_of, instant_us
 from schemas.errors import BadRequest
+from schemas.packages import WITH_PACKAGE, contract_request, package_of_alias
 from schemas.rate_rules import card_of_alias
 
 CONTRACTS_MAX = 500
@@ -54,12 +55,41 @@ async def _rate_card_id(services: Services, body: ContractCreate) -> str | None:
     return str(found["id"])
 
 
-async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
-    services, body = call.services, call.body
-    no_longer("customers", await get_customer(services, body.customer_id))
-    document = contract_document(body, services.new_id(), await _rate_card_id(services, body), call.now)
+async def new_contract(services: Services, body: ContractCreate, now: str) -> tuple[Document, list[Document]]:
+    """The documents of a contract and of its balances, checked against the catalog."""
+    document = contract_document(body, services.new_id(), await _rate_card_id(services, body), now)
     document = await with_own_prices(services, body, document)
-    balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], call.now)
+    balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], now)
+    return document, balances
+
+
+async def _with_package(services: Services, body: ContractCreate) -> ContractCreate:
+    """The request with the terms of the package that it names."""
+    if body.package_id is None and body.package_alias is None:
+        return body
+    for name in sorted(body.model_fields_set - WITH_PACKAGE):
+        if getattr(body, name) not in (None, [], {}):
+            raise BadRequest(f"{name}: cannot be sent with a package, which has the contract's terms")
+    if body.package_id is not None and body.package_alias is not None:
+        raise BadRequest("package_id and package_alias exclude each other")
+    catalog = await read_catalog(services)
+    if body.package_id is not None:
+        package = catalog.need("packages", body.package_id)
+        no_longer("packages", package)
+    else:
+        found = package_of_alias(body.package_alias or "", body.starting_at, catalog.all("packages").values())
+        if found is None:
+            raise BadRequest(f"package_alias: no package has the alias {body.package_alias!r} when the contract starts")
+        package = found
+    own = body.model_dump(include=WITH_PACKAGE - {"package_id", "package_alias", "starting_at"}, exclude_unset=True)
+    return contract_request(package, own, body.starting_at)
+
+
+async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
+    services = call.services
+    no_longer("customers", await get_customer(services, call.body.customer_id))
+    body = await _with_package(services, call.body)
+    document, balances = await new_contract(services, body, call.now)
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)

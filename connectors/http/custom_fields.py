@@ -32,7 +32,7 @@ from schemas.custom_fields import (
     with_values,
 )
 from schemas.documents import Document
-from schemas.errors import BadRequest, Conflict, NotFound
+from schemas.errors import BadRequest, Conflict, NotFound, NotSupported
 
 _PAGE = 100
 _SCAN = 500
@@ -53,6 +53,8 @@ async def add_key(call: Call[AddKey, NoQuery]) -> None:
     """A key that is there already stays as it is. With uniqueness, values that are there must be unique already. (A value that
     another request is writing at this very moment may be missed; later ones are not.)"""
     services, body = call.services, call.body
+    if body.entity == "alert" and body.enforce_uniqueness:
+        raise NotSupported("enforce_uniqueness: is not supported for alert")
 
     def change(edit: CatalogEdit) -> bool:
         held = edit.get(KEYS_KIND, key_id(body.entity, body.key))
@@ -100,7 +102,7 @@ async def remove_key(call: Call[RemoveKey, NoQuery]) -> None:
     """Values that are there go with it, one entity after the other."""
     services, entity, key = call.services, call.body.entity, call.body.key
     kind = CATALOG_KINDS.get(entity)
-    if kind is None:
+    if kind is None or entity == "alert":
         async for customer in _customers(services, orjson.dumps(key)):
             if any((each.entity, each.key) == (entity, key) for each in values_in(customer)):
                 await edit_customer(services, customer["id"], lambda document: with_values(document, entity, None, {}, [key]))
@@ -129,7 +131,7 @@ async def list_keys(call: Call[ListKeys, CursorQuery]) -> Page[CustomFieldKey]:
 
 
 async def _owner(services: Services, entity: str, entity_id: str) -> str:
-    """The customer whose document holds the entity. Contracts, commits and credits have no index: all customers are searched."""
+    """The customer whose document holds the entity. But for customers there is no index: all of them are searched."""
     if entity == "customer":
         return entity_id
     async for customer in _customers(services, entity_id.encode()):
@@ -146,7 +148,7 @@ def _checked(document: Document) -> Document:
 
 async def _write(services: Services, entity: str, entity_id: str, fields: dict[str, str], without: list[str]) -> None:
     kind = CATALOG_KINDS.get(entity)
-    if kind is not None:
+    if kind is not None and not (entity == "alert" and await services.catalog.get(kind, entity_id) is None):
         await edit_catalog(
             services, lambda edit: edit.put(kind, _checked(with_fields(edit.need(kind, entity_id), fields, without)))
         )

@@ -65,6 +65,7 @@ def _fields(logged: LoggedDelivery) -> dict[str, Any]:
         "attempts": delivery.attempts,
         "last_error": delivery.last_error or None,
         "next_attempt_at": _text(delivery.due_ms) if logged.status == "waiting" else None,
+        "traceparent": entry.traceparent or None,
         "written_at": _text(entry.written_at_ms),
         "changed_at": _text(logged.changed_ms),
     }
@@ -81,7 +82,7 @@ def resend_result(selection: Selection, dry_run: bool) -> ResendResult:
 
 
 def _operations(services: Services) -> DeliveryOperations:
-    return DeliveryOperations(services.redis, services.partitions)
+    return DeliveryOperations(services.redis, services.partitions, services.settings)
 
 
 async def _find(call: Call[NoBody, NoQuery]) -> tuple[LoggedDelivery, list[bytes]]:

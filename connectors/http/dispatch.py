@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from connectors.http.audit import with_audit
 from connectors.http.idempotency import HEADER, Reply, fingerprint, once
 from connectors.http.routing import Call, Route
 from connectors.http.services import Services
@@ -128,17 +129,17 @@ def handler_of(route: Route, services: Services, tokens: Tokens) -> Callable[[we
     """The aiohttp handler of a route that needs a token."""
 
     async def handle(request: web.Request) -> web.Response:
-        hashed = await tokens.check(request.headers.get("Authorization"))
+        holder = await tokens.check(request.headers.get("Authorization"))
         raw = await request.read() if route.method in _WITH_BODY else b""
 
         async def run() -> Reply:
-            return await _answer(route, request, raw, services)
+            return await with_audit(route, request, raw, holder, services, lambda given: _answer(route, request, raw, given))
 
         key = request.headers.get(HEADER)
         if key is None or route.method != "POST":
             return response(await run())
         print_ = fingerprint(request.method, request.path_qs, raw)
         keep_s = services.settings.idempotency_hours * 3600
-        return response(await once(services.catalog, hashed, key, print_, keep_s, run))
+        return response(await once(services.catalog, holder.hash, key, print_, keep_s, run))
 
     return handle

@@ -65,6 +65,7 @@ _NAMES = {
     "segments": "segment",
     "invoices": "invoice",
     "endpoints": "webhook endpoint",
+    "packages": "package",
 }
 
 

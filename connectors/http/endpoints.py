@@ -88,7 +88,8 @@ async def _edit(call: _Any, change: Callable[[Document], Document]) -> Document:
 
 
 async def create(call: Call[EndpointCreate, NoQuery]) -> Data[EndpointWithSecret]:
-    _refuse_private(call.services, call.body.url)
+    if call.body.url is not None:
+        _refuse_private(call.services, call.body.url)
     if await call.services.catalog.count_endpoints() >= ENDPOINTS_MAX:
         raise BadRequest(f"there may be at most {ENDPOINTS_MAX} webhook endpoints")
     secret = new_secret(secrets.token_bytes(SECRET_BYTES))
@@ -150,14 +151,14 @@ async def send_test(call: Call[NoBody, NoQuery]) -> Data[IdAnswer]:
     document = await _find(call)
     if not document["enabled"]:
         raise Conflict("the endpoint is disabled: nothing is sent to it")
-    operations = DeliveryOperations(call.services.redis, call.services.partitions)
+    operations = DeliveryOperations(call.services.redis, call.services.partitions, call.services.settings)
     return Data(data=IdAnswer(id=await operations.send_test(document["id"], call.services.new_id(), call.now_ms)))
 
 
 async def recover(call: Call[Recovery, NoQuery]) -> Data[ResendResult]:
     """Send what the endpoint has not got since then, as far as the log reaches back."""
     document = await _find(call)
-    operations = DeliveryOperations(call.services.redis, call.services.partitions)
+    operations = DeliveryOperations(call.services.redis, call.services.partitions, call.services.settings)
     selection = await operations.missed(document["id"], milliseconds_of(call.body.since))
     if not call.body.dry_run:
         await operations.resend_all(selection, call.now_ms)

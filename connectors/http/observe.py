@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import structlog
 from aiohttp import web
 
+from connectors.http.audit import REQUEST_ID
 from connectors.http.dispatch import UNAVAILABLE, defect, error_reply, response, unavailable
 from connectors.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from schemas.errors import ApiError, NotFound, TooLarge
@@ -53,11 +55,20 @@ async def _answered(request: web.Request, handler: Callable[[web.Request], Await
 @web.middleware
 async def observe(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     started = time.perf_counter()
+    request_id = request[REQUEST_ID] = str(uuid.uuid4())
     answered = await _answered(request, handler)
+    answered.headers["X-Request-Id"] = request_id
     route = _route(request)
     elapsed_s = time.perf_counter() - started
     method = request.method if route != _UNMATCHED else "any"  # clients may invent methods
     HTTP_REQUESTS.labels(route, method, str(answered.status)).inc()
     HTTP_SECONDS.labels(route).observe(elapsed_s)
-    log.info("request", method=request.method, route=route, status=answered.status, duration_ms=round(elapsed_s * 1000, 2))
+    log.info(
+        "request",
+        method=request.method,
+        route=route,
+        status=answered.status,
+        duration_ms=round(elapsed_s * 1000, 2),
+        request_id=request_id,
+    )
     return answered

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from connectors.http import (
     alerts,
+    audit_logs,
     balance_edits,
     balances,
     billable_metrics,
@@ -27,6 +28,7 @@ from connectors.http import (
     endpoints,
     event_search,
     invoices,
+    packages,
     pricing_units,
     products,
     rate_cards,
@@ -34,6 +36,7 @@ from connectors.http import (
     service_addresses,
     usage,
 )
+from connectors.http.audit import oldest_ms
 from connectors.http.dispatch import handler_of
 from connectors.http.event_log import EventLog
 from connectors.http.observe import observe
@@ -43,6 +46,7 @@ from connectors.http.system import add_system_routes
 from connectors.http.tokens import Tokens
 from connectors.http.unsupported import unsupported_routes
 from connectors.kafka.topics import ensure_topics
+from connectors.redis.audit import AuditLog
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
 from connectors.redis.customers import CustomerStore
@@ -72,6 +76,8 @@ ROUTES: list[Route] = [
     *endpoints.ROUTES,
     *deliveries.ROUTES,
     *service_addresses.ROUTES,
+    *audit_logs.ROUTES,
+    *packages.ROUTES,
 ]
 ROUTES += unsupported_routes(ROUTES)
 MAINTENANCE_INTERVAL_S = 60.0
@@ -90,6 +96,7 @@ def application(services: Services) -> web.Application:
 async def _mend(services: Services) -> None:
     """Finish what an API process that died has left half done: announcements of the catalog, customers' references."""
     await services.catalog.announce()
+    await AuditLog(services.redis, services.partitions).trim(oldest_ms(services))
     mended = await services.customers.recover(services.now_us() // 1000)
     if mended:
         log.warning("interrupted customer changes were settled", customers=mended)

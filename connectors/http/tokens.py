@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import dataclass
+
+import orjson
 
 from connectors.redis.catalog import CatalogStore
 from connectors.settings import Settings
 from schemas.errors import Unauthorized
 
 _SCHEME = "bearer "
+_OF_SETTINGS = "TIDEMARK_API_TOKENS"
 
 
 def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+_ID_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who sent a request: the token's hash, and its name as it was made; those of the settings share one."""
+
+    hash: str
+    name: str
+
+    @property
+    def id(self) -> str:
+        """So much of the hash that it names the token in logs; the command line's list of tokens shows its beginning, too."""
+        return self.hash[:_ID_CHARACTERS]
 
 
 class Tokens:
@@ -24,12 +44,15 @@ class Tokens:
         self._given = [token_hash(token) for token in given if token]
         self._store = store
 
-    async def check(self, authorization: str | None) -> str:
-        """The hash of the header's token. Raises Unauthorized."""
+    async def check(self, authorization: str | None) -> Holder:
+        """The holder of the header's token. Raises Unauthorized."""
         if authorization is None or not authorization.lower().startswith(_SCHEME):
             raise Unauthorized("send the header Authorization: Bearer <token>")
         hashed = token_hash(authorization[len(_SCHEME) :].strip())
         matches = [hmac.compare_digest(hashed, each) for each in self._given]
-        if any(matches) or await self._store.has_token(hashed):
-            return hashed
+        if any(matches):
+            return Holder(hashed, _OF_SETTINGS)
+        document = await self._store.token(hashed)
+        if document is not None:
+            return Holder(hashed, orjson.loads(document)["name"])
         raise Unauthorized("the token is not known")

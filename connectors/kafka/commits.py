@@ -88,8 +88,10 @@ class Commits:
         unparked: Mapping[str, int] | None = None,
         applied_revision: int | None = None,
         catalog_revision: int | None = None,
+        traces: Mapping[int, str] | None = None,
     ) -> None:
-        """Commits what has changed in ``touched`` and all the rest, or raises CommitRefused. None = unchanged.
+        """Commits what has changed in ``touched`` and all the rest, or raises CommitRefused. None = unchanged. ``traces``:
+        traceparents of this partition's records, by offset.
 
         ``expected_revision``: of the configuration; None = what has been applied, which is the rule outside of changes.py.
         """
@@ -108,7 +110,7 @@ class Commits:
             seen=seen,
             parked=parked,
             unparked=unparked or {},
-            notifications=[_outbox_entry(notification, now_ms) for notification in notifications],
+            notifications=[_outbox_entry(notification, now_ms, traces or {}) for notification in notifications],
             applied_revision=applied_revision,
             catalog_revision=catalog_revision,
         )
@@ -138,7 +140,7 @@ class Commits:
         )
 
 
-def _outbox_entry(notification: Notification, now_ms: int) -> OutboxEntry:
+def _outbox_entry(notification: Notification, now_ms: int, traces: Mapping[int, str]) -> OutboxEntry:
     evidence = notification.evidence
     return OutboxEntry(
         id=notification.id,
@@ -148,6 +150,7 @@ def _outbox_entry(notification: Notification, now_ms: int) -> OutboxEntry:
         body=encode(notification),
         appended_at_ms=None if evidence is None else evidence.appended_at_ms,
         written_at_ms=now_ms,
+        traceparent="" if evidence is None else traces.get(evidence.offset, ""),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from connectors.kafka.headers import read_route
+from connectors.kafka.headers import read_route, read_traceparent
 from connectors.redis.keys import partition_of
 from connectors.redis.seen import seen_id
 from connectors.settings import Settings
@@ -92,12 +92,14 @@ class Intake:
         self._partitions = partitions
         self._own: dict[str, str] = {}  # reference -> id of a customer of this partition
         self._foreign: dict[str, tuple[str, int]] = {}  # reference -> (customer id, its partition)
+        self.traces: dict[int, str] = {}  # of the records decoded last: offset -> traceparent, where there is one
 
     def decode(self, records: Sequence[Record], now_ms: int) -> tuple[list[Arrived], list[Rejected]]:
         """Every event of the records, in order. ``now_ms``: arrival where the topic does not stamp records itself, and the
         producer's stamp is not that of an hour ago at most."""
         arrived: list[Arrived] = []
         rejected: list[Rejected] = []
+        self.traces = {}
         decode_plain = self._decoder.decode_plain
         append = arrived.append
         new = tuple.__new__  # half the cost of calling the NamedTuple
@@ -119,6 +121,8 @@ class Intake:
         headers = record.headers
         if headers:
             appended_at_ms, hops = read_route(headers, appended_at_ms)
+            if traceparent := read_traceparent(headers):
+                self.traces[record.offset] = traceparent
         for place, event in enumerate(self._decoder.decode(record.value, headers)):
             if isinstance(event, Decoded):
                 arrived.append(Arrived(event, record, place, appended_at_ms, hops))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from connectors.kafka.headers import read_origin, route
+from connectors.kafka.headers import read_origin, read_traceparent, route
 from connectors.kafka.intake import Forward, Record, Rejected
 from connectors.kafka.parking import Parked
 from connectors.settings import Settings
@@ -56,7 +56,7 @@ class Outgoing:
                     encode_event(arrived.event),
                     key=customer_id.encode(),
                     partition=partition,
-                    headers=route(arrived.appended_at_ms, arrived.hops + 1, origin),
+                    headers=route(arrived.appended_at_ms, arrived.hops + 1, origin, read_traceparent(record.headers)),
                 )
             except MessageSizeTooLargeError:
                 too_large.append(_too_large(arrived.record, arrived.place, arrived.appended_at_ms))
@@ -80,7 +80,7 @@ class Outgoing:
                     item.event,
                     key=customer_id.encode(),
                     partition=partition,
-                    headers=route(item.appended_at_ms, item.hops + 1, item.origin),
+                    headers=route(item.appended_at_ms, item.hops + 1, item.origin, item.traceparent),
                 )
                 for item in parked
             ]

@@ -228,6 +228,7 @@ class PartitionTask:
                 next_offset=next_offset,
                 seen=done.seen,
                 parked=[(item.event.customer_ref, encode_parked(item)) for item in parked],
+                traces=context.intake.traces,
             )
         except ConfigurationMoved:
             context.aggregates.drop(touched)

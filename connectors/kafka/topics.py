@@ -57,6 +57,17 @@ async def _ensure_topics(settings: Settings) -> int:
         await client.close()
 
 
+async def ensure_topic(settings: Settings, topic: str) -> None:
+    """Creates a topic where it is missing, with as many partitions as a new events topic has. Raises KafkaError or OSError."""
+    client = admin(settings)
+    try:
+        await client.start()
+        if topic not in await client.list_topics():
+            await _create(client, {topic: settings.topic_partitions}, settings.topic_replication)
+    finally:
+        await client.close()
+
+
 async def _create(client: AIOKafkaAdminClient, missing: dict[str, int], replication: int) -> None:
     cluster = await client.describe_cluster()
     if cluster["controller_id"] == _NO_CONTROLLER:

@@ -8,16 +8,17 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
+from connectors.redis.audit import audited
 from connectors.redis.batches import pack
 from connectors.redis.changes import broadcast
 from connectors.redis.keys import CatalogKeys
 from connectors.redis.scripts import Script
 from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 
-KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys")
+KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys", "packages")
 
-_WRITE = Script("catalog_write")
-_ENDPOINT = Script("endpoint")
+_WRITE = Script("catalog_write", "audit")
+_ENDPOINT = Script("endpoint", "audit")
 
 
 class CatalogStore:
@@ -44,6 +45,11 @@ class CatalogStore:
     async def get(self, kind: str, document_id: str) -> bytes | None:
         document: bytes | None = await self._redis.hget(CatalogKeys.documents(kind), document_id)
         return document
+
+    async def get_many(self, kind: str, document_ids: Sequence[str]) -> dict[str, bytes]:
+        """By id; those that do not exist are left out."""
+        found = await self._redis.hmget(CatalogKeys.documents(kind), document_ids) if document_ids else []
+        return {document_id: raw for document_id, raw in zip(document_ids, found, strict=True) if raw is not None}
 
     async def list(self, kind: str) -> dict[str, bytes]:
         return _by_id(await self._redis.hgetall(CatalogKeys.documents(kind)))
@@ -76,7 +82,10 @@ class CatalogStore:
             [(place(CatalogKeys.claims(release.kind)), release.key, release.id) for release in releases],
             [(place(CatalogKeys.claims(c.kind)), c.key, c.id, orjson.dumps({"id": c.id, "owner": c.owner})) for c in claims],
         )
-        word, *rest = await _WRITE.run(self._redis, keys, pack(arguments))
+        reply = await audited(
+            _WRITE, self._redis, keys, CatalogKeys.AUDIT, pack(arguments), done=lambda reply: bool(reply[0] == b"ok")
+        )
+        word, *rest = reply
         if word == b"taken":
             return Taken(rest[0].decode(), rest[1].decode())
         if word == b"stale":
@@ -147,7 +156,8 @@ class CatalogStore:
 
     async def _write_endpoint(self, endpoint_id: str, expected: bytes, document: bytes) -> bool:
         keys = [CatalogKeys.ENDPOINTS, CatalogKeys.ENDPOINTS_REVISION, CatalogKeys.FAILING]
-        return bool(await _ENDPOINT.run(self._redis, keys, endpoint_id, expected, document))
+        arguments = endpoint_id, expected, document
+        return bool(await audited(_ENDPOINT, self._redis, keys, CatalogKeys.AUDIT, *arguments, done=bool))
 
     async def failing(self) -> dict[str, int]:
         """Endpoints of which the latest attempts have all failed: since when (ms)."""
@@ -168,8 +178,9 @@ class CatalogStore:
         """Documents ({"name", "created_at"}) by the token's SHA-256 in hex."""
         return _by_id(await self._redis.hgetall(CatalogKeys.TOKENS))
 
-    async def has_token(self, token_hash: str) -> bool:
-        return bool(await self._redis.hexists(CatalogKeys.TOKENS, token_hash))
+    async def token(self, token_hash: str) -> bytes | None:
+        document: bytes | None = await self._redis.hget(CatalogKeys.TOKENS, token_hash)
+        return document
 
     async def put_token(self, token_hash: str, document: bytes) -> None:
         await self._redis.hset(CatalogKeys.TOKENS, token_hash, document)

@@ -11,7 +11,7 @@ from connectors.redis.keys import PartitionKeys
 from connectors.redis.scripts import Argument, Script
 from connectors.redis.types import Change
 
-ANNOUNCE = Script("announce")
+ANNOUNCE = Script("announce", "audit")
 
 
 def announce_arguments(change: Change) -> list[Argument]:
@@ -25,7 +25,7 @@ def announce_arguments(change: Change) -> list[Argument]:
         fields += ("catalog_revision", change.catalog_revision)
     if change.refs:
         fields += ("refs", orjson.dumps(change.refs))
-    return ["" if change.catalog_revision is None else change.catalog_revision, *fields]
+    return ["" if change.catalog_revision is None else change.catalog_revision, len(fields), *fields]
 
 
 def decode_change(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Change:

@@ -14,6 +14,7 @@ import msgpack
 import orjson
 from redis.asyncio import Redis
 
+from connectors.redis.audit import audited
 from connectors.redis.batches import pack
 from connectors.redis.changes import ANNOUNCE, announce_arguments, broadcast
 from connectors.redis.documents import decode_document
@@ -25,9 +26,9 @@ from engine.effects import StoredCustomer
 CLAIM_GRACE_MS = 30_000
 """How long a claim without its object is respected: longer than a request that is still going to write it can take."""
 
-_REFS = Script("refs")
+_REFS = Script("refs", "audit")
 _FORGET = Script("forget")
-_CONFIGURE = Script("configure")
+_CONFIGURE = Script("configure", "audit")
 _SWAP = Script("swap")
 
 _REFS_KEYS = [CatalogKeys.REFS, CatalogKeys.ALIASES, CatalogKeys.CUSTOMERS, CatalogKeys.PENDING]
@@ -74,7 +75,14 @@ class CustomerStore:
     async def _take_refs(self, customer_id: str, aliases: Sequence[str], now_ms: int, *, create: bool) -> list[str] | Taken:
         arguments = pack((customer_id, list(dict.fromkeys(aliases)), now_ms, create))
         while True:
-            word, *rest = await _REFS.run(self._redis, _REFS_KEYS, arguments)
+            word, *rest = await audited(
+                _REFS,
+                self._redis,
+                _REFS_KEYS,
+                CatalogKeys.AUDIT,
+                arguments,
+                done=lambda reply: not create and bool(reply[0] == b"ok"),
+            )
             if word == b"ok":
                 return [ref.decode() for ref in rest[0]]
             taken = Taken(rest[0].decode(), rest[1].decode())
@@ -123,7 +131,10 @@ class CustomerStore:
         """Replace the document; its version becomes ``expected_version + 1`` and the owning worker evaluates it at once."""
         keys = self._keys(customer_id)
         key_names = [keys.position, keys.changes, keys.customers, keys.customer(customer_id)]
-        done, number = await _CONFIGURE.run(self._redis, key_names, expected_version, document, customer_id)
+        arguments = expected_version, document, customer_id
+        done, number = await audited(
+            _CONFIGURE, self._redis, key_names, keys.audit, *arguments, done=lambda reply: bool(reply[0])
+        )
         return Written(int(number)) if done else Stale(int(number))
 
     async def list(self, after: str | None, limit: int) -> list[str]:
@@ -140,7 +151,8 @@ class CustomerStore:
         """Ask the owning worker to reset one alert's state; returns the partition's new revision."""
         keys = self._keys(customer_id)
         change = Change("reset", customer_id=customer_id, alert_id=alert_id)
-        return int(await ANNOUNCE.run(self._redis, [keys.position, keys.changes], *announce_arguments(change)))
+        names = [keys.position, keys.changes]
+        return int(await audited(ANNOUNCE, self._redis, names, keys.audit, *announce_arguments(change), done=bool))
 
     async def broadcast(self, change: Change) -> None:
         """Append a change to every partition's stream."""

@@ -32,11 +32,12 @@ class CatalogKeys:
     ENDPOINTS_REVISION = (
         PREFIX + ":{catalog}:endpoints_revision"
     )  # string: integer, another one after every change of an endpoint
+    AUDIT = PREFIX + ":{catalog}:audit"  # stream: entries of the audit log, of changes under this tag
     FAILING = PREFIX + ":{catalog}:failing"  # hash: endpoint id -> since when every attempt has failed (ms)
 
     @staticmethod
     def documents(kind: str) -> str:
-        """Hash id -> JSON document. kind: metrics, products, rate_cards, alerts, pricing_units, custom_field_keys."""
+        """Hash id -> JSON document. kind: metrics, products, rate_cards, alerts, pricing_units, custom_field_keys, packages."""
         return f"{PREFIX}:{{catalog}}:{kind}"
 
     @staticmethod
@@ -60,6 +61,7 @@ class PartitionKeys:
 
     __slots__ = (
         "_base",
+        "audit",
         "changes",
         "customers",
         "deliveries",
@@ -83,6 +85,7 @@ class PartitionKeys:
         self.position = f"{self._base}:position"
         # ^ hash: epoch, owner, next_offset, sequence, revision, applied_revision, catalog_revision, announced_catalog
         self.changes = f"{self._base}:changes"  # stream: configuration changes, ids "<revision>-0"
+        self.audit = f"{self._base}:audit"  # stream: entries of the audit log, of changes under this tag
         self.customers = f"{self._base}:customers"  # set: ids of all customers that this partition owns
         self.timers = f"{self._base}:timers"  # zset: customer id by due time (ms)
         self.outbox = f"{self._base}:outbox"  # stream: notifications to deliver

@@ -25,15 +25,22 @@ from connectors.redis.batches import pack
 from connectors.redis.client import BLOCK_MS_MAX
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.scripts import Argument, Script
-from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxDepth, OutboxEntry
+from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxDepth, OutboxEntry, PutBack
 
 ATTEMPTS_KEPT = 50
 """How many attempts of one delivery the log keeps: the latest ones."""
+
+ORDER_LENGTH = 16
+"""Of an order key, at the beginning of a place (see lua/lanes.lua)."""
 
 _ADMIT = Script("admit", "lanes")
 _TAKE = Script("take", "lanes")
 _PUT_BACK = Script("put_back", "lanes")
 _CONCLUDE = Script("conclude", "lanes")
+
+
+Admitted = tuple[int, list[Delivery], int]
+"""How many entries were moved, the deliveries that are now leased to the caller, and how many were superseded."""
 
 
 class Outbox:
@@ -45,13 +52,16 @@ class Outbox:
         self._redis: Any = redis  # its own types name every shape a reply has under any setting
         self._log_ms = log_ms
 
-    async def admit(
+    async def admit(self, entries: Sequence[tuple[OutboxEntry, Sequence[Admission]]], now_ms: int, lease_ms: int) -> Admitted:
+        """Move entries, which were read from the stream's beginning, into the lanes; what begins at once is leased to the caller
+        for ``lease_ms`` (a duration). What another dispatcher has moved is not moved again."""
+        return (await admit_all(self._redis, [(self, entries)], now_ms, lease_ms))[0]
+
+    def admission(
         self, entries: Sequence[tuple[OutboxEntry, Sequence[Admission]]], now_ms: int, lease_ms: int
-    ) -> tuple[int, list[Delivery], int]:
-        """Move entries, which were read from the stream's beginning, into the lanes: how many were moved, the deliveries that
-        are now leased to the caller for ``lease_ms`` (a duration), and how many were superseded. What another dispatcher has
-        moved is not moved again."""
-        keys = self.keys
+    ) -> tuple[list[str], list[Argument], dict[str, Delivery]]:
+        """Keys and arguments of the script, and the deliveries that it may lease, by their id."""
+        keys, lease_ends_ms = self.keys, now_ms + lease_ms
         names = [keys.outbox, keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.deliveries_at]
         names += [keys.delivery_places, keys.delivery_log, keys.delivery_log_at]
         endpoints = list(dict.fromkeys(each.delivery.endpoint_id for _, parts in entries for each in parts))
@@ -60,44 +70,49 @@ class Outbox:
         moves = []
         for entry, parts in entries:
             rows = []
+            group = _group(entry)
             for each in parts:
-                delivery = replace(each.delivery, place=place_of(entry, each.delivery.endpoint_id, entry.entry_id))
+                delivery = each.delivery
+                delivery = replace(
+                    delivery, place=_place(entry, group, delivery.endpoint_id, entry.entry_id), lease_ms=lease_ends_ms
+                )
                 placed[delivery.id] = delivery
                 row = (delivery.id, due_of[delivery.endpoint_id], delivery.endpoint_id, delivery.place, delivery.due_ms)
                 rows.append((*row, each.lease, each.supersede, encode_delivery(delivery)))
             moves.append((entry.entry_id, rows))
-        lease_ends_ms = now_ms + lease_ms
         names += [keys.due(endpoint_id) for endpoint_id in endpoints]
-        moved, leased, superseded = await _ADMIT.run(self._redis, names, now_ms, lease_ends_ms, pack(moves))
-        taken = [replace(placed[delivery_id.decode()], lease_ms=lease_ends_ms) for delivery_id in leased]
-        return moved, taken, superseded
+        return names, [now_ms, lease_ends_ms, pack(moves)], placed
 
     async def due_endpoints(self, now_ms: int) -> list[str]:
         """Endpoints whose lane holds something that is due, the longest due first."""
-        return [each.decode() for each in await self._redis.zrangebyscore(self.keys.delivery_lanes, "-inf", now_ms)]
+        return (await due_endpoints(self._redis, [self], now_ms))[0]
 
     async def take(self, limits: Mapping[str, int], now_ms: int, lease_ms: int) -> list[Delivery]:
         """Take due deliveries, of each endpoint at most as many as ``limits`` says. Each is held for ``lease_ms`` (a duration,
         longer than a request may take); one that is neither concluded nor put back until then is due again."""
-        if not limits:
-            return []
-        lease_ends_ms = now_ms + lease_ms
+        return (await take_all(self._redis, [(self, limits)], now_ms, lease_ms))[0][1] if limits else []
+
+    def taking(self, limits: Mapping[str, int], now_ms: int, lease_ms: int) -> tuple[list[str], list[Argument]]:
+        """Keys and arguments of the script."""
         keys = [self.keys.delivery_lanes, self.keys.delivery_leases, self.keys.deliveries, *map(self.keys.due, limits)]
-        pairs: list[Argument] = [part for pair in limits.items() for part in pair]
-        taken = await _TAKE.run(self._redis, keys, now_ms, lease_ends_ms, *pairs)
-        return [replace(decode_delivery(raw), lease_ms=lease_ends_ms) for raw in taken]
+        return keys, [now_ms, now_ms + lease_ms, *(part for pair in limits.items() for part in pair)]
 
-    async def put_back(self, taken: Delivery, again: Delivery, now_ms: int, attempt: bytes = b"") -> bool:
-        """Put a taken delivery back as ``again``, due at ``again.due_ms``. False (nothing changed) if the lease was lost.
+    async def put_back(
+        self, taken: Delivery, again: Delivery, now_ms: int, attempt: bytes = b"", *, unless_followed: bool = False
+    ) -> PutBack:
+        """Put a taken delivery back as ``again``, due at ``again.due_ms``.
 
-        ``attempt``: what the log keeps of it (JSON); empty if none was made.
+        ``attempt``: what the log keeps of it (JSON); empty if none was made. ``unless_followed``: not if another one of its order
+        key waits behind it.
         """
         if taken.id != again.id:
             raise ValueError(f"{again.id} cannot stand for {taken.id}")
         keys = self.keys
-        names = [*self._names(taken), keys.delivery_log_at]
+        names = [*self._names(taken), keys.delivery_log_at, keys.delivery_places]
         arguments: list[Argument] = [again.id, again.endpoint_id, taken.lease_ms, again.due_ms, encode_delivery(again)]
-        return bool(await _PUT_BACK.run(self._redis, names, *arguments, attempt, ATTEMPTS_KEPT, self._log_ms, now_ms))
+        order = taken.place[:ORDER_LENGTH] if unless_followed else ""
+        answer = await _PUT_BACK.run(self._redis, names, *arguments, attempt, ATTEMPTS_KEPT, self._log_ms, now_ms, order)
+        return PutBack(answer)
 
     async def conclude(
         self,
@@ -106,12 +121,10 @@ class Outbox:
         now_ms: int,
         lease_ms: int,
         attempt: bytes = b"",
-        *,
-        only_if_followed: bool = False,
     ) -> Ended:
         """The delivery has ended (see ``Ending``); what follows it is leased to the caller for ``lease_ms`` (a duration). A
         repetition changes nothing."""
-        ending = Ending(delivery, status, attempt, only_if_followed)
+        ending = Ending(delivery, status, attempt)
         return (await conclude_all(self._redis, [(self, [ending])], now_ms, lease_ms))[0][0]
 
     def conclusion(self, endings: Sequence[Ending], now_ms: int, lease_ms: int) -> tuple[list[str], list[Argument]]:
@@ -129,7 +142,7 @@ class Outbox:
                 due_of[endpoint_id] = len(names)
             names.append(keys.attempts(delivery.id))
             row = (delivery.id, endpoint_id, due_of[endpoint_id], len(names), delivery.place, ending.status)
-            rows.append((*row, ending.only_if_followed, encode_delivery(delivery), ending.attempt))
+            rows.append((*row, encode_delivery(delivery), ending.attempt))
         return names, [now_ms, now_ms + lease_ms, ATTEMPTS_KEPT, self._log_ms, pack(rows)]
 
     def _names(self, delivery: Delivery) -> list[str]:
@@ -165,6 +178,39 @@ class Outbox:
         return OutboxDepth(entries, deliveries, min(oldest, default=None))
 
 
+async def admit_all(
+    redis: Redis,
+    entries: Sequence[tuple[Outbox, Sequence[tuple[OutboxEntry, Sequence[Admission]]]]],
+    now_ms: int,
+    lease_ms: int,
+) -> list[Admitted]:
+    """``Outbox.admit`` for several partitions in one round trip."""
+    prepared = [outbox.admission(each, now_ms, lease_ms) for outbox, each in entries]
+    answers = await _ADMIT.run_each(redis, [(keys, arguments) for keys, arguments, _ in prepared])
+    admitted = []
+    for (_, _, placed), (moved, leased, superseded) in zip(prepared, answers, strict=True):
+        admitted.append((moved, [placed[delivery_id.decode()] for delivery_id in leased], superseded))
+    return admitted
+
+
+async def due_endpoints(redis: Redis, outboxes: Sequence[Outbox], now_ms: int) -> list[list[str]]:
+    """``Outbox.due_endpoints`` of several partitions in one round trip."""
+    pipeline: Any = redis.pipeline(transaction=False)
+    for outbox in outboxes:
+        pipeline.zrangebyscore(outbox.keys.delivery_lanes, "-inf", now_ms)
+    return [[each.decode() for each in found] for found in await pipeline.execute()]
+
+
+async def take_all(
+    redis: Redis, limits: Sequence[tuple[Outbox, Mapping[str, int]]], now_ms: int, lease_ms: int
+) -> list[tuple[Outbox, list[Delivery]]]:
+    """``Outbox.take`` from several partitions in one round trip."""
+    answers = await _TAKE.run_each(redis, [outbox.taking(each, now_ms, lease_ms) for outbox, each in limits])
+    lease_ends_ms = now_ms + lease_ms
+    taken = [[replace(decode_delivery(raw), lease_ms=lease_ends_ms) for raw in answer] for answer in answers]
+    return [(outbox, each) for (outbox, _), each in zip(limits, taken, strict=True)]
+
+
 async def conclude_all(
     redis: Redis, endings: Sequence[tuple[Outbox, Sequence[Ending]]], now_ms: int, lease_ms: int
 ) -> list[list[Ended]]:
@@ -195,7 +241,15 @@ async def read_first(
 
 def place_of(entry: OutboxEntry, endpoint_id: str, position: str) -> str:
     """The prefix of a delivery's place (see lua/lanes.lua). ``position``: an id of the stream, "<milliseconds>-<number>"."""
-    group = orjson.loads(entry.body).get("properties", {}).get("group_values", ())
+    return _place(entry, _group(entry), endpoint_id, position)
+
+
+def _group(entry: OutboxEntry) -> Sequence[Mapping[str, str]]:
+    values: Sequence[Mapping[str, str]] = orjson.loads(entry.body).get("properties", {}).get("group_values", ())
+    return values
+
+
+def _place(entry: OutboxEntry, group: Sequence[Mapping[str, str]], endpoint_id: str, position: str) -> str:
     key = [endpoint_id, entry.customer_id, entry.alert_id, *((part["key"], part["value"]) for part in group)]
     milliseconds, _, number = position.partition("-")
     return f"{blake2b(orjson.dumps(key), digest_size=8).hexdigest()}:{int(milliseconds):015d}-{int(number):010d}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Literal
 
 from engine.effects import Delta, StoredCustomer
@@ -211,16 +212,24 @@ class Admission:
 @dataclass(frozen=True, slots=True)
 class Ending:
     """A delivery that has ended. ``status``: see ``LoggedDelivery``. ``attempt``: what the log keeps of the last one (JSON), or
-    empty. ``only_if_followed``: it ends only if another one of its order key waits behind it."""
+    empty."""
 
     delivery: Delivery
     status: str
     attempt: bytes = b""
-    only_if_followed: bool = False
 
 
 Ended = tuple[bool, Delivery | None]
 """Whether a delivery has ended by this very call, and the next one of its order key, leased to the caller."""
+
+
+class PutBack(IntEnum):
+    """``LEASE_LOST`` (another dispatcher may have taken or ended it) and ``FOLLOWED`` (another one of its order key waits behind
+    it): nothing was changed."""
+
+    LEASE_LOST = 0
+    DONE = 1
+    FOLLOWED = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ class Breaker:
                 self._open(2 * self._open_s, now_s)
             return
         self._outcomes.append((now_s, success))
+        if success:
+            return  # it opens after a failure only
         recent = [ok for at_s, ok in self._outcomes if now_s - at_s <= WINDOW_S]
         if len(recent) >= OUTCOMES_MIN and recent.count(False) >= FAILED_FRACTION * len(recent):
             self._open(self._open_first_s, now_s)

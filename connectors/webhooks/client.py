@@ -13,17 +13,19 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import SimpleNamespace
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 import aiohttp
+from prometheus_client import Counter
 
 from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.schedule import retry_after_s
+from connectors.webhooks.timing import Probe, TimedConnector, Timings, current
 
 RESPONSE_BYTES_MAX = 20_000
 _DRAIN_TIMEOUT_S = 1.0  # for the rest of an answer: its status has told all that matters
@@ -34,13 +36,13 @@ _KEEPALIVE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """``outcome``: success, http_3xx, http_4xx, http_5xx, timeout, connect, tls, dns, blocked or fault.
+    """``outcome``: success, http_3xx, http_4xx, http_5xx, refused, timeout, connect, tls, dns, blocked or fault.
 
+    ``refused``: the answer's status is good and its text is not, or Kafka does not take the record.
     A ``fault`` is ours: the resolver could not say, this machine has no route or no sockets left. ``status``: None where no
     answer came. ``retry_after_s``: what a 429 or 503 asked for. ``at_s``: when it began, in seconds since the epoch.
-    ``connect_s``: name look-up, connection and TLS, None where a kept-alive connection was used; ``headers_s``: until the
-    answer's headers were there, None where none came. ``response``: the beginning of the answer's body. ``sent``: requests made,
-    2 if one was repeated at once.
+    ``response``: the beginning of the answer's body. ``sent``: requests made,
+    2 if one was repeated at once. ``gone``: why no attempt will ever succeed, so that the endpoint is switched off.
     """
 
     outcome: str
@@ -48,10 +50,10 @@ class Attempt:
     seconds: float
     status: int | None = None
     retry_after_s: float | None = None
-    connect_s: float | None = None
-    headers_s: float | None = None
+    timings: Timings = field(default_factory=Timings)
     response: bytes = b""
     sent: int = 1
+    gone: str = ""
 
     @property
     def is_fault(self) -> bool:
@@ -63,43 +65,10 @@ class Attempt:
         return self.outcome if self.status is None else f"{self.outcome} ({self.status})"
 
 
-class _Probe(SimpleNamespace):
-    """What is learned of one request while it is under way."""
-
-    started_s: float
-    first_byte: Callable[[], None] | None
-    connecting_s: float | None = None
-    connect_s: float | None = None
-    headers_s: float | None = None
-    status: int | None = None
-    retry_after: str | None = None
-    response: bytes = b""
-    sent: int = 0
-
-
-async def _on_connecting(_session: object, context: SimpleNamespace, _params: object) -> None:
-    context.trace_request_ctx.connecting_s = time.monotonic()
-
-
-async def _on_connected(_session: object, context: SimpleNamespace, _params: object) -> None:
-    probe: _Probe = context.trace_request_ctx
-    if probe.connecting_s is not None:
-        probe.connect_s = time.monotonic() - probe.connecting_s
-
-
-async def _on_headers(_session: object, context: SimpleNamespace, _params: object) -> None:
-    probe: _Probe = context.trace_request_ctx
-    if probe.first_byte is not None:
-        probe.first_byte()
-        probe.first_byte = None
-
-
-def _trace() -> aiohttp.TraceConfig:
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(_on_connecting)
-    trace.on_connection_create_end.append(_on_connected)
-    trace.on_request_headers_sent.append(_on_headers)  # called right before they are written
-    return trace
+@cache
+def _counted(outcome: str) -> Counter:
+    """Looking a child up costs more than counting it."""
+    return WEBHOOK_ATTEMPTS.labels(outcome)
 
 
 class Form(Protocol):
@@ -111,6 +80,10 @@ class Form(Protocol):
 
     def outcome(self, status: int, response: bytes) -> str:
         """success, or another of ``Attempt``'s outcomes."""
+        ...
+
+    def gone(self, status: int, response: bytes) -> str:
+        """Why no attempt will ever succeed; empty where one may."""
         ...
 
 
@@ -140,17 +113,15 @@ class EndpointClient:
     def _session(self) -> aiohttp.ClientSession:
         if self._open_session is None:
             self._open_session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=TimedConnector(
+                    AddressGuard(self._policy, self.endpoint.url.host or ""),
                     limit=self._connections,
                     ssl=self._tls,
-                    resolver=aiohttp.ThreadedResolver(),
                     ttl_dns_cache=_DNS_CACHE_S,
                     keepalive_timeout=_KEEPALIVE_S,
-                    socket_factory=AddressGuard(self._policy, self.endpoint.url.host or ""),
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # ``attempt`` holds the time limit for all it does
-                trace_configs=[_trace()],
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s),  # name look-up, connection and answer together
                 trust_env=False,
                 auto_decompress=False,
             )
@@ -166,24 +137,25 @@ class EndpointClient:
         our request came, and a receiver that restarts is back in a moment. Never raises for what the network does."""
         at_s, started_s = time.time(), time.monotonic()
         headers, body = self._form.request(entry, at_s)
-        probe = _Probe(started_s=started_s, first_byte=first_byte)
+        probe = Probe(started_s, first_byte)
+        current.set(probe)
         asked_s: float | None = None
+        gone = ""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._send(headers, body, probe)
+            await self._send(headers, body, probe)
             assert probe.status is not None
             outcome = self._form.outcome(probe.status, probe.response)
+            gone = self._form.gone(probe.status, probe.response)
             if probe.status in {429, 503}:
                 asked_s = retry_after_s(probe.retry_after, time.time())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             outcome = _outcome(error)
         seconds = time.monotonic() - started_s
-        WEBHOOK_ATTEMPTS.labels(outcome).inc()
+        _counted(outcome).inc()
         WEBHOOK_ATTEMPT_SECONDS.observe(seconds)
-        timings = (probe.connect_s, probe.headers_s)
-        return Attempt(outcome, at_s, seconds, probe.status, asked_s, *timings, probe.response, probe.sent)
+        return Attempt(outcome, at_s, seconds, probe.status, asked_s, probe.timings, probe.response, probe.sent, gone)
 
-    async def _send(self, headers: dict[str, str], body: bytes, probe: _Probe) -> None:
+    async def _send(self, headers: dict[str, str], body: bytes, probe: Probe) -> None:
         try:
             return await self._post(headers, body, probe)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -191,11 +163,9 @@ class EndpointClient:
                 raise
         await self._post(headers, body, probe)
 
-    async def _post(self, headers: dict[str, str], body: bytes, probe: _Probe) -> None:
+    async def _post(self, headers: dict[str, str], body: bytes, probe: Probe) -> None:
         probe.sent += 1
-        async with self._session.post(
-            self.endpoint.url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=probe
-        ) as response:
+        async with self._session.post(self.endpoint.url, data=body, headers=headers, allow_redirects=False) as response:
             probe.headers_s = time.monotonic() - probe.started_s
             probe.status = response.status
             probe.retry_after = response.headers.get("Retry-After")
@@ -204,6 +174,8 @@ class EndpointClient:
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     """Read the answer to its end so that the connection can be used again, or close the connection."""
+    if response.content.is_eof() and response.content.total_bytes <= RESPONSE_BYTES_MAX:
+        return response.content.read_nowait()  # it came with the headers, as most do
     chunks: list[bytes] = []
     left = RESPONSE_BYTES_MAX
     try:

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import orjson
 import structlog
+from prometheus_client import Counter as Metric
 from redis.asyncio import Redis
 
 from connectors.metrics import EVENT_TO_DELIVERY, WEBHOOK_DELIVERIES
-from connectors.redis.outbox import Outbox
-from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry
+from connectors.redis.outbox import Outbox, admit_all, due_endpoints, take_all
+from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.conclusions import Conclusions
-from connectors.webhooks.endpoints import EndpointDirectory
+from connectors.webhooks.endpoints import Endpoint, EndpointDirectory
 from connectors.webhooks.lanes import Job, Lane, Lanes, Spawn
 from connectors.webhooks.outcomes import FAULT_PAUSE_S, after_failure, new_delivery, postponed
 from connectors.webhooks.persist import clock_ms, persist
+from connectors.webhooks.routes import Routes
 from connectors.webhooks.schedule import Schedule
+from connectors.webhooks.severities import AlertFields
 
 _log = structlog.get_logger("webhooks.deliveries")
-HTTP_GONE = 410
 _GONE_AT_ONCE = 256
 _END_OLD_GRACE_S = 3600.0
 _CLOSED_PATIENCE_S = 0.25  # a lane that was closed is gone, or opened anew, soon
@@ -57,60 +60,112 @@ class Deliveries:
         directory: EndpointDirectory,
         schedule: Schedule,
         spawn: Spawn,
+        alert_fields: AlertFields,
         *,
+        severities: Sequence[str],
         lease_ms: int,
         disable_after_s: float,
     ) -> None:
+        self._redis = redis
         self._lanes = lanes
         self._spawn = spawn
         self._conclusions = Conclusions(redis, spawn, lease_ms, self._concluded)
         self._directory = directory
+        self._alert_fields = alert_fields.of
+        self._routes = Routes({}, severities)
         self._schedule = schedule
         self._lease_ms = lease_ms
         self._disable_after_ms = int(disable_after_s * 1000)
+        self._turn = 0
 
     # --- into the lanes ---------------------------------------------------------------------------------------------
 
-    async def admit(self, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
-        """Give the first entries of a stream to every enabled endpoint: to be sent now where the lane has room, else later."""
-        lanes = [lane for endpoint_id in self._lanes.enabled if (lane := self._lanes.lane(endpoint_id)) is not None]
-        if not lanes:
+    async def admit(self, read: Sequence[tuple[Outbox, Sequence[OutboxEntry]]]) -> None:
+        """Give the first entries of streams to the endpoints that want them: to be sent now where the lane has room, else later.
+        What no endpoint wants ends here; what there is no enabled endpoint for at all stays where it is."""
+        routes, fields = await self._routed([entry for _, entries in read for entry in entries])
+        if not routes.enabled:
             return  # the last endpoint has just gone
         now_ms = clock_ms()
-        room = {lane.client.endpoint.id: lane.room for lane in lanes}
-        moves = [(entry, [self._admission(entry, lane, room, now_ms) for lane in lanes]) for entry in entries]
-        _, leased, superseded = await outbox.admit(moves, now_ms, self._lease_ms)
-        WEBHOOK_DELIVERIES.labels("superseded").inc(superseded)
-        first_bytes = {entry.id: _FirstByte(entry) for entry in entries}
-        for delivery in leased:
-            await self.send(outbox, delivery, first_bytes[delivery.entry.id])
+        room: dict[str, int] = {}
+        moves = [
+            (outbox, [(entry, self._admissions(entry, routes.wanted(entry, fields), room, now_ms)) for entry in entries])
+            for outbox, entries in read
+        ]
+        admitted = await admit_all(self._redis, moves, now_ms, self._lease_ms)
+        for (outbox, entries), (moved, leased, superseded) in zip(moves, admitted, strict=True):
+            if superseded:
+                WEBHOOK_DELIVERIES.labels("superseded").inc(superseded)
+            if unwanted := sum(not admissions for _, admissions in entries[:moved]):
+                WEBHOOK_DELIVERIES.labels("unwanted").inc(unwanted)
+            first_bytes = {entry.id: _FirstByte(entry) for entry, _ in entries}
+            for delivery in leased:
+                await self.send(outbox, delivery, first_bytes[delivery.entry.id])
+
+    async def _routed(self, entries: Sequence[OutboxEntry]) -> tuple[Routes, Mapping[str, Mapping[str, str]]]:
+        """The routes of the endpoints that are enabled now, and the custom fields that they need. Raises RedisError."""
+        while True:
+            routes = self._routes
+            if routes.enabled is not self._lanes.enabled:
+                self._routes = Routes(self._lanes.enabled, routes.severities)
+                continue
+            needed = [entry for entry in entries if routes.needs_fields(entry)]
+            fields = await self._alert_fields(needed) if needed else {}
+            if routes.enabled is self._lanes.enabled:  # else they changed meanwhile
+                return routes, fields
+
+    def _admissions(
+        self, entry: OutboxEntry, endpoints: Sequence[Endpoint], room: dict[str, int], now_ms: int
+    ) -> list[Admission]:
+        lanes = [lane for endpoint in endpoints if (lane := self._lanes.lane(endpoint.id)) is not None]
+        return [self._admission(entry, lane, room, now_ms) for lane in lanes]
 
     def _admission(self, entry: OutboxEntry, lane: Lane, room: dict[str, int], now_ms: int) -> Admission:
+        """``room``: of the lanes that entries of this admission have been given to."""
         endpoint = lane.client.endpoint
         delivery = new_delivery(entry, endpoint.id, now_ms)
-        room[endpoint.id] -= 1
+        room[endpoint.id] = room.get(endpoint.id, lane.room) - 1
         if room[endpoint.id] >= 0:
             return Admission(delivery, True, endpoint.supersede)
         later = replace(delivery, due_ms=now_ms + int(lane.ready_in_s * 1000))
         return Admission(later, False, endpoint.supersede)
 
-    async def take_due(self, outbox: Outbox, share: int) -> bool:
-        """Take what is due of endpoints whose lanes have room, at most ``share`` of each (other partitions have some, too), and
-        of endpoints that are gone, to end it. What belongs to a disabled endpoint stays due. Returns whether it took anything."""
+    async def take_due(self, outboxes: Sequence[Outbox]) -> bool:
+        """Take what is due of endpoints whose lanes have room, and of endpoints that are gone, to end it. What belongs to a
+        disabled endpoint stays due. Returns whether it took anything."""
         now_ms = clock_ms()
-        endpoints = await outbox.due_endpoints(now_ms)
-        if any(endpoint_id not in self._directory.known for endpoint_id in endpoints):
+        due = await due_endpoints(self._redis, outboxes, now_ms)
+        if any(endpoint_id not in self._directory.known for each in due for endpoint_id in each):
             await self._directory.refresh()  # whoever wrote the delivery may have seen a younger endpoint than we did
-        limits = {}
-        for endpoint_id in endpoints:
+        self._turn += 1
+        limits = [(outboxes[at], each) for at, each in enumerate(self._limits(due)) if each]
+        if not limits:
+            return False
+        taken = await take_all(self._redis, limits, now_ms, self._lease_ms)
+        for outbox, deliveries in taken:
+            for delivery in deliveries:
+                await self.send(outbox, delivery)
+        return any(deliveries for _, deliveries in taken)
+
+    def _limits(self, due: Sequence[Sequence[str]]) -> list[dict[str, int]]:
+        """For each partition how many may be taken of an endpoint: its lane's room is shared out among the partitions that have
+        something for it, beginning with another one each time."""
+        holders = Counter(endpoint_id for each in due for endpoint_id in each)
+        room = {}
+        for endpoint_id in holders:
             if endpoint_id not in self._directory.known:
-                limits[endpoint_id] = _GONE_AT_ONCE
-            elif (lane := self._lanes.lane(endpoint_id)) is not None and lane.room:
-                limits[endpoint_id] = min(share, lane.room)
-        taken = await outbox.take(limits, now_ms, self._lease_ms)
-        for delivery in taken:
-            await self.send(outbox, delivery)
-        return bool(taken)
+                room[endpoint_id] = _GONE_AT_ONCE
+            elif (lane := self._lanes.lane(endpoint_id)) is not None:
+                room[endpoint_id] = lane.room
+        share = {endpoint_id: max(1, each // holders[endpoint_id]) for endpoint_id, each in room.items()}
+        limits: list[dict[str, int]] = [{} for _ in due]
+        for step in range(len(due)):
+            at = (self._turn + step) % len(due)
+            for endpoint_id in due[at]:
+                if (limit := min(share.get(endpoint_id, 0), room.get(endpoint_id, 0))) > 0:
+                    limits[at][endpoint_id] = limit
+                    room[endpoint_id] -= limit
+        return limits
 
     async def end_old(self, outbox: Outbox, limit: int) -> None:
         """Give up deliveries that are too old, though their lanes let none through. An hour of grace: those whose lane is open
@@ -142,7 +197,7 @@ class Deliveries:
     def _over(self, outbox: Outbox, delivery: Delivery, lane: Lane, attempt: Attempt | None) -> None:
         """A lane is done with a delivery. Its worker goes on: what follows needs no place in the lane."""
         if attempt is not None and attempt.outcome == "success" and not self._directory.is_failing(delivery.endpoint_id):
-            done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
+            done = _delivered(delivery)
             self._conclusions.add(outbox, Ending(done, "delivered", attempt_record(attempt)))
         else:
             self._spawn(self._go_on(outbox, delivery, lane, attempt))
@@ -167,31 +222,25 @@ class Deliveries:
             await self._learn(delivery, lane, attempt, now_ms)
             logged = attempt_record(attempt)
             if attempt.outcome == "success":
-                done = replace(delivery, attempts=delivery.attempts + 1, last_error="")
+                done = _delivered(delivery)
                 return (await self._conclude(outbox, done, "delivered", logged))[1]
             again = after_failure(delivery, attempt, self._schedule, random.random(), now_ms)
         if again is None:
             if attempt is not None:
                 delivery = replace(delivery, attempts=delivery.attempts + 1, last_error=attempt.error)
             return (await self._conclude(outbox, delivery, "exhausted", logged))[1]
-        later = again
-        if attempt is not None and self._supersedes(delivery.endpoint_id):
-            ended, follower = await self._conclude(outbox, later, "superseded", logged, only_if_followed=True)
-            if ended:
-                return follower
-        await persist(lambda: outbox.put_back(delivery, later, now_ms, logged))
+        later, superseded = again, attempt is not None and self._supersedes(delivery.endpoint_id)
+        put = await persist(lambda: outbox.put_back(delivery, later, now_ms, logged, unless_followed=superseded))
+        if put is PutBack.FOLLOWED:
+            return (await self._conclude(outbox, later, "superseded", logged))[1]
         return None
 
     def _supersedes(self, endpoint_id: str) -> bool:
         endpoint = self._directory.enabled.get(endpoint_id)
         return endpoint is not None and endpoint.supersede
 
-    async def _conclude(
-        self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes, *, only_if_followed: bool = False
-    ) -> Ended:
-        ended, follower = await persist(
-            lambda: outbox.conclude(delivery, status, clock_ms(), self._lease_ms, logged, only_if_followed=only_if_followed)
-        )
+    async def _conclude(self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes) -> Ended:
+        ended, follower = await persist(lambda: outbox.conclude(delivery, status, clock_ms(), self._lease_ms, logged))
         if ended:
             _told(delivery, status)
         return ended, follower
@@ -210,8 +259,8 @@ class Deliveries:
             step_s = self._schedule.delay_s(max(1, lane.failures), random.random())
             lane.pause(max(attempt.retry_after_s or 0.0, step_s))
         since_ms = await persist(lambda: self._directory.note_failure(endpoint_id, now_ms))
-        if attempt.status == HTTP_GONE:
-            await persist(lambda: self._directory.disable(tried, "the endpoint answered 410 Gone"))
+        if attempt.gone:
+            await persist(lambda: self._directory.disable(tried, attempt.gone))
         elif now_ms - since_ms > self._disable_after_ms:
             since = await persist(lambda: self._directory.failing_since(endpoint_id))
             if since is not None and now_ms - since > self._disable_after_ms:
@@ -225,10 +274,24 @@ class Deliveries:
         return _CLOSED_PATIENCE_S if lane is None else lane.ready_in_s * (1.0 + 0.2 * random.random())
 
 
+def _delivered(delivery: Delivery) -> Delivery:
+    return replace(delivery, attempts=delivery.attempts + 1, last_error="")
+
+
+@cache
+def _counted(status: str) -> Metric:
+    """Looking a child up costs more than counting it."""
+    return WEBHOOK_DELIVERIES.labels(status)
+
+
 def _told(delivery: Delivery, status: str) -> None:
-    WEBHOOK_DELIVERIES.labels(status).inc()
+    _counted(status).inc()
     if status != "delivered":
         _log.error("delivery.ended", result=status, **_fields(delivery), error=delivery.last_error)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
 
 
 def attempt_record(attempt: Attempt) -> bytes:
@@ -239,8 +302,10 @@ def attempt_record(attempt: Attempt) -> bytes:
             "outcome": attempt.outcome,
             "status": attempt.status,
             "seconds": round(attempt.seconds, 6),
-            "connect_seconds": None if attempt.connect_s is None else round(attempt.connect_s, 6),
-            "headers_seconds": None if attempt.headers_s is None else round(attempt.headers_s, 6),
+            "dns_seconds": _rounded(attempt.timings.dns_s),
+            "connect_seconds": _rounded(attempt.timings.connect_s),
+            "tls_seconds": _rounded(attempt.timings.tls_s),
+            "headers_seconds": _rounded(attempt.timings.headers_s),
             "requests": attempt.sent,
             "response": attempt.response.decode("utf-8", "replace"),
         }

@@ -9,8 +9,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from connectors.redis.types import OutboxEntry
-from connectors.webhooks.client import Attempt
+from connectors.settings import Settings
+from connectors.webhooks.addresses import TargetPolicy
+from connectors.webhooks.client import Attempt, EndpointClient, Form
+from connectors.webhooks.console import Console
 from connectors.webhooks.endpoints import Endpoint
+from connectors.webhooks.slack import SlackForm
+from connectors.webhooks.timing import client_tls
+from connectors.webhooks.topic import Topic
+from connectors.webhooks.webhook import SignedForm
 
 
 class Destination(Protocol):
@@ -25,3 +32,28 @@ class Destination(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Destinations:
+    """Opens the way to an endpoint."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._policy = TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list)
+        self._tls = client_tls()
+
+    def open(self, endpoint: Endpoint) -> Destination:
+        match endpoint.type:
+            case "kafka":
+                return Topic(endpoint, self._settings)
+            case "stdout":
+                return Console(endpoint)
+            case "slack":
+                return self._client(endpoint, SlackForm(self._settings.notification_link))
+            case _:
+                return self._client(endpoint, SignedForm(endpoint.signing))
+
+    def _client(self, endpoint: Endpoint, form: Form) -> EndpointClient:
+        settings = self._settings
+        timeout_s, connections = settings.webhook_timeout_s, settings.webhook_concurrency
+        return EndpointClient(endpoint, form, self._policy, self._tls, timeout_s=timeout_s, connections=connections)

@@ -37,13 +37,16 @@ from connectors.settings import Settings
 from connectors.webhooks.deliveries import Deliveries
 from connectors.webhooks.endpoints import EndpointDirectory
 from connectors.webhooks.lanes import QUEUE_ROOM, Lanes
+from connectors.webhooks.routes import severity_order
 from connectors.webhooks.schedule import Schedule
+from connectors.webhooks.severities import AlertFields
 
 _log = structlog.get_logger("webhooks.dispatcher")
 
 _RESOLVER_THREADS = 32
 _READ_BLOCK_MS = 500  # also the longest that the reader takes to notice the order to stop
-_FULL_PAUSE_S = 0.005  # until the lanes are looked at again, while all of them are full
+_FULL_PAUSE_S = 0.005  # until the lanes are looked at again, while all of them are almost full
+_READ_FOR_ROOM = QUEUE_ROOM // 4
 _ENDPOINTS_PAUSE_S = 0.5
 _DUE_PAUSE_S = 0.25  # like the next one for up to 32 partitions, longer for more: they ask each partition in turn
 _CONNECTIONS_IDLE_S = 60.0  # then an endpoint's connections are closed
@@ -105,11 +108,11 @@ class _Dispatcher:
             self._directory,
             Schedule.of(settings),
             self._spawn,
+            AlertFields(redis, partitions),
+            severities=severity_order(settings.severities),
             lease_ms=int(lease_s * 1000),
             disable_after_s=settings.webhook_disable_after_days * _DAY_MS / 1000,
         )
-        # What all partitions together may give in one read still fits into a lane that has room.
-        self._read_count = max(1, QUEUE_ROOM // partitions)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task: asyncio.Task[object] = self._group.create_task(work)
@@ -145,19 +148,21 @@ class _Dispatcher:
     async def _read(self) -> None:
         if not self._lanes.enabled:
             await _pause(self._stop, _ENDPOINTS_PAUSE_S)
-        elif not self._lanes.have_room and not self._lanes.blocked:
+            return
+        room = QUEUE_ROOM if self._lanes.blocked else self._lanes.room
+        if room < _READ_FOR_ROOM:  # a few at a time would cost a round trip each
             await asyncio.sleep(_FULL_PAUSE_S)
-        else:
-            read = await read_first(self._redis, self._outboxes, self._read_count, _READ_BLOCK_MS)
+            room = self._lanes.room
+        if room:
+            read = await read_first(self._redis, self._outboxes, max(1, room // len(self._outboxes)), _READ_BLOCK_MS)
             if read:
                 await self._directory.look()  # endpoints that the API acknowledged before these were written get them, too
-            for outbox, entries in read:
-                await self._deliveries.admit(outbox, entries)
+                await self._deliveries.admit(read)
 
     async def _retry(self) -> None:
         busy = True
         while busy and not self._stop.is_set():
-            busy = any([await self._deliveries.take_due(outbox, self._read_count) for outbox in self._outboxes])
+            busy = await self._deliveries.take_due(self._outboxes)
 
     async def _measure(self) -> None:
         depths = [await outbox.depth() for outbox in self._outboxes]

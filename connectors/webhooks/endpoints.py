@@ -13,6 +13,7 @@ from yarl import URL
 
 from connectors.metrics import WEBHOOK_ENDPOINTS
 from connectors.redis.catalog import CatalogStore
+from connectors.webhooks.filters import EndpointFilter
 from connectors.webhooks.signatures import Signing, signing_of
 
 _log = structlog.get_logger("webhooks.endpoints")
@@ -21,7 +22,8 @@ _log = structlog.get_logger("webhooks.endpoints")
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """``signing`` is kept out of the representation, so that no secret can get into a log. ``rate_limit_per_s``: requests a
-    second, None = no limit. ``supersede``: of several undelivered notifications of one alert the receiver wants the last only."""
+    second, None = no limit. ``supersede``: of several undelivered notifications of one alert the receiver wants the last only.
+    ``type``: webhook, slack, kafka or stdout; the latter two have an empty URL."""
 
     id: str
     url: URL
@@ -29,13 +31,15 @@ class Endpoint:
     enabled: bool = True
     rate_limit_per_s: float | None = None
     supersede: bool = False
+    type: str = "webhook"
+    filter: EndpointFilter = field(default_factory=EndpointFilter)
 
 
 def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
     """Raises ValueError or KeyError if the document cannot be used."""
     fields = orjson.loads(document)
-    url = URL(fields["url"])
-    if url.scheme not in {"http", "https"} or url.host is None:
+    url, kind = URL(fields["url"]), fields.get("type", "webhook")
+    if kind in {"webhook", "slack"} and (url.scheme not in {"http", "https"} or url.host is None):
         raise ValueError("the URL is not an http URL with a host")
     rate = fields.get("rate_limit_per_second")
     return Endpoint(
@@ -45,6 +49,8 @@ def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
         bool(fields["enabled"]),
         None if rate is None else float(rate),
         bool(fields.get("supersede", False)),
+        kind,
+        EndpointFilter.of(fields),
     )
 
 

@@ -12,7 +12,6 @@ and no lane, and nothing looks at it.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -23,12 +22,10 @@ from redis.exceptions import RedisError
 
 from connectors.redis.types import Delivery
 from connectors.settings import Settings
-from connectors.webhooks.addresses import TargetPolicy
 from connectors.webhooks.breaker import OPEN_FIRST_S, Breaker
-from connectors.webhooks.client import Attempt, EndpointClient
-from connectors.webhooks.destinations import Destination
+from connectors.webhooks.client import Attempt
+from connectors.webhooks.destinations import Destination, Destinations
 from connectors.webhooks.endpoints import Endpoint
-from connectors.webhooks.webhook import SignedForm
 
 _log = structlog.get_logger("webhooks.lanes")
 
@@ -213,8 +210,7 @@ class Lanes:
         self._spawn = spawn
         self._take_tokens = take_tokens
         self._wait_max_s = wait_max_s
-        self._policy = TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list)
-        self._tls = ssl.create_default_context()
+        self._destinations = Destinations(settings)
         self._closing: list[Lane] = []
         self._closed = False
         self.enabled: Mapping[str, Endpoint] = {}
@@ -237,11 +233,8 @@ class Lanes:
 
     def _open(self, endpoint: Endpoint) -> Lane:
         concurrency = self._settings.webhook_concurrency
-        timeout_s = self._settings.webhook_timeout_s
-        form = SignedForm(endpoint.signing)
-        client = EndpointClient(endpoint, form, self._policy, self._tls, timeout_s=timeout_s, connections=concurrency)
         lane = Lane(
-            client,
+            self._destinations.open(endpoint),
             self._spawn,
             self._take_tokens,
             concurrency=concurrency,
@@ -253,9 +246,14 @@ class Lanes:
         return lane
 
     @property
-    def have_room(self) -> bool:
-        """Whether any lane could take more: a full one does not keep the others from their notifications."""
-        return len(self.of) < len(self.enabled) or any(lane.room for lane in self.of.values())
+    def room(self) -> int:
+        """Of the lane that has most: full ones do not keep the others from their notifications."""
+        most = QUEUE_ROOM if len(self.of) < len(self.enabled) else 0
+        for lane in self.of.values():
+            if most >= QUEUE_ROOM:
+                break
+            most = max(most, lane.room)
+        return most
 
     @property
     def blocked(self) -> bool:

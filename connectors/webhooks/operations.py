@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
 from redis.asyncio import Redis
 
+from connectors.redis.catalog import CatalogStore
 from connectors.redis.deliveries import DeliveryLog, Resent
 from connectors.redis.keys import partition_of
 from connectors.redis.types import Delivery, LoggedDelivery, OutboxEntry
+from connectors.settings import Settings
+from connectors.webhooks.endpoints import parse_endpoint
+from connectors.webhooks.routes import Routes, severity_order
+from connectors.webhooks.severities import AlertFields
 
 STATUSES = ("waiting", "delivered", "exhausted", "superseded", "endpoint_removed")
 RESEND_MAX = 10_000
@@ -59,7 +64,10 @@ class Selection:
 
 
 class DeliveryOperations:
-    def __init__(self, redis: Redis, partitions: int) -> None:
+    def __init__(self, redis: Redis, partitions: int, settings: Settings) -> None:
+        self._catalog = CatalogStore(redis)
+        self._fields = AlertFields(redis, partitions)
+        self._severities = severity_order(settings.severities)
         self._logs = [DeliveryLog(redis, partition) for partition in range(partitions)]
 
     async def page(self, wanted: DeliveryFilter, cursor: Cursor, limit: int) -> tuple[list[LoggedDelivery], Cursor | None]:
@@ -99,7 +107,8 @@ class DeliveryOperations:
         return Selection(found, True)
 
     async def missed(self, endpoint_id: str, since_ms: int) -> Selection:
-        """What an endpoint has not got of all notifications since then, also of those that went to other endpoints only."""
+        """What an endpoint wants and has not got of all notifications since then, also of those that others alone were sent.
+        What was superseded, the endpoint did not want any more."""
         served: set[str] = set()
         missing: dict[str, LoggedDelivery] = {}
         async for logged in self._newest_first(START):
@@ -108,12 +117,21 @@ class DeliveryOperations:
             delivery = logged.delivery
             if delivery.entry.type == TEST_TYPE:
                 continue
-            if delivery.endpoint_id == endpoint_id and logged.status in {"delivered", "waiting"}:
+            if delivery.endpoint_id == endpoint_id and logged.status in {"delivered", "waiting", "superseded"}:
                 served.add(delivery.entry.id)
             elif delivery.endpoint_id == endpoint_id or delivery.entry.id not in missing:
                 missing[delivery.entry.id] = _for_endpoint(logged, endpoint_id)
         found = [logged for notification_id, logged in missing.items() if notification_id not in served]
+        found = await self._wanted(endpoint_id, found)
         return Selection(found[:RESEND_MAX], len(found) <= RESEND_MAX)
+
+    async def _wanted(self, endpoint_id: str, missing: Sequence[LoggedDelivery]) -> list[LoggedDelivery]:
+        document = await self._catalog.endpoint(endpoint_id)
+        if document is None:
+            return []
+        routes = Routes({endpoint_id: parse_endpoint(endpoint_id, document)}, self._severities)
+        fields = await self._fields.of([entry for each in missing if routes.needs_fields(entry := each.delivery.entry)])
+        return [each for each in missing if routes.wanted(each.delivery.entry, fields)]
 
     async def resend(self, logged: LoggedDelivery, now_ms: int) -> Resent:
         """Under the same id, with the whole schedule; one that waits for its next attempt makes it now."""

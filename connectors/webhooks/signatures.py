@@ -14,11 +14,11 @@ new secret at the moment of the rotation, or accepts either secret until it has 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 from connectors.webhooks.asymmetric import SigningKey
@@ -53,9 +53,10 @@ def signing_of(document: Mapping[str, Any]) -> Signing:
 
 def metronome_signature(secret: str, date: str, body: bytes) -> str:
     """64 lower-case hexadecimal digits. ``date``: the exact text of the header (RFC 1123, GMT)."""
-    return hmac.new(secret.encode(), date.encode() + b"\n" + body, hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), date.encode() + b"\n" + body, "sha256").hex()
 
 
+@lru_cache(4_096)
 def standard_key(secret: str) -> bytes:
     """The key inside a secret; the prefix may be missing. Raises ValueError (binascii.Error) if the rest is not base64."""
     return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
@@ -69,7 +70,7 @@ def standard_text(message_id: str, timestamp_s: int, body: bytes) -> bytes:
 def standard_signature(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
     """One ``v1`` entry of the header ``webhook-signature``."""
     signed = standard_text(message_id, timestamp_s, body)
-    return "v1," + base64.b64encode(hmac.new(standard_key(secret), signed, hashlib.sha256).digest()).decode()
+    return "v1," + base64.b64encode(hmac.digest(standard_key(secret), signed, "sha256")).decode()
 
 
 def signed_headers(signing: Signing | str, message_id: str, body: bytes, now_s: float) -> dict[str, str]:
@@ -77,7 +78,7 @@ def signed_headers(signing: Signing | str, message_id: str, body: bytes, now_s: 
     if isinstance(signing, str):
         signing = Signing(((signing, None),))
     timestamp_s = int(now_s)
-    date = formatdate(timestamp_s, usegmt=True)
+    date = _date(timestamp_s)
     secrets = signing.valid_secrets(now_s)
     entries = [standard_signature(secret, message_id, timestamp_s, body) for secret in secrets]
     if signing.key is not None:
@@ -92,3 +93,9 @@ def signed_headers(signing: Signing | str, message_id: str, body: bytes, now_s: 
         "webhook-timestamp": str(timestamp_s),
         "webhook-signature": " ".join(entries),
     }
+
+
+@lru_cache(8)
+def _date(timestamp_s: int) -> str:
+    """RFC 1123; all attempts of a second share it."""
+    return formatdate(timestamp_s, usegmt=True)

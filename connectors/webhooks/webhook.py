@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.signatures import Signing, signed_headers
@@ -21,6 +22,13 @@ class SignedForm:
     def outcome(self, status: int, response: bytes) -> str:
         return http_outcome(status)
 
+    def gone(self, status: int, response: bytes) -> str:
+        return http_gone(status)
+
 
 def http_outcome(status: int) -> str:
     return "success" if 200 <= status < 300 else f"http_{status // 100}xx"
+
+
+def http_gone(status: int) -> str:
+    return "the endpoint answered 410 Gone" if status == HTTPStatus.GONE else ""

@@ -2,10 +2,11 @@
 
     gauges       spend, usage: rise, and are followed event by event (engine.live)
     balances     what is left of commits, credits or both, as an amount or in percent of what was granted: fall
+    seats        what is left of the commits and credits of one seat: falls
     days         how long a segment of a commit or credit still lasts: falls with time alone
     invoices     the total of each draft invoice: rises
 
-The last three are read from a statement (engine.standing). Comparisons include the threshold itself on either side.
+The last four are read from a statement (engine.standing). Comparisons include the threshold itself on either side.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ BALANCE_TYPES = {
     AlertType.TOTAL_PERCENTAGE: _CREDITS | _COMMITS,
     AlertType.CREDIT_SEGMENT_DAYS: _CREDITS,
     AlertType.COMMIT_SEGMENT_DAYS: _COMMITS,
+    AlertType.SEAT_BALANCE: _CREDITS | _COMMITS,
 }
 """Which balances an alert type looks at."""
 
@@ -44,8 +46,11 @@ GAUGED = frozenset({AlertType.SPEND_THRESHOLD, AlertType.USAGE_THRESHOLD})
 
 def selects(alert: Alert, balance: Balance, contracts: dict[str, Contract]) -> bool:
     """Whether a balance is among those that an alert of the balances or days family measures. Amounts and percentages are those
-    of money in one credit type, or of units of usage; days are of either."""
+    of money in one credit type, or of units of usage; days are of either. Balances of seats are for alerts on seats alone, by
+    their group key; which seat an alert names is not looked at here."""
     if balance.type not in BALANCE_TYPES[alert.type]:
+        return False
+    if (None if balance.seat is None else balance.seat[0]) != (None if alert.seat_filter is None else alert.seat_filter[0]):
         return False
     if alert.type not in DAYS:
         if balance.access_type is not alert.access_type:

@@ -20,7 +20,7 @@ whoever takes the last units of a line takes it whole: not a trace of it is left
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Context, Decimal
 from enum import IntEnum
@@ -70,6 +70,28 @@ class Pool:
     left: Decimal
 
 
+class PoolsInOrder:
+    """Pools as they pay. Those of single seats are kept apart, so that a line is held against those of its own seats only: there
+    may be a thousand seats."""
+
+    __slots__ = ("_by_seat", "_shared")
+
+    def __init__(self, pools: Iterable[Pool]) -> None:
+        self._shared: list[Pool] = []
+        self._by_seat: dict[tuple[str, str | None], list[Pool]] = {}
+        for pool in sorted(pools, key=lambda pool: pool.order):
+            seat = pool.balance.seat
+            (self._shared if seat is None else self._by_seat.setdefault(seat, [])).append(pool)
+
+    def of(self, usage: UsageKey) -> Sequence[Pool]:
+        """All pools but those of other seats."""
+        if not self._by_seat:
+            return self._shared
+        values = {*usage.pricing_group_values, *usage.presentation_group_values}
+        own = [pool for value in values for pool in self._by_seat.get(value, ())]
+        return sorted([*self._shared, *own], key=lambda pool: pool.order) if own else self._shared
+
+
 class Applied(NamedTuple):
     """``line``: the position among the lines given. ``amount`` (>= 0, in the line's credit type): what is paid of it.
     ``units``: how many units that is, for a balance that draws units or at a price of its own. ``unit_price``: that price."""
@@ -92,11 +114,11 @@ class Drawn(NamedTuple):
 def draw_down(lines: Sequence[DrawLine], pools: Sequence[Pool]) -> Drawn:
     """Of lines that are equal in all that orders them, the first given goes first."""
     drawn = Drawn([], [line.amount for line in lines])
-    in_order = sorted(pools, key=lambda pool: pool.order)
+    in_order = PoolsInOrder(pools)
     for index in sorted(range(len(lines)), key=lambda index: _line_order(lines[index])):
         line = lines[index]
         rest = _Rest(line.amount, line.units)
-        for pool in in_order:
+        for pool in in_order.of(line.usage):
             if rest.is_paid():
                 break
             if pool.left > 0 and may_pay(pool, line):

@@ -4,7 +4,7 @@ The order of draw-down is section 5.3 of the reference, in full. Rolled-over bal
 only, and not by what they cost. Where the reference leaves something open:
 - *Applicable products* are counted in the catalog; a balance that names neither products nor tags is open to any number of them.
 - A *group-value specifier* names group values and neither product nor tags. A balance without any restriction comes last in that
-  step, too, as in the reference's own example.
+  step, too, as in the reference's own example. The seat of a balance counts as one such specifier.
 - What is still equal goes by time of creation, then by id.
 """
 
@@ -16,7 +16,7 @@ from enum import IntEnum
 from math import inf
 from typing import NamedTuple
 
-from engine.catalog import AccessType, Balance, BalanceType, CustomerConfig, Product, RateTarget, Segment, Specifier
+from engine.catalog import AccessType, Balance, BalanceType, CustomerConfig, Product, RateTarget, Seat, Segment, Specifier
 
 
 class UsageKey(NamedTuple):
@@ -31,8 +31,13 @@ class UsageKey(NamedTuple):
 
 
 def is_unrestricted(balance: Balance) -> bool:
-    """Open to all usage of its contracts."""
+    """Open to all usage of its contracts; but for its seat, if it has one."""
     return not (balance.applicable_product_ids or balance.applicable_product_tags or balance.specifiers)
+
+
+def has_seat(usage: UsageKey, seat: Seat) -> bool:
+    """Whether it is usage of a seat."""
+    return seat in usage.pricing_group_values or seat in usage.presentation_group_values
 
 
 def covers_contract(balance: Balance, contract_id: str) -> bool:
@@ -44,6 +49,8 @@ def covers_contract(balance: Balance, contract_id: str) -> bool:
 def covers(balance: Balance, usage: UsageKey) -> bool:
     """Whether the balance may pay this usage; time and credit type are not looked at."""
     if not covers_contract(balance, usage.contract_id):
+        return False
+    if balance.seat is not None and not has_seat(usage, balance.seat):
         return False
     if is_unrestricted(balance):
         return True
@@ -111,7 +118,7 @@ def precedence(balance: Balance, segment: Segment, products: Mapping[str, Produc
     """``products``: the catalog's. Counts are whole numbers, or infinite."""
     kind = _kind(balance)
     rolled_over = kind <= Kind.ROLLED_OVER
-    by_group_values = sum(_is_by_group_values(specifier) for specifier in balance.specifiers)
+    by_group_values = sum(_is_by_group_values(specifier) for specifier in balance.specifiers) + (balance.seat is not None)
     if balance.contract_id is not None:  # rolled-over balances always are
         contracts: float = 1
     else:
@@ -121,7 +128,7 @@ def precedence(balance: Balance, segment: Segment, products: Mapping[str, Produc
         priority=balance.priority,
         paid_for=not rolled_over and not balance.cost_basis_free,
         applicable_products=_applicable_products(balance, products),
-        group_value_specifiers=inf if is_unrestricted(balance) else by_group_values,
+        group_value_specifiers=inf if is_unrestricted(balance) and balance.seat is None else by_group_values,
         ending_hour=segment.ending_hour,
         starting_hour=0 if rolled_over else segment.starting_hour,
         applicable_contracts=contracts,

@@ -18,18 +18,24 @@ under that id, and is taken from there. Rules (sections 1.6 and 5.4 of the refer
   that was granted for within the child's own period adds a segment from that hour on, with the difference, or its share of the
   rest of the period. One that falls counts from the next period on. The last quantity goes on after the subscription's end: the
   recurring one is to be ended by itself.
+- Linked to seats and INDIVIDUAL: every seat id that is assigned within the period has a child of its own, for its share. One that
+  was assigned by the period's start is granted all that the period grants, one assigned later as a seat that adds to a quantity:
+  all of it, or its share of the rest. Removal ends the seat's access. A seat is granted something once in a period: one that is
+  removed and assigned again has what it had. Unassigned seats have nothing. The shares of a period have the same segments' ids.
 - Children appear at most one period ahead (``balances_at``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
+from engine.balances.seats import Assigned, assigned_spans
 from engine.catalog import (
+    Allocation,
     Balance,
     Contract,
     CustomerConfig,
@@ -72,7 +78,8 @@ def balance_kinds(config: CustomerConfig) -> Iterator[Balance]:
     yield from config.balances
     for contract in config.contracts:
         for recurring in contract.recurring:
-            yield recurring.child
+            seats = _seats_of(recurring, contract)
+            yield recurring.child if seats is None else replace(recurring.child, seat=(seats.group_key, ""))
 
 
 def with_children(config: CustomerConfig, until_hour: int) -> CustomerConfig:
@@ -105,8 +112,60 @@ def children(recurring: RecurringBalance, contract: Contract, until_hour: int) -
     entries: dict[str, list[ManualEntry]] = {}
     for entry in recurring.child.manual_entries:
         entries.setdefault(entry.segment_id, []).append(entry)
+    seats = _seats_of(recurring, contract)
     for own in _own_periods(recurring, contract, until_hour):
-        yield _child(recurring, contract, own, steps, entries)
+        if seats is None:
+            yield _child(recurring, contract, own, _grants(recurring, own, steps), entries)
+        else:
+            for assigned in _assigned_within(own.period, seats.spans):
+                yield _share(recurring, contract, own, assigned, seats.group_key, entries)
+
+
+class _Seats(NamedTuple):
+    group_key: str
+    spans: Sequence[Assigned]
+
+
+def _seats_of(recurring: RecurringBalance, contract: Contract) -> _Seats | None:
+    """The seats that each have a share; None unless shares are INDIVIDUAL."""
+    link = recurring.link
+    if link is None or link.allocation is not Allocation.INDIVIDUAL:
+        return None
+    for subscription in contract.subscriptions:
+        if subscription.id == link.subscription_id and subscription.seat_group_key is not None:
+            return _Seats(subscription.seat_group_key, tuple(assigned_spans(subscription, contract)))
+    return _Seats("", ())
+
+
+def _assigned_within(period: Period, spans: Iterable[Assigned]) -> Iterable[Assigned]:
+    """Each seat that is assigned in some hour of the period, from its first assignment there to its last removal."""
+    found: dict[str, Assigned] = {}
+    for span in spans:
+        if span.starting_hour < period.ending_hour and period.starting_hour < span.ending_hour:
+            first = found.get(span.seat_id, span)
+            found[span.seat_id] = first._replace(ending_hour=max(first.ending_hour, span.ending_hour))
+    return found.values()
+
+
+def _share(
+    recurring: RecurringBalance,
+    contract: Contract,
+    own: _Own,
+    assigned: Assigned,
+    group_key: str,
+    entries: Mapping[str, list[ManualEntry]],
+) -> Balance:
+    """One seat's share of a child."""
+    whole = _child(recurring, contract, own, [_grant_of_seat(recurring, own, assigned.starting_hour)], entries)
+    ended = tuple(replace(each, ending_hour=min(each.ending_hour, assigned.ending_hour)) for each in whole.segments)
+    return replace(
+        whole,
+        id=_named(whole.id, f"seat:{assigned.seat_id}"),
+        segments=ended,
+        manual_entries=tuple(entry for entry in whole.manual_entries if entry.seat_id == assigned.seat_id),
+        seat=(group_key, assigned.seat_id),
+        share_of=whole.id,
+    )
 
 
 class _Own(NamedTuple):
@@ -160,18 +219,19 @@ def _child(
     recurring: RecurringBalance,
     contract: Contract,
     own: _Own,
-    steps: Sequence[QuantityStep],
+    grants: Iterable[_Grant],
     entries: Mapping[str, list[ManualEntry]],
 ) -> Balance:
     child_id = _named(recurring.id, own.number)
     ending_hour = _access_end(recurring, contract, own)
     segments: list[Segment] = []
     items: list[InvoiceItem] = []
-    for grant in _grants(recurring, own, steps):
-        name = "grant" if not segments else f"increase:{grant.hour}"
+    for grant in grants:
+        increase = grant.hour > own.period.starting_hour
+        name = f"increase:{grant.hour}" if increase else "grant"
         amount = prorated(own.terms.amount * grant.units, grant.hours, grant.of_hours, recurring.access_rounding)
         segment_id = _named(child_id, name)
-        segments.append(Segment(segment_id, grant.hour, ending_hour, amount, seat_increase=bool(segments)))
+        segments.append(Segment(segment_id, grant.hour, ending_hour, amount, seat_increase=increase))
         if own.terms.invoice_unit_price is not None:
             price = prorated(own.terms.invoice_unit_price, grant.hours, grant.of_hours, recurring.invoice_rounding)
             quantity = own.terms.invoice_quantity * grant.units
@@ -213,6 +273,16 @@ def _grants(recurring: RecurringBalance, own: _Own, steps: Sequence[QuantityStep
         if start < hour < end and quantity > granted:
             yield _Grant(hour, quantity - granted, last - hour if link.is_prorated else full, full)
             granted = quantity
+
+
+def _grant_of_seat(recurring: RecurringBalance, own: _Own, assigned_hour: int) -> _Grant:
+    (cycle_start, cycle_end), (start, end) = own.cycle, own.period
+    full = cycle_end - cycle_start
+    last = end if recurring.prorates_last else cycle_end
+    if assigned_hour <= start:
+        return _Grant(start, _ONE, last - (start if recurring.prorates_first else cycle_start), full)
+    link = recurring.link
+    return _Grant(assigned_hour, _ONE, last - assigned_hour if link is not None and link.is_prorated else full, full)
 
 
 def quantity_at(steps: Sequence[QuantityStep], hour: int) -> Decimal:

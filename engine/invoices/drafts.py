@@ -17,7 +17,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-from engine.balances.draw import Applied, DrawLine, LineKind, Pool, draw_down
+from engine.balances.draw import Applied, DrawLine, LineKind, Pool, PoolsInOrder, draw_down
 from engine.balances.ledger import Deduction, manual_sum
 from engine.balances.matching import UsageKey, may_draw, precedence
 from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Contract, CustomerConfig
@@ -44,7 +44,7 @@ class _Terms(NamedTuple):
 class Drafting:
     """Makes a customer's invoices one after the other; each takes what those before it have left in ``pools``."""
 
-    __slots__ = ("_compiled", "_config", "_grace_hours", "_usage", "pools")
+    __slots__ = ("_compiled", "_config", "_grace_hours", "_in_order", "_usage", "pools")
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Drafting:
         self._usage = usage
         self._grace_hours = grace_hours
         self.pools = _pools(config.balances, compiled, deductions)
+        self._in_order = PoolsInOrder(self.pools)
 
     def invoice(self, contract: Contract, period: Period) -> Invoice:
         """The draft of one billing period."""
@@ -99,7 +100,7 @@ class Drafting:
         return cuts
 
     def _boundaries(self, usage: UsageKey, unit: str) -> list[int]:
-        paying = [pool.segment for pool in self.pools if may_draw(pool.balance, usage, unit)]
+        paying = [pool.segment for pool in self._in_order.of(usage) if may_draw(pool.balance, usage, unit)]
         return [hour for segment in paying for hour in (segment.starting_hour, segment.ending_hour)]
 
     def _own_prices(self, contract: Contract, usage: UsageKey, unit: str) -> list[OwnPrices]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from engine.balances.ledger import BalanceStatement, balance_statement
+from engine.balances.ledger import BalanceStatement, Deduction, balance_statement
 from engine.balances.matching import covers_contract
 from engine.balances.recurring import with_children
 from engine.catalog import Contract, CustomerConfig
@@ -51,6 +51,9 @@ def statement(
     now_hour = now_us // HOUR_US
     config = with_children(config, reach_hour(config, now_hour))
     deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
+    deducted: dict[str, list[Deduction]] = {}
+    for deduction in deductions:
+        deducted.setdefault(deduction.balance_id, []).append(deduction)
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     live = _unbilled(config, finalized, now_hour - grace_hours, now_hour + 1)
     drafts = [drafting.invoice(contract, period) for contract, period in live]
@@ -60,7 +63,7 @@ def statement(
     balances = [
         balance_statement(
             balance,
-            deductions,
+            deducted.get(balance.id, ()),
             {segment.id: drafted.get((balance.id, segment.id), ZERO) for segment in balance.segments},
             [_drawing(contract, period) for contract, period in live if covers_contract(balance, contract.id)],
             now_us,

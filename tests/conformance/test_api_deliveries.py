@@ -207,6 +207,23 @@ async def test_recover_sends_what_one_endpoint_has_missed(site: Site, receiver: 
     assert (await site.http.post(f"{ENDPOINTS}/b/recover", json={"since": PAST})).status_code == 404
 
 
+async def test_recover_heeds_the_filter_and_leaves_alone_what_was_superseded(site: Site, receiver: Receiver) -> None:
+    await site.add_endpoint("other", receiver.url_of("/other"))
+    await site.write(*(notification(number) for number in range(4)))
+    async with site.dispatched():
+        pass
+    await site.add_endpoint("a", receiver.url, customer_ids=["customer-1", "customer-2"], supersede=True)
+    assert (await site.post(f"{ENDPOINTS}/a/recover", {"since": PAST, "dry_run": True}))["count"] == 2
+    await site.write(notification(5, customer_id="customer-1"), notification(6, customer_id="customer-1"))
+    receiver.script("/hook", Answer(500, delay_s=0.3))
+    async with site.dispatched():
+        pass
+    statuses = {each["id"]: each["status"] for each in await site.listed(endpoint_id="a")}
+    assert statuses == {"n-5:a": "superseded", "n-6:a": "delivered"}
+    dry = await site.post(f"{ENDPOINTS}/a/recover", {"since": PAST, "dry_run": True})
+    assert sorted(dry["delivery_ids"]) == ["n-1:a", "n-2:a"]
+
+
 async def test_test_button(site: Site, receiver: Receiver) -> None:
     await site.add_endpoint("a", receiver.url)
     await site.add_endpoint("other", receiver.url_of("/other"))

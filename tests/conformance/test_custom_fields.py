@@ -167,7 +167,8 @@ async def test_a_key_does_not_become_unique_over_values_that_are_not(sdk: AsyncM
     [
         ("addKey", {"entity": "planet", "key": "x", "enforce_uniqueness": False}, 400),
         ("addKey", {"entity": "customer", "key": "", "enforce_uniqueness": False}, 400),
-        ("addKey", {"entity": "alert", "key": "x", "enforce_uniqueness": False}, 501),
+        ("addKey", {"entity": "charge", "key": "x", "enforce_uniqueness": False}, 501),
+        ("addKey", {"entity": "alert", "key": "x", "enforce_uniqueness": True}, 501),
         ("addKey", {"entity": "invoice", "key": "x", "enforce_uniqueness": False}, 501),
         ("setValues", {"entity": "customer", "entity_id": UNKNOWN, "custom_fields": {"x": "v" * 201}}, 400),
         ("setValues", {"entity": "customer", "entity_id": UNKNOWN, "custom_fields": {"x": 1}}, 400),
@@ -178,3 +179,23 @@ async def test_a_key_does_not_become_unique_over_values_that_are_not(sdk: AsyncM
 async def test_what_is_refused(http: httpx.AsyncClient, path: str, body: dict[str, Any], status: int) -> None:
     answer = await http.post(f"/v1/customFields/{path}", json=body)
     assert answer.status_code == status, answer.text
+
+
+async def test_alerts_of_all_customers_and_of_one_carry_fields(sdk: AsyncMetronome, http: httpx.AsyncClient) -> None:
+    """The client shows none of them: an endpoint's filter on severity reads them."""
+    fields = sdk.v1.custom_fields
+    customer = (await sdk.v1.customers.create(name="Acme")).data.id
+    for_all = (await sdk.v1.alerts.create(alert_type="spend_threshold_reached", name="all", threshold=1)).data.id
+    own = (
+        await sdk.v1.alerts.create(alert_type="spend_threshold_reached", name="own", threshold=1, customer_id=customer)
+    ).data.id
+    await fields.add_key(entity="alert", key="severity", enforce_uniqueness=False)
+    for alert in (for_all, own):
+        await fields.set_values(entity="alert", entity_id=alert, custom_fields={"severity": "critical"})
+        await fields.delete_values(entity="alert", entity_id=alert, keys=["severity"])
+        await fields.set_values(entity="alert", entity_id=alert, custom_fields={"severity": "critical"})
+    with pytest.raises(metronome.NotFoundError):
+        await fields.set_values(entity="alert", entity_id=UNKNOWN, custom_fields={"severity": "critical"})
+    await fields.remove_key(entity="alert", key="severity")
+    with pytest.raises(metronome.BadRequestError):
+        await fields.set_values(entity="alert", entity_id=own, custom_fields={"severity": "critical"})

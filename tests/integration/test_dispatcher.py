@@ -4,40 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 
 import orjson
-import pytest
 
-from connectors.redis.client import connect
 from connectors.webhooks.lanes import QUEUE_MAX
 from tests.support.dispatching import SECRET, Box, dispatching, notification, sample, settings_for, until
 from tests.support.receiver import Answer, Hang, Receiver, Reset
-from tests.support.redis_server import RedisServer
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = RedisServer(dir=tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server.url
-    server.stop()
-
-
-@pytest.fixture
-async def box(redis_url: str) -> AsyncIterator[Box]:
-    redis = connect(settings_for(redis_url))
-    box = Box(redis)
-    await box.empty()
-    yield box
-    await redis.aclose()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        running.secret = SECRET
-        yield running
 
 
 async def test_every_notification_reaches_every_endpoint_once(redis_url: str, box: Box, receiver: Receiver) -> None:

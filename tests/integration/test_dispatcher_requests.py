@@ -19,6 +19,7 @@ from connectors.webhooks.addresses import TargetPolicy
 from connectors.webhooks.client import RESPONSE_BYTES_MAX, Attempt, EndpointClient
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.signatures import Signing
+from connectors.webhooks.timing import client_tls
 from connectors.webhooks.webhook import SignedForm
 from tests.support.receiver import Answer, Behaviour, Hang, Receiver, Reset
 
@@ -52,7 +53,9 @@ async def open_client() -> AsyncIterator[Open]:
     opened: list[Client] = []
 
     def make(url: str, policy: TargetPolicy = LOOPBACK, timeout_s: float = 5.0, trusted: Path | None = None) -> Client:
-        tls = ssl.create_default_context(cafile=trusted)
+        tls = client_tls()
+        if trusted is not None:
+            tls.load_verify_locations(trusted)
         endpoint = Endpoint("e-1", URL(url), Signing(((SECRET, None),)))
         opened.append(Client(endpoint, SignedForm(endpoint.signing), policy, tls, timeout_s=timeout_s, connections=2))
         return opened[-1]
@@ -138,8 +141,14 @@ async def test_certificate_must_be_trusted_and_for_this_host(open_client: Open, 
         assert (await other_name.attempt("n-1", BODY, None)).outcome == "tls"
         assert heard == []
         trusting = open_client(f"https://localhost:{port}/", trusted=certificate)
-        assert (await trusting.attempt("n-1", BODY, None)).outcome == "success"
+        trusted = await trusting.attempt("n-1", BODY, None)
+        assert trusted.outcome == "success"
         await trusting.close()
+    timings = trusted.timings
+    assert timings.dns_s is not None
+    assert timings.tls_s is not None
+    assert timings.connect_s is not None
+    assert 0 < timings.dns_s < timings.dns_s + timings.tls_s <= timings.connect_s
     assert len(heard) == 1
 
 
@@ -227,10 +236,12 @@ async def test_the_answer_is_kept_up_to_a_limit_with_timings(receiver: Receiver,
     assert small.response == b"xxx"
     assert huge.response == b"x" * RESPONSE_BYTES_MAX
     assert hanging.response == b""
-    assert small.connect_s is not None
-    assert small.headers_s is not None
-    assert 0 < small.connect_s <= small.headers_s <= small.seconds
-    assert huge.connect_s is None  # the connection was kept alive
+    timings = small.timings
+    assert timings.connect_s is not None
+    assert timings.headers_s is not None
+    assert 0 < timings.connect_s <= timings.headers_s <= small.seconds
+    assert (timings.dns_s, timings.tls_s) == (None, None)  # an address, without TLS
+    assert huge.timings.connect_s is None  # the connection was kept alive
 
 
 @pytest.mark.parametrize(

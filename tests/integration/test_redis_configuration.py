@@ -125,10 +125,10 @@ async def test_endpoints_and_tokens(catalog: CatalogStore) -> None:
     assert await catalog.delete_endpoint("e1")
     assert not await catalog.delete_endpoint("e1")
     await catalog.put_token("hash", b"name")
-    assert await catalog.has_token("hash")
+    assert await catalog.token("hash")
     assert await catalog.tokens() == {"hash": b"name"}
     assert await catalog.delete_token("hash")
-    assert not await catalog.has_token("hash")
+    assert await catalog.token("hash") is None
 
 
 async def test_an_endpoint_is_replaced_only_by_who_has_seen_it_as_it_is(redis: Redis) -> None:

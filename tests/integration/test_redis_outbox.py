@@ -13,7 +13,7 @@ from connectors.redis.deliveries import DeliveryLog
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.outbox import ATTEMPTS_KEPT, Outbox, read_first
 from connectors.redis.throttle import take_tokens
-from connectors.redis.types import Admission, Committed, Delivery, OutboxDepth, OutboxEntry
+from connectors.redis.types import Admission, Committed, Delivery, OutboxDepth, OutboxEntry, PutBack
 from connectors.webhooks.outcomes import new_delivery
 from tests.support.redis_stores import NOW_MS, batch_at, entry_of, partition_store, snapshot
 
@@ -176,16 +176,18 @@ async def test_supersede_drops_what_waits_and_leaves_alone_what_is_under_way(red
     assert (await outbox.depth()).retries == 1
 
 
-async def test_ended_only_if_another_waits_behind(redis: Redis) -> None:
+async def test_put_back_only_while_no_other_waits_behind(redis: Redis) -> None:
     outbox, (first,) = await admitted(redis, entry_of(1))
-    before = await snapshot(redis)
-    assert await outbox.conclude(first, "superseded", NOW_MS, LEASE_MS, only_if_followed=True) == (False, None)
-    assert await snapshot(redis) == before
+    again = replace(first, attempts=1, due_ms=NOW_MS + 1_000)
     await admitted(redis, entry_of(2))
-    ended, follower = await outbox.conclude(first, "superseded", NOW_MS, LEASE_MS, only_if_followed=True)
-    assert ended
+    before = await snapshot(redis)
+    assert await outbox.put_back(first, again, NOW_MS, unless_followed=True) is PutBack.FOLLOWED
+    assert await snapshot(redis) == before
+    _, follower = await outbox.conclude(first, "superseded", NOW_MS, LEASE_MS)
     assert follower is not None
     assert ids([follower]) == ["2"]
+    assert await outbox.put_back(follower, replace(follower, attempts=1), NOW_MS, unless_followed=True) is PutBack.DONE
+    assert await outbox.put_back(follower, replace(follower, attempts=1), NOW_MS, unless_followed=True) is PutBack.LEASE_LOST
 
 
 # --- leases -------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from tests.support.worker_harness import Counters, Harness, customer_in, event
+from connectors.redis.keys import PartitionKeys
+from tests.support.worker_harness import PARTITIONS, Counters, Harness, customer_in, event
 
 GOOD = b'{"transaction_id":"bad","customer_id":"%s","event_type":"call","timestamp":"2026-11-21T00:00:00Z","properties":{%s}}'
 
@@ -238,3 +239,33 @@ async def test_parked_events_whose_customer_never_comes_are_dead_lettered(harnes
 async def _age_parking(harness: Harness) -> None:
     """The clock that scored the reference was today's: as if its first event had come long ago."""
     await harness.redis.zadd("tidemark:{1}:parked", {"nobody": 0})
+
+
+async def test_a_trace_follows_its_event_into_the_outbox(harness: Harness) -> None:
+    """Of an event that is applied where it came, of one that is forwarded, and of one that was parked; and no other's."""
+    here, later = customer_in(0), customer_in(1, 7)
+    await harness.create(here)
+    await harness.create(customer_in(1), "an-alias")
+    await harness.worker()
+    traces = {name: f"00-{number:032x}-{number:016x}-01" for number, name in enumerate(("direct", "forwarded", "parked"), 1)}
+    await harness.produce(2, event("parked", later), headers=[("traceparent", traces["parked"].encode())])
+    await harness.produce(0, event("plain", here))
+    await harness.produce(0, event("direct", here), headers=[("traceparent", traces["direct"].encode())])
+    await harness.produce(0, event("forwarded", "an-alias"), headers=[("traceparent", traces["forwarded"].encode())])
+    await harness.produce(0, event("malformed", here), headers=[("traceparent", b"00-none")])
+    await harness.settled()
+    await harness.create(later)
+
+    async def told() -> dict[str, bytes]:
+        found = {}
+        for partition in range(PARTITIONS):
+            for _, fields in await harness.redis.xrange(PartitionKeys(partition).outbox):
+                evidence = orjson.loads(fields[b"body"])["properties"]["evidence"]
+                found[evidence["transaction_id"]] = fields.get(b"traceparent", b"")
+        return found
+
+    async def all_told() -> bool:
+        return len(await told()) == 5
+
+    await harness.until(all_told, "five notifications")
+    assert await told() == {name: trace.encode() for name, trace in traces.items()} | {"plain": b"", "malformed": b""}

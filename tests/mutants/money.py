@@ -16,8 +16,8 @@ MONEY_MUTANTS = (
         (
             Edit(
                 "engine/balances/matching.py",
-                "    postpaid: bool\n    priority: Decimal\n",
-                "    priority: Decimal\n    postpaid: bool\n",
+                "    kind: Kind\n    priority: Decimal\n",
+                "    priority: Decimal\n    kind: Kind\n",
             ),
         ),
         (f"{DRAW}::test_each_step_decides_where_those_before_it_do_not[kind]",),
@@ -37,7 +37,7 @@ MONEY_MUTANTS = (
     Mutant(
         0,
         "what a balance has paid stays unpaid: the next one pays it again",
-        (Edit("engine/balances/draw.py", "                unpaid -= amount\n", ""),),
+        (Edit("engine/balances/draw.py", "        rest.money -= value\n        rest.units =", "        rest.units ="),),
         (f"{DRAW}::test_no_part_is_paid_twice",),
     ),
     Mutant(

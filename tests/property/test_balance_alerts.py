@@ -29,6 +29,7 @@ from engine.catalog import (
     BillableMetric,
     BillingSchedule,
     Catalog,
+    Collection,
     Contract,
     CustomerConfig,
     CustomFieldFilter,
@@ -39,7 +40,9 @@ from engine.catalog import (
     Rate,
     RateCard,
     RateType,
+    SeatStep,
     Segment,
+    Subscription,
 )
 from engine.customer import EngineSettings
 from engine.effects import UsageEvent
@@ -59,6 +62,8 @@ values = st.sampled_from(["red", "blue"])
 fields = st.dictionaries(st.sampled_from(["team", "tier"]), values).map(lambda made: tuple(sorted(made.items())))
 units = st.sampled_from([USD_CENTS, USD_CENTS, USD_CENTS, "credits"])
 access_types = st.sampled_from([AccessType.SPEND, AccessType.SPEND, AccessType.SPEND, AccessType.QUANTITY])
+
+seats = st.sampled_from([("region", None), ("region", None), ("region", "eu"), ("region", "us"), ("model", None), ("model", "x")])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -85,6 +90,26 @@ def balances(draw: st.DrawFn, balance_id: str, product_ids: list[str]) -> Balanc
         applicable_product_ids=frozenset(draw(st.sets(st.sampled_from(product_ids), max_size=1))),
         manual_entries=tuple(ManualEntry(segments[0].id, amount, NOW_US - HOUR_US, "") for amount in manual),
         custom_fields=draw(fields),
+        seat=draw(st.sampled_from([None, None, None, None, ("region", "eu"), ("region", "us"), ("model", "x")])),
+    )
+
+
+@st.composite
+def subscriptions(draw: st.DrawFn, contract_id: str, starting_hour: int) -> Subscription:
+    """Seats that come and go among the events."""
+    key, seat_ids = draw(st.sampled_from([("region", ["eu", "us"]), ("region", ["eu"]), ("model", ["x"])]))
+    steps = [SeatStep(starting_hour, seat_id, assigned=True) for seat_id in seat_ids]
+    for hour in sorted(draw(st.sets(st.integers(-20, 40), max_size=2))):
+        steps.append(SeatStep(NOW + hour, draw(st.sampled_from(seat_ids)), assigned=draw(st.booleans())))
+    return Subscription(
+        id=f"{contract_id}-seats",
+        product_id="seats",
+        billing=BillingSchedule(Frequency.WEEKLY, FIRST_HOUR * HOUR_US),
+        collection=Collection.ADVANCE,
+        starting_hour=starting_hour,
+        ending_hour=draw(st.sampled_from([None, None, NOW + 8])),
+        seat_group_key=key,
+        seat_steps=tuple(sorted(steps, key=lambda step: step.hour)),
     )
 
 
@@ -118,6 +143,7 @@ def alerts(draw: st.DrawFn, alert_id: str) -> Alert:
         access_type=draw(access_types),
         custom_field_filters=() if draw(st.integers(0, 3)) else (draw(filters([Entity.CONTRACT])),),
         specifiers=draw(specifiers()) if kind in (AlertType.TOTAL_BALANCE, AlertType.TOTAL_PERCENTAGE) else (),
+        seat_filter=draw(seats) if kind is AlertType.SEAT_BALANCE else None,
     )
 
 
@@ -138,6 +164,7 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
             ending_hour=draw(st.sampled_from([None, None, NOW + 15])),
             schedule=BillingSchedule(Frequency.WEEKLY, draw(st.sampled_from([start, FIRST_HOUR])) * HOUR_US),
             custom_fields=draw(fields),
+            subscriptions=(draw(subscriptions(f"c{number}", start)),) if draw(st.booleans()) else (),
         )
         for number, start in enumerate(starts[: draw(st.sampled_from([1, 1, 2]))])
     )
@@ -274,3 +301,55 @@ def test_timers_alone_bring_what_time_brings(configuration: tuple[CustomerConfig
                 driver.event(event, now_us)
                 driver.collect()
     assert timed.notifications == watched.notifications
+
+
+SEATS = Catalog(
+    revision=1,
+    metrics={name: BillableMetric(name, name, Aggregation.SUM, name, group_keys=(("user",),)) for name in ("calls", "coins")},
+    products={
+        "calls": Product("calls", "calls", "calls", presentation_group_key=("user",)),
+        "coins": Product("coins", "coins", "coins"),
+    },
+    rate_cards={"card": RateCard("card", tuple(Rate(name, RateType.FLAT, 0, price=Decimal(2)) for name in ("calls", "coins")))},
+)
+USERS = ["ann", "bob", "cyn"]
+
+
+@BOUNDED
+@given(
+    thresholds=st.lists(st.tuples(st.sampled_from(["0", "2", "6"]), st.sampled_from([None, "ann"])), min_size=1, max_size=3),
+    shared=st.lists(balances("s", ["calls", "coins"]).map(lambda each: replace(each, seat=None)), max_size=2),
+    left=st.lists(st.sampled_from(["4", "8", "12.5"]), min_size=3, max_size=3),
+    uses=st.lists(
+        st.tuples(
+            st.sampled_from(["calls", "calls", "calls", "coins"]),
+            st.sampled_from([*USERS, None]),
+            st.sampled_from(["0.25", "1", "2", "3", "-1"]),
+        ),
+        min_size=4,
+        max_size=14,
+    ),
+)
+def test_each_seat_has_headroom_of_its_own(
+    thresholds: list[tuple[str, str | None]], shared: list[Balance], left: list[str], uses: list[tuple[str, str | None, str]]
+) -> None:
+    """Whether what the seats have is drawn apart from everything else (no other balance comes first) or not."""
+    watching = tuple(
+        Alert(f"a{number}", AlertType.SEAT_BALANCE, "", Decimal(threshold), 1, seat_filter=("user", user))
+        for number, (threshold, user) in enumerate(thresholds)
+    )
+    steps = tuple(SeatStep(FIRST_HOUR, user, assigned=True) for user in USERS)
+    schedule = BillingSchedule(Frequency.WEEKLY, FIRST_HOUR * HOUR_US)
+    seats = Subscription("seats", "seats", schedule, Collection.ADVANCE, FIRST_HOUR, seat_group_key="user", seat_steps=steps)
+    contract = Contract("c0", "card", FIRST_HOUR, None, schedule, subscriptions=(seats,))
+    own = tuple(
+        Balance(user, BalanceType.CREDIT, "fee", (Segment(user, NOW - 9, NOW + 9, Decimal(amount)),), seat=("user", user))
+        for user, amount in zip(USERS, left, strict=True)
+    )
+    made = tuple(replace(each, id=f"s{number}") for number, each in enumerate(shared))
+    driver = Driver(CustomerConfig("customer", 1, (contract,), balances=(*own, *made)), replace(SEATS, alerts=watching), NOW_US)
+    for number, (metric, user, amount) in enumerate(uses):
+        properties = {metric: amount, "user": user}
+        driver.event(UsageEvent(f"t{number}", "call", NOW_US, NOW, properties, "t", 0, number, 0), NOW_US)
+        driver.collect()
+        assert alarmed(driver) == past_their_line(driver)

@@ -13,6 +13,7 @@ from engine.periods import HOUR_US, next_period, period_at
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STEPS = {
+    Frequency.DAILY: lambda count: relativedelta(days=count),
     Frequency.WEEKLY: lambda count: relativedelta(weeks=count),
     Frequency.MONTHLY: lambda count: relativedelta(months=count),
     Frequency.QUARTERLY: lambda count: relativedelta(months=3 * count),

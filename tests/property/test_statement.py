@@ -121,6 +121,7 @@ def balances(draw: st.DrawFn, name: str) -> Balance:
         cost_basis_free=draw(st.booleans()),
         manual_entries=tuple(entries),
         created_us=draw(st.integers(0, 2)),
+        seat=draw(st.sampled_from([None, None, None, ("region", "eu"), ("model", "x"), ("model", "y")])),
         access_type=draw(st.sampled_from([AccessType.SPEND, AccessType.SPEND, AccessType.SPEND, AccessType.QUANTITY])),
         rate_type=draw(st.sampled_from([RateTarget.LIST_RATE, RateTarget.COMMIT_RATE])),
         recurring_id=draw(st.sampled_from([None, None, "r0"])),

@@ -55,17 +55,20 @@ async def dispatching(settings: Settings) -> AsyncIterator[None]:
         await running
 
 
-def notification(number: int, *, customer_id: str | None = None) -> OutboxEntry:
+def notification(
+    number: int, *, customer_id: str | None = None, alert_id: str = "a-1", traceparent: str = "", **properties: object
+) -> OutboxEntry:
     now_ms = time.time_ns() // 1_000_000
-    body = {"id": f"n-{number}", "type": "alerts.spend_threshold_reached", "properties": {"sequence": number}}
+    body = {"id": f"n-{number}", "type": "alerts.spend_threshold_reached", "properties": {"sequence": number, **properties}}
     return OutboxEntry(
         id=f"n-{number}",
         type="alerts.spend_threshold_reached",
         customer_id=customer_id or f"customer-{number}",
-        alert_id="a-1",
+        alert_id=alert_id,
         body=orjson.dumps(body),
         appended_at_ms=now_ms,
         written_at_ms=now_ms,
+        traceparent=traceparent,
     )
 
 
@@ -105,6 +108,11 @@ class Box:
     async def until_empty(self, timeout_s: float = 30.0) -> None:
         async with asyncio.timeout(timeout_s):
             while await self.depth() != OutboxDepth(0, 0, None):
+                await asyncio.sleep(0.02)
+
+    async def until_disabled(self, endpoint_id: str, timeout_s: float = 30.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while orjson.loads((await self.catalog.endpoints())[endpoint_id])["enabled"]:
                 await asyncio.sleep(0.02)
 
     async def until_depth(self, entries: int, retries: int, timeout_s: float = 30.0) -> None:

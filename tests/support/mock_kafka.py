@@ -47,8 +47,11 @@ class MockKafka:
         self._cluster = self._library.rd_kafka_mock_cluster_new(self._client, 1)
         self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         for name, partitions in topics.items():
-            self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
+            self.create(name, partitions)
         self.bootstrap_servers: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
+
+    def create(self, topic: str, partitions: int) -> None:
+        self._library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1)
 
     def set_down(self) -> None:
         self._library.rd_kafka_mock_broker_set_down(self._cluster, 1)

@@ -484,6 +484,10 @@ def pays(
 ) -> bool:
     if not is_for(balance, contract):
         return False
+    if balance.seat is not None:
+        key, seat_id = balance.seat
+        if seat_id not in (pricing.get(key), shown.get(key)):
+            return False
     wanted = [*balance.specifiers, *as_specifiers(balance)]
     if not wanted:
         return True
@@ -497,9 +501,10 @@ def pays(
 
 
 def group_value_specifiers(balance: Balance) -> int:
-    if not balance.specifiers and not as_specifiers(balance):
+    seats = 0 if balance.seat is None else 1
+    if not balance.specifiers and not as_specifiers(balance) and not seats:
         return MANY
-    return sum(
+    return seats + sum(
         1
         for each in balance.specifiers
         if not names_products(each) and (each.pricing_group_values or each.presentation_group_values)

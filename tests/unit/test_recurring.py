@@ -27,6 +27,7 @@ from engine.catalog import (
     QuantityStep,
     RecurringBalance,
     RecurringTerms,
+    SeatStep,
     Subscription,
     SubscriptionLink,
 )
@@ -277,3 +278,74 @@ def test_a_subscription_that_begins_later_adds_from_its_start_on_and_its_end_tak
         ("2025-02-01", "2025-03-01", "310"),
         ("2025-03-01", "2025-04-01", "310"),
     ]
+
+
+# --- a share for each seat ----------------------------------------------------------------------------------------------
+
+
+def assigned(*steps: tuple[str, str, bool]) -> Subscription:
+    found = tuple(SeatStep(hour(at), seat_id, has) for at, seat_id, has in steps)
+    return Subscription("s", "p", MONTHS, Collection.ADVANCE, found[0].hour, seat_group_key="user", seat_steps=found)
+
+
+def individual(amount: int, *, is_prorated: bool = True, **more: object) -> RecurringBalance:
+    return monthly_credit(amount, link=SubscriptionLink("s", Allocation.INDIVIDUAL, is_prorated), **more)
+
+
+def shares(balances: tuple[Balance, ...]) -> list[tuple[str, str, str, str]]:
+    """(seat id, start, end, amount)."""
+    return [(each.seat[1], *row) for each in balances if each.seat is not None for row in seen((each,))]
+
+
+@pytest.mark.parametrize(("is_prorated", "later"), [(True, "110"), (False, "310")])
+def test_each_seat_has_a_share_while_it_is_assigned(is_prorated: bool, later: str) -> None:
+    subscription = assigned(
+        ("2025-01-01", "ann", True), ("2025-01-01", "bob", True), ("2025-01-21", "cyn", True), ("2025-02-10", "bob", False)
+    )
+    config = customer(individual(310, is_prorated=is_prorated), subscription=subscription)
+    found = balances_until(config, hour("2025-03-02"))
+    assert shares(found) == [
+        ("ann", "2025-01-01", "2025-02-01", "310"),
+        ("bob", "2025-01-01", "2025-02-01", "310"),
+        ("cyn", "2025-01-21", "2025-02-01", later),
+        ("ann", "2025-02-01", "2025-03-01", "310"),
+        ("bob", "2025-02-01", "2025-02-10", "310"),
+        ("cyn", "2025-02-01", "2025-03-01", "310"),
+        ("ann", "2025-03-01", "2025-04-01", "310"),
+        ("cyn", "2025-03-01", "2025-04-01", "310"),
+    ]
+    assert len({each.id for each in found}) == len(found)
+    assert [len({each.share_of for each in found[first:last]}) for first, last in [(0, 3), (3, 6), (6, 8)]] == [1, 1, 1]
+    assert len({each.share_of for each in found}) == 3
+    assert found[0].segments[0].id == found[1].segments[0].id != found[2].segments[0].id
+    assert [each.segments[0].seat_increase for each in found[:3]] == [False, False, True]
+
+
+def test_a_seat_that_comes_back_within_a_period_is_granted_nothing_more() -> None:
+    subscription = assigned(
+        ("2025-01-01", "ann", True), ("2025-01-10", "ann", False), ("2025-01-20", "ann", True), ("2025-02-05", "ann", False)
+    )
+    found = balances_until(customer(individual(310), subscription=subscription), hour("2025-03-02"))
+    assert shares(found) == [("ann", "2025-01-01", "2025-02-01", "310"), ("ann", "2025-02-01", "2025-02-05", "310")]
+
+
+def test_a_seat_that_is_removed_later_loses_what_is_open_for_several_periods() -> None:
+    subscription = assigned(("2025-01-01", "ann", True), ("2025-02-05", "ann", False))
+    found = balances_until(customer(individual(10, duration_periods=3), subscription=subscription), hour("2025-01-02"))
+    assert shares(found) == [("ann", "2025-01-01", "2025-02-05", "10")]
+
+
+def test_without_assigned_seats_nobody_has_a_share() -> None:
+    unassigned = replace(assigned(("2025-01-01", "ann", True)), seat_steps=())
+    assert balances_until(customer(individual(10), subscription=unassigned), hour("2025-03-02")) == ()
+    assert balances_until(customer(individual(10), subscription=None), hour("2025-03-02")) == ()
+
+
+def test_an_entry_by_hand_is_of_one_seat() -> None:
+    subscription = assigned(("2025-01-01", "ann", True), ("2025-01-01", "bob", True))
+    recurring = individual(10)
+    segment = balances_until(customer(recurring, subscription=subscription), hour("2025-01-02"))[0].segments[0]
+    entry = ManualEntry(segment.id, Decimal(3), hour("2025-01-02") * HOUR_US, "more", seat_id="bob")
+    child = replace(recurring.child, manual_entries=(entry,))
+    found = balances_until(customer(replace(recurring, child=child), subscription=subscription), hour("2025-02-02"))
+    assert [each.manual_entries for each in found] == [(), (entry,), (), ()]

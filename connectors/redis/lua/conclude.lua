@@ -12,22 +12,18 @@
 -- ARGV[3]  how many attempts of a delivery are kept
 -- ARGV[4]  how long (ms)
 -- ARGV[5]  MessagePack: {{id, endpoint id, its due zset's place in KEYS, that of its list of attempts, prefix of its place,
---          how it ended, only if another one waits behind it, the delivery, the attempt or ''}, ...}
--- Returns for each 0 if there was no such delivery or none behind it (nothing was changed for it), else 1 or the next one of its
--- order key, leased to the caller.
+--          how it ended, the delivery, the attempt or ''}, ...}
+-- Returns for each 0 if there was no such delivery (nothing was changed for it), else 1 or the next one of its order key, leased
+-- to the caller.
 local now, lease_ends, keep, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local answers, touched = {}, {}
 
-local function followed(order)
-  return #redis.call('ZRANGEBYLEX', KEYS[7], '[' .. order .. ':', '(' .. order .. ';', 'LIMIT', 0, 2) == 2
-end
-
 for at, each in ipairs(cmsgpack.unpack(ARGV[5])) do
-  local id, endpoint, due, attempts, prefix, status, only_if_followed, delivery, attempt = unpack(each)
+  local id, endpoint, due, attempts, prefix, status, delivery, attempt = unpack(each)
   local order = string.sub(prefix, 1, 16)
   due = KEYS[due]
   answers[at] = 0
-  if (not only_if_followed or followed(order)) and redis.call('HDEL', KEYS[3], id) == 1 then
+  if redis.call('HDEL', KEYS[3], id) == 1 then
     redis.call('ZREM', due, id)
     redis.call('HDEL', KEYS[2], id)
     redis.call('ZREM', KEYS[6], id)

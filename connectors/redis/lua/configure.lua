@@ -3,9 +3,11 @@
 -- KEYS[2]  change stream
 -- KEYS[3]  set of the partition's customers
 -- KEYS[4]  the document: "<version>\n<JSON>"
+-- KEYS[5]  audit log
 -- ARGV[1]  expected version; 0 = there is none
 -- ARGV[2]  JSON
 -- ARGV[3]  customer id
+-- ARGV[4]  and [5]: the request's entry (lua/audit.lua)
 -- Returns {1, the partition's new revision} or {0, the stored version}.
 local version = tonumber(string.match(redis.call('GETRANGE', KEYS[4], 0, 20), '^(%d+)\n') or 0)
 if version ~= tonumber(ARGV[1]) then return { 0, version } end
@@ -14,4 +16,5 @@ redis.call('XADD', KEYS[2], string.format('%.0f-0', revision), 'kind', 'customer
 redis.call('HSET', KEYS[1], 'revision', revision)
 redis.call('SET', KEYS[4], string.format('%.0f\n', version + 1) .. ARGV[2])
 redis.call('SADD', KEYS[3], ARGV[3])
+audit()
 return { 1, revision }

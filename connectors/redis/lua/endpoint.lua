@@ -2,9 +2,11 @@
 -- KEYS[1]  hash: endpoint id -> document
 -- KEYS[2]  string: the endpoints' revision, which no two states of the hash share
 -- KEYS[3]  hash: endpoint id -> since when every attempt has failed (ms)
+-- KEYS[4]  audit log
 -- ARGV[1]  endpoint id
 -- ARGV[2]  the document that is expected; '' = whatever is there, also none
 -- ARGV[3]  the new document; '' = remove
+-- ARGV[4]  and [5]: the request's entry (lua/audit.lua)
 -- Returns 1, or 0 where another document is stored, or none was to be removed: nothing was changed.
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
 if ARGV[2] ~= '' and stored ~= ARGV[2] then return 0 end
@@ -18,4 +20,5 @@ end
 local time = redis.call('TIME')  -- a count would begin again in an emptied server
 local revision = math.max(time[1] * 1000000 + time[2], tonumber(redis.call('GET', KEYS[2]) or 0) + 1)
 redis.call('SET', KEYS[2], string.format('%.0f', revision))
+audit()
 return 1

@@ -17,6 +17,10 @@ local function head(places, order)
   if first then return string.sub(first, ID_FROM) end
 end
 
+local function followed(places, order)
+  return #redis.call('ZRANGEBYLEX', places, '[' .. order .. ':', '(' .. order .. ';', 'LIMIT', 0, 2) == 2
+end
+
 local function give(due, leases, id, lease_ends)
   redis.call('ZADD', due, lease_ends, id)
   redis.call('HSET', leases, id, lease_ends)

@@ -5,6 +5,7 @@
 -- KEYS[4]  hash: delivery id -> delivery
 -- KEYS[5]  list: attempts of this delivery
 -- KEYS[6]  zset: delivery id by its last change (ms), for the log
+-- KEYS[7]  zset of places
 -- ARGV[1]  delivery id
 -- ARGV[2]  endpoint id
 -- ARGV[3]  end of the lease (ms), as it was given
@@ -14,8 +15,10 @@
 -- ARGV[7]  how many attempts are kept
 -- ARGV[8]  how long (ms)
 -- ARGV[9]  now (ms)
--- Returns 1 or 0.
+-- ARGV[10] order key, if it is put back only while no other one waits behind it, else ''
+-- Returns 1; 0 if the lease was lost; 2 if another one waits behind it. With 0 and 2 nothing was changed.
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[3] then return 0 end
+if ARGV[10] ~= '' and followed(KEYS[7], ARGV[10]) then return 2 end
 redis.call('HDEL', KEYS[3], ARGV[1])
 redis.call('ZADD', KEYS[1], ARGV[4], ARGV[1])
 redis.call('HSET', KEYS[4], ARGV[1], ARGV[5])

@@ -3,7 +3,9 @@
 -- KEYS[2]  hash: customer id -> its aliases (MessagePack)
 -- KEYS[3]  zset: customer ids by time of creation
 -- KEYS[4]  hash: customer id -> {now_ms, references to be announced} (MessagePack), until that is done
+-- KEYS[5]  audit log
 -- ARGV[1]  MessagePack {customer id, aliases, now_ms, whether the customer is created now}
+-- ARGV[2]  and [3]: the request's entry (lua/audit.lua); a creation's goes with its document
 -- Returns {'ok', references to be announced} or {'taken', reference, its customer}.
 local args = cmsgpack.unpack(ARGV[1])
 local id, aliases, now_ms, create = args[1], args[2], args[3], args[4]
@@ -35,4 +37,5 @@ for _, alias in ipairs(aliases) do
 end
 redis.call('HSET', KEYS[2], id, cmsgpack.pack(aliases))
 redis.call('HSET', KEYS[4], id, cmsgpack.pack({ now_ms, changed }))
+if not create then audit() end
 return { 'ok', changed }

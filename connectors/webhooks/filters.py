@@ -1,0 +1,108 @@
+"""Which notifications an endpoint wants. Pure, but for the severity of an alert, which is looked up (``severities.py``).
+
+What is not set lets everything through, with one exception: notices about endpoints and deliveries (notices.py) go only to those
+that name their type, since an endpoint for alerts has no use for them. They belong to no alert: of the filters only that on
+types, and where a notice tells of a customer's delivery that on customers, is held against them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+
+NOTICE_PREFIXES = ("endpoint.", "message.")
+
+
+def is_notice(event_type: str) -> bool:
+    return event_type.startswith(NOTICE_PREFIXES)
+
+
+@dataclass(frozen=True, slots=True)
+class SeverityFilter:
+    """``key``: of the alert's custom field. Either its value is one of ``values``, or it is at least ``minimum``: both are
+    numbers, or both stand in the order of the setting ``severities``. Letters of either case are the same. An alert without the
+    field, or with a value that cannot be compared, does not pass."""
+
+    key: str
+    values: frozenset[str] = frozenset()
+    minimum: str | None = None
+
+    def passes(self, fields: Mapping[str, str], order: Sequence[str]) -> bool:
+        value = fields.get(self.key, "").casefold()
+        if self.minimum is None:
+            return value in self.values
+        rank, least = _rank(value, order), _rank(self.minimum, order)
+        return rank is not None and least is not None and type(rank) is type(least) and rank >= least
+
+
+def _rank(value: str, order: Sequence[str]) -> int | Decimal | None:
+    if value in order:
+        return order.index(value)
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFilter:
+    """None: not looked at. ``event_types``: exact, or with ``*`` for any text."""
+
+    event_types: tuple[str, ...] | None = None
+    customer_ids: frozenset[str] | None = None
+    alert_ids: frozenset[str] | None = None
+    severity: SeverityFilter | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, object]) -> EndpointFilter:
+        """Raises TypeError, KeyError or ValueError for a document that makes no sense."""
+        types = _strings(document.get("event_types"))
+        customers, alerts = _strings(document.get("customer_ids")), _strings(document.get("alert_ids"))
+        return cls(
+            None if types is None else tuple(types),
+            None if customers is None else frozenset(customers),
+            None if alerts is None else frozenset(alerts),
+            _severity(document.get("severity")),
+        )
+
+    def wants_type(self, event_type: str) -> bool:
+        if self.event_types is None:
+            return not is_notice(event_type)
+        return _pattern(self.event_types).fullmatch(event_type) is not None
+
+    def wants(self, event_type: str, customer_id: str, alert_id: str) -> bool:
+        """All but the severity."""
+        return (
+            self.wants_type(event_type)
+            and (self.customer_ids is None or not customer_id or customer_id in self.customer_ids)
+            and (self.alert_ids is None or is_notice(event_type) or alert_id in self.alert_ids)
+        )
+
+
+@lru_cache(maxsize=4096)
+def _pattern(event_types: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(each).replace(r"\*", ".*") for each in event_types))
+
+
+def _strings(value: object) -> list[str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise TypeError("a filter is a list of texts")
+    return value
+
+
+def _severity(value: object) -> SeverityFilter | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise TypeError("the severity filter is an object")
+    minimum = value.get("minimum")
+    values = _strings(value.get("values")) or ()
+    return SeverityFilter(
+        str(value["key"]), frozenset(each.casefold() for each in values), None if minimum is None else str(minimum).casefold()
+    )

@@ -1,0 +1,99 @@
+"""What Slack is sent, and how its answers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+import pytest
+
+from connectors.redis.types import OutboxEntry
+from connectors.webhooks.slack import SlackForm, message
+
+SPEND = {
+    "alert_name": "Budget <b> & more",
+    "threshold": 49,
+    "previous_value": 48.5,
+    "value": 49.85,
+    "credit_type_id": "2714e483-4ff1-48e4-9e25-ac732e8f24f2",
+    "group_values": [{"key": "model", "value": "large"}],
+    "period": {"starting_at": "2026-01-01T00:00:00.000Z", "ending_before": "2026-02-01T00:00:00.000Z"},
+    "timestamp": "2026-01-05T00:00:00.000Z",
+}
+
+
+def entry(properties: object, event_type: str = "alerts.spend_threshold_reached") -> OutboxEntry:
+    body = orjson.dumps({"id": "n-1", "type": event_type, "properties": properties})
+    return OutboxEntry("n-1", event_type, "customer 1/2", "a-1", body, None, 0, traceparent="00-trace")
+
+
+def texts(blocks: Iterable[dict[str, Any]]) -> list[str]:
+    parts = [part for block in blocks for part in (block.get("text"), *block.get("fields", ()), *block.get("elements", ()))]
+    return [part["text"] for part in parts if part]
+
+
+def test_an_alert_is_told_in_words_with_amounts_in_dollars_and_a_link() -> None:
+    told = message(entry(SPEND), "https://x.example/c/{customer_id}/a/{alert_id}?n={id}")
+    assert told["text"] == (
+        "Budget &lt;b&gt; &amp; more: spend threshold reached: customer customer 1/2, value $0.4985, threshold $0.49"
+    )
+    assert texts(told["blocks"]) == [
+        "Budget <b> & more: spend threshold reached",  # plain text has nothing to be escaped
+        "*Customer*\ncustomer 1/2",
+        "*Value*\n$0.4985",
+        "*Threshold*\n$0.49",
+        "*Before*\n$0.485",
+        "*model*\nlarge",
+        "*Period*\n2026-01-01T00:00:00.000Z to 2026-02-01T00:00:00.000Z",
+        "*At*\n2026-01-05T00:00:00.000Z",
+        "<https://x.example/c/customer%201%2F2/a/a-1?n=n-1|Open>",
+        "alerts.spend_threshold_reached  n-1",
+    ]
+
+
+def test_units_other_than_dollars_are_shown_as_they_are() -> None:
+    usage = {name: value for name, value in SPEND.items() if name != "credit_type_id"} | {"value": 2**60 + 1}
+    told = texts(message(entry(usage, "alerts.usage_threshold_resolved"), "")["blocks"])
+    assert told[0] == "Budget <b> & more: usage threshold resolved"
+    assert f"*Value*\n{2**60 + 1}" in told
+    assert not any("Open" in text for text in told)
+
+
+def test_slacks_limits_hold_for_names_of_any_length() -> None:
+    blocks = message(entry(SPEND | {"alert_name": "n" * 500, "group_values": [{"key": "k", "value": "&" * 3000}] * 20}), "")[
+        "blocks"
+    ]
+    assert len(blocks[0]["text"]["text"]) == 150
+    assert len(blocks[1]["fields"]) == 10
+    assert max(len(field["text"]) for field in blocks[1]["fields"]) <= 2000
+
+
+@pytest.mark.parametrize(
+    ("event_type", "properties", "title"),
+    [
+        ("webhooks.test", {}, "webhooks.test"),
+        ("alerts.of_later_versions", {"something": 1}, "alerts.of_later_versions"),
+        (
+            "endpoint.failing",
+            {"endpoint_id": "e-1", "failing_since": "2026-01-01T00:00:00.000Z"},
+            "A webhook endpoint is failing",
+        ),
+    ],
+)
+def test_everything_else_has_a_title(event_type: str, properties: dict[str, object], title: str) -> None:
+    told = message(entry(properties, event_type), "")
+    assert told["text"] == title
+    assert len(texts(told["blocks"])) == 2 + (len(properties) if event_type.startswith("endpoint.") else 0)
+
+
+def test_only_ok_is_a_success() -> None:
+    form = SlackForm()
+    assert form.request(entry(SPEND), 0.0)[0]["traceparent"] == "00-trace"
+    assert form.outcome(200, b"ok") == form.outcome(200, b"ok\n") == "success"
+    assert form.outcome(200, b"<html>login</html>") == form.outcome(200, b"") == "refused"
+    assert (form.outcome(400, b"invalid_payload"), form.gone(400, b"invalid_payload")) == ("http_4xx", "")
+    assert form.gone(404, b"no_service") == "Slack answered no_service"
+    assert form.gone(410, b"channel_is_archived") == "Slack answered channel_is_archived"
+    assert form.gone(410, b"") == "the endpoint answered 410 Gone"
+    assert form.outcome(429, b"rate_limited") == "http_4xx"
