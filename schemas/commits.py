@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints, model_validator
 
 from engine.catalog import USD_CENTS
 from engine.numbers import exact
@@ -45,20 +44,8 @@ GroupValues = Annotated[dict[Key, str], Field(min_length=1, max_length=10)]
 NewId = Callable[[], str]
 
 
-def only(name: str, supported: str, *later: str) -> Any:
-    """For an enum of which one value is supported so far: the ``later`` ones are known, and answered by 501."""
-
-    def check(value: object) -> object:
-        folded = value.upper() if isinstance(value, str) else value
-        if folded in later:
-            raise PydanticCustomError("unsupported", "{name} {value} is not supported yet", {"name": name, "value": folded})
-        return folded
-
-    return Annotated[Literal[supported], BeforeValidator(check)]
-
-
 AccessType = Annotated[Literal["SPEND", "QUANTITY"], Upper]
-RateType = only("the rate type", "LIST_RATE", "COMMIT_RATE")
+RateType = Annotated[Literal["LIST_RATE", "COMMIT_RATE"], Upper]
 
 
 class AccessItem(Body):
@@ -151,7 +138,7 @@ class CreditBody(Body):
     description: Description | None = None
     custom_fields: CustomFields = Field(default_factory=dict)
     netsuite_sales_order_id: Key | None = None
-    rate_type: RateType = "LIST_RATE"  # type: ignore[valid-type]
+    rate_type: RateType = Field(default="LIST_RATE", description="At which of a rate's prices usage is drawn.")
     rollover_fraction: Unsupported = None
     hierarchy_configuration: Unsupported = None
 
@@ -168,7 +155,7 @@ class CommitBody(CreditBody):
     type: Annotated[Literal["PREPAID", "POSTPAID"], Upper]
     invoice_schedule: InvoiceSchedule | None = None
     amount: Unsupported = None
-    temporary_id: Unsupported = None
+    temporary_id: Key | None = Field(default=None, description="Stands for the id in commit-specific overrides of this request.")
     payment_gate_config: Unsupported = None
     spend_tracker_attributes: Unsupported = None
 
@@ -275,6 +262,7 @@ def balance_document(
         "name": body.name,
         "description": body.description,
         "priority": body.priority,
+        "rate_type": body.rate_type,
         "access_schedule": _access(body.access_schedule, new_id),
         "invoice_schedule": None if commit is None else _invoices(commit.invoice_schedule, new_id),
         "invoice_contract_id": own.invoice_contract_id if isinstance(own, CustomerCommitCreate) else contract_id,

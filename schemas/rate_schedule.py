@@ -78,6 +78,8 @@ def rate_row(row: Document, product: Document, rate: RateAnswer) -> RateRow:
         "ending_before": row["ending_before"],
         "rate": rate,
     }
+    if "commit_rate" in row:
+        fields["commit_rate"] = row["commit_rate"]
     if row["pricing_group_values"]:
         fields["pricing_group_values"] = row["pricing_group_values"]
     return RateRow.model_validate(fields)
