@@ -7,6 +7,7 @@
 | balance | an amount, 0 or more | credit_type_id, custom_field_filters, access_type |
 | percentage | 0 to 100 | credit_type_id, custom_field_filters, access_type |
 | balance and percentage of credits and commits together | as above | as above, and alert_specifiers |
+| seat balance | an amount, 0 or more | credit_type_id, access_type, seat_filter (required) |
 | days | days, 0 or more | custom_field_filters |
 | invoice total | an amount, 0 or more | credit_type_id, custom_field_filters, invoice_types_filter |
 
@@ -45,6 +46,7 @@ _FILTERS = {
     "low_remaining_contract_credit_and_commit_percentage_reached": _COMBINED,
     "low_remaining_days_for_commit_segment_reached": {"custom_field_filters"},
     "low_remaining_days_for_contract_credit_segment_reached": {"custom_field_filters"},
+    "low_remaining_seat_balance_reached": {"credit_type_id", "access_type", "seat_filter"},
     "invoice_total_reached": {"credit_type_id", "custom_field_filters", "invoice_types_filter"},
 }
 """The filters that apply to each type that is supported."""
@@ -109,6 +111,8 @@ def check_type(body: AlertCreate) -> None:
         raise BadRequest("credit_type_id: must not be given with access_type QUANTITY")
     if kind == "usage_threshold_reached" and body.billable_metric_id is None:
         raise BadRequest("billable_metric_id: is required for usage_threshold_reached")
+    if kind == "low_remaining_seat_balance_reached" and body.seat_filter is None:
+        raise BadRequest("seat_filter: is required for low_remaining_seat_balance_reached")
 
 
 def _live(alerts: Iterable[Document]) -> list[Document]:

@@ -98,6 +98,8 @@ class AlertSpecifier(Body):
 
 
 class SeatFilter(Body):
+    """``seat_group_value`` absent: every seat has a state of its own."""
+
     seat_group_key: Key
     seat_group_value: Key | None = None
 
@@ -123,14 +125,19 @@ class AlertCreate(Body):
     seat_filter: SeatFilter | None = None
 
 
+class ChosenSeat(Body):
+    seat_group_key: Key
+    seat_group_value: Key
+
+
 class AlertArchive(Body):
     id: Id
     release_uniqueness_key: bool = False
 
 
 class CustomerAlertGet(Body):
-    """``group_values`` picks one group of an alert that has a state for each; ``alert_specifiers``, or in their place
-    ``custom_field_filters``, one value of an alert that has a state for each value of a custom field."""
+    """``group_values`` picks one group of an alert that has a state for each; ``seat_filter`` one seat; ``alert_specifiers``, or
+    in their place ``custom_field_filters``, one value of an alert that has a state for each value of a custom field."""
 
     customer_id: Id
     alert_id: Id
@@ -138,7 +145,7 @@ class CustomerAlertGet(Body):
     alert_specifiers: Annotated[list[AlertSpecifier], Field(max_length=SPECIFIERS_MAX)] = Field(default_factory=list)
     custom_field_filters: Annotated[list[CustomFieldFilter], Field(max_length=FILTERS_MAX)] = Field(default_factory=list)
     plans_or_contracts: Annotated[Literal["PLANS", "CONTRACTS"], Upper] | None = None
-    seat_filter: SeatFilter | None = None
+    seat_filter: ChosenSeat | None = None
 
 
 class CustomerAlertList(Body):
@@ -183,6 +190,11 @@ class AlertSpecifierAnswer(Answer):
     exclude: list[SpecifierExclusionAnswer] | None = None
 
 
+class SeatFilterAnswer(Answer):
+    seat_group_key: str
+    seat_group_value: str | None = None
+
+
 class AlertAnswer(Answer):
     """``updated_at``: when the customer's status last changed; before that, when the alert was made."""
 
@@ -199,6 +211,7 @@ class AlertAnswer(Answer):
     alert_specifiers: list[AlertSpecifierAnswer] | None = None
     access_type: Literal["SPEND", "QUANTITY"] | None = None
     invoice_types_filter: list[str] | None = None
+    seat_filter: SeatFilterAnswer | None = None
     uniqueness_key: str | None = None
 
 
@@ -229,6 +242,7 @@ def alert_document(body: AlertCreate, alert_id: str, created_version: int, now: 
         "custom_field_filters": [each.model_dump() for each in body.custom_field_filters],
         "alert_specifiers": [each.model_dump(exclude_none=True) for each in body.alert_specifiers],
         "invoice_types_filter": body.invoice_types_filter,
+        "seat_filter": None if body.seat_filter is None else body.seat_filter.model_dump(exclude_none=True),
         "evaluate_on_create": body.evaluate_on_create,
         "uniqueness_key": body.uniqueness_key,
         "created_at": now,
@@ -253,6 +267,7 @@ def alert_answer(document: Document, credit_type: CreditType | None, changed_at:
         "alert_specifiers": document.get("alert_specifiers"),
         "access_type": document.get("access_type"),
         "invoice_types_filter": document.get("invoice_types_filter"),
+        "seat_filter": document.get("seat_filter"),
         "uniqueness_key": document["uniqueness_key"],
     }
     return AlertAnswer.model_validate({**fields, **{name: value for name, value in optional.items() if value}})

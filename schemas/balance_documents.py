@@ -18,6 +18,7 @@ from typing import Any
 
 from engine.catalog import AccessType, Balance, BalanceType, ManualEntry, RateTarget, Segment, Specifier
 from engine.periods import HOUR_US
+from schemas.charge_documents import invoice_items_of
 from schemas.timestamps import parse_timestamp
 
 Document = dict[str, Any]
@@ -84,6 +85,8 @@ def balance_of(document: Document, entries: Iterable[Document], *, archived: boo
         created_us=_instant_us(document["created_at"]),
         archived=archived or document.get("archived_at") is not None,
         rate_type=RateTarget(document.get("rate_type", "LIST_RATE")),
+        invoice_items=invoice_items_of(document.get("invoice_schedule"), document.get("archived_at")),
+        invoice_contract_id=document.get("invoice_contract_id"),
         access_type=AccessType(document["access_schedule"].get("access_type", "SPEND")),
     )
 

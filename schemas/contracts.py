@@ -43,6 +43,7 @@ from schemas.overrides import (
     usage_filters_answer,
 )
 from schemas.products import CREATED_BY
+from schemas.scheduled_charges import Charges, ScheduledChargeAnswer, charge_answer
 
 
 class UsageStatementSchedule(Body):
@@ -95,7 +96,7 @@ class ContractCreate(Body):
     recurring_credits: Unsupported = None
     reseller_royalties: Unsupported = None
     revenue_system_configuration: Unsupported = None
-    scheduled_charges: Unsupported = None
+    scheduled_charges: Charges = Field(default_factory=list)
     spend_threshold_configuration: Unsupported = None
     spend_trackers: Unsupported = None
     subscriptions: Unsupported = None
@@ -197,7 +198,7 @@ class _ContractFields(Answer):
     usage_statement_schedule: ScheduleAnswer
     commits: list[BalanceAnswer]
     credits: list[BalanceAnswer]
-    scheduled_charges: list[Any]
+    scheduled_charges: list[ScheduledChargeAnswer]
     transitions: list[Any]
     recurring_commits: list[Any]
     recurring_credits: list[Any]
@@ -283,7 +284,6 @@ _NOTHING: dict[str, list[Any]] = {
     for name in (
         "commits",
         "credits",
-        "scheduled_charges",
         "transitions",
         "recurring_commits",
         "recurring_credits",
@@ -293,7 +293,7 @@ _NOTHING: dict[str, list[Any]] = {
 
 def has_overrides(document: Document) -> bool:
     """Whether an answer has to name products or credit types."""
-    return any(document.get(name) for name in ("overrides", "initial_overrides", "amendments"))
+    return any(document.get(name) for name in ("overrides", "initial_overrides", "amendments", "scheduled_charges"))
 
 
 def contract_answer(customer_id: str, document: Document, named: Named) -> Contract:
@@ -303,6 +303,7 @@ def contract_answer(customer_id: str, document: Document, named: Named) -> Contr
         return [flat_override_answer(each, named) for each in overrides]
 
     fields = {**_NOTHING, **document}
+    charges = _charges_answer(document, named)
     made_with = document.get("initial_overrides") or []
     filters = document.get("usage_filters") or []
     first = [each for each in filters[:1] if each["created_at"] == document["created_at"]]
@@ -310,12 +311,14 @@ def contract_answer(customer_id: str, document: Document, named: Named) -> Contr
         **fields,
         "overrides": shown(document.get("overrides") or []),
         "usage_filter": usage_filter_history(filters),
+        "scheduled_charges": [answer for charge, answer in charges if charge["archived_at"] is None],
     }
     initial = {
         **fields,
         "ending_before": document["initial_ending_before"],
         "overrides": shown(made_with),
         "usage_filter": usage_filter_history(first),
+        "scheduled_charges": [answer for charge, answer in charges if charge["edit_id"] is None],
     }
     amendments = [
         {**each, "overrides": shown(each["overrides"]), "commits": [], "scheduled_charges": []}
@@ -328,10 +331,20 @@ def contract_answer(customer_id: str, document: Document, named: Named) -> Contr
 
 def contract_v2_answer(customer_id: str, document: Document, named: Named) -> ContractV2:
     overrides = [override_answer(each, named) for each in document.get("overrides") or ()]
-    filters = usage_filters_answer(document)
-    return ContractV2.model_validate(
-        {**_NOTHING, **document, "customer_id": customer_id, "overrides": overrides, "usage_filter": filters}
-    )
+    shown = {
+        **_NOTHING,
+        **document,
+        "customer_id": customer_id,
+        "overrides": overrides,
+        "usage_filter": usage_filters_answer(document),
+        "scheduled_charges": [answer for _, answer in _charges_answer(document, named)],
+    }
+    return ContractV2.model_validate(shown)
+
+
+def _charges_answer(document: Document, named: Named) -> list[tuple[Document, ScheduledChargeAnswer]]:
+    charges = document.get("scheduled_charges") or ()
+    return [(each, charge_answer(each, named.products, named.units, document["id"])) for each in charges]
 
 
 def listed_contracts(documents: list[Document], body: ContractList) -> list[Document]:

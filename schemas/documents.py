@@ -11,9 +11,11 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
                  billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, alert_specifiers?,
                  archived_at?}
     customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
-                (the latter two: schemas.balance_documents)
+                (the latter two: schemas.balance_documents), voided_invoices?: [{id, voided_at}]
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
-                 overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?}
+                 overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?,
+                 scheduled_charges? (schemas.charge_documents), scheduled_charges_on_usage_invoices?, archived_at?,
+                 voids_invoices?}
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ from engine.catalog import (
     Tier,
 )
 from schemas.balance_documents import balances_of
+from schemas.charge_documents import scheduled_charges_of
 from schemas.numbers import document_default
 from schemas.override_documents import overrides_of, usage_filters_of
 
@@ -91,6 +94,10 @@ def _hour(text: str) -> int:
 
 def _optional_hour(text: str | None) -> int | None:
     return None if text is None else _hour(text)
+
+
+def _optional_us(text: str | None) -> int | None:
+    return None if text is None else instant_us(text)
 
 
 def _values(values: Iterable[str] | None) -> frozenset[str] | None:
@@ -193,11 +200,17 @@ def alert_of(document: Document) -> Alert:
         custom_field_filters=_field_filters(document),
         invoice_types=_values(document.get("invoice_types_filter") or None),
         access_type=AccessType(document.get("access_type") or "SPEND"),
+        seat_filter=_seat_filter(document),
         specifiers=tuple(
             AlertSpecifier(_field_filters(each), tuple(_field_filters(entry) for entry in each.get("exclude") or ()))
             for each in document.get("alert_specifiers") or ()
         ),
     )
+
+
+def _seat_filter(document: Document) -> tuple[str, str | None] | None:
+    found = document.get("seat_filter")
+    return None if found is None else (found["seat_group_key"], found.get("seat_group_value"))
 
 
 def _field_filters(document: Document) -> tuple[CustomFieldFilter, ...]:
@@ -220,6 +233,10 @@ def contract_of(document: Document) -> Contract:
         explicit_priorities=document.get("multiplier_override_prioritization") == "EXPLICIT",
         usage_filters=usage_filters_of(document),
         custom_fields=tuple(sorted((document.get("custom_fields") or {}).items())),
+        scheduled_charges=scheduled_charges_of(document),
+        charges_on_usage_invoices=document.get("scheduled_charges_on_usage_invoices") == "ALL",
+        archived_us=_optional_us(document.get("archived_at")),
+        voids_invoices=document.get("voids_invoices", False),
     )
 
 
@@ -228,7 +245,7 @@ def _live(documents: Iterable[Document]) -> Iterable[Document]:
 
 
 def customer_of(document: Document) -> CustomerConfig:
-    """Archived contracts (made by mistake) and archived alerts are left out."""
+    """Archived alerts are left out. Archived contracts count as never made, but for what they invoiced until then."""
     return CustomerConfig(
         id=document["id"],
         version=document["version"],
@@ -236,6 +253,8 @@ def customer_of(document: Document) -> CustomerConfig:
         alerts=tuple(alert_of(alert) for alert in _live(document["alerts"])),
         archived=document.get("archived_at") is not None,
         balances=balances_of(document),
+        archived_contracts=tuple(contract_of(each) for each in document["contracts"] if each.get("archived_at") is not None),
+        voided=tuple((each["id"], instant_us(each["voided_at"])) for each in document.get("voided_invoices") or ()),
     )
 
 

@@ -2,9 +2,10 @@
 
     record   {id, contract_id, timestamp, uniqueness_key?, add_commits?: [balance], add_credits?: [balance],
               archive_commits?: [{id}], archive_credits?: [{id}], add_overrides?: [override], remove_overrides?: [{id}],
-             update_contract_end_date?, update_contract_name?}
+              add_scheduled_charges?: [charge], update_scheduled_charges?, archive_scheduled_charges?: [{id}],
+              update_contract_end_date?, update_contract_name?}
 
-The added balances and overrides are copied into the record as they were then.
+The added balances, charges and overrides are copied into the record as they were then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ from schemas.commits import BALANCES_A_REQUEST_MAX, Commits, Credits
 from schemas.common import Answer, Body, HourInstant, Id, Name, OutInstant, UniquenessKey, Unsupported, rfc3339
 from schemas.documents import Document
 from schemas.overrides import OVERRIDES_MAX, Named, OverrideAnswer, OverrideBodies, override_answer
+from schemas.scheduled_charges import (
+    Charges,
+    ChargeUpdateAnswer,
+    ChargeUpdates,
+    ScheduledChargeAnswer,
+    ScheduledChargeUpdate,
+    charge_answer,
+)
 
 EDITS_MAX = 5_000
 """Of all contracts of one customer."""
@@ -29,6 +38,9 @@ CHANGES = (
     "archive_credits",
     "add_overrides",
     "remove_overrides",
+    "add_scheduled_charges",
+    "update_scheduled_charges",
+    "archive_scheduled_charges",
     "update_contract_end_date",
     "update_contract_name",
 )
@@ -53,6 +65,9 @@ class ContractEdit(Body):
     archive_credits: Archived = Field(default_factory=list)
     add_overrides: OverrideBodies = Field(default_factory=list)
     remove_overrides: Annotated[list[IdBody], Field(max_length=OVERRIDES_MAX)] = Field(default_factory=list)
+    add_scheduled_charges: Charges = Field(default_factory=list)
+    update_scheduled_charges: ChargeUpdates = Field(default_factory=list)
+    archive_scheduled_charges: Archived = Field(default_factory=list)
     update_contract_end_date: HourInstant | None = None
     update_contract_name: Name | None = None
     allow_contract_ending_before_finalized_invoice: bool = True
@@ -64,11 +79,9 @@ class ContractEdit(Body):
     add_recurring_credits: Unsupported = None
     add_reseller_royalties: Unsupported = None
     add_revenue_system_configuration_update: Unsupported = None
-    add_scheduled_charges: Unsupported = None
     add_spend_threshold_configuration: Unsupported = None
     add_spend_trackers: Unsupported = None
     add_subscriptions: Unsupported = None
-    archive_scheduled_charges: Unsupported = None
     archive_spend_trackers: Unsupported = None
     update_commits: Unsupported = None
     update_credits: Unsupported = None
@@ -76,14 +89,14 @@ class ContractEdit(Body):
     update_prepaid_balance_threshold_configuration: Unsupported = None
     update_recurring_commits: Unsupported = None
     update_recurring_credits: Unsupported = None
-    update_scheduled_charges: Unsupported = None
     update_spend_threshold_configuration: Unsupported = None
     update_subscriptions: Unsupported = None
 
     @model_validator(mode="after")
     def _changes_something(self) -> ContractEdit:
         lists = (self.add_commits, self.add_credits, self.archive_commits, self.archive_credits)
-        if not any((*lists, self.add_overrides, self.remove_overrides)) and not self.model_fields_set & {
+        charges = (self.add_scheduled_charges, self.update_scheduled_charges, self.archive_scheduled_charges)
+        if not any((*lists, *charges, self.add_overrides, self.remove_overrides)) and not self.model_fields_set & {
             "update_contract_end_date",
             "update_contract_name",
         }:
@@ -114,6 +127,9 @@ class Edit(Answer):
     archive_credits: list[_Ref] | None = None
     add_overrides: list[OverrideAnswer] | None = None
     remove_overrides: list[_Ref] | None = None
+    add_scheduled_charges: list[ScheduledChargeAnswer] | None = None
+    update_scheduled_charges: list[ChargeUpdateAnswer] | None = None
+    archive_scheduled_charges: list[_Ref] | None = None
     update_contract_end_date: OutInstant | None = None
     update_contract_name: str | None = None
 
@@ -123,8 +139,13 @@ class EditDone(Answer):
     edit: Edit
 
 
-def edit_record(body: ContractEdit, edit_id: str, added: list[Document], now: str) -> Document:
-    """``added``: the documents of the balances that the edit brings."""
+def _charge_update(body: ScheduledChargeUpdate) -> Document:
+    """What was asked for, as JSON."""
+    return {"id": body.scheduled_charge_id, **body.model_dump(mode="json", exclude_unset=True, exclude={"scheduled_charge_id"})}
+
+
+def edit_record(body: ContractEdit, edit_id: str, added: list[Document], charges: list[Document], now: str) -> Document:
+    """``added``, ``charges``: the documents of the balances and scheduled charges that the edit brings."""
     record: Document = {
         "id": edit_id,
         "contract_id": body.contract_id,
@@ -135,6 +156,9 @@ def edit_record(body: ContractEdit, edit_id: str, added: list[Document], now: st
         "archive_commits": [{"id": each.id} for each in body.archive_commits],
         "archive_credits": [{"id": each.id} for each in body.archive_credits],
         "remove_overrides": [{"id": each.id} for each in body.remove_overrides],
+        "add_scheduled_charges": charges,
+        "update_scheduled_charges": [_charge_update(each) for each in body.update_scheduled_charges],
+        "archive_scheduled_charges": [{"id": each.id} for each in body.archive_scheduled_charges],
     }
     record = {name: value for name, value in record.items() if value}
     if body.given("update_contract_end_date"):
@@ -150,6 +174,9 @@ def edit_answer(record: Document, products: Mapping[str, Document], units: dict[
     for name in ("add_commits", "add_credits"):
         if name in record:
             shown[name] = [balance_answer(each, products, units) for each in record[name]]
+    if "add_scheduled_charges" in record:
+        charges = record["add_scheduled_charges"]
+        shown["add_scheduled_charges"] = [charge_answer(each, products, units, record["contract_id"]) for each in charges]
     if "add_overrides" in record:
         shown["add_overrides"] = [override_answer(each, Named(products, units)) for each in record["add_overrides"]]
     return Edit.model_validate(shown)

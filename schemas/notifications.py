@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from engine.alerts.kinds import ENDLESS
 from engine.effects import Evidence, Notification
 from engine.periods import HOUR_US
+from schemas.notices import EndpointDisabledPayload, EndpointFailingPayload, MessageExhaustedPayload
 from schemas.numbers import json_number
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -197,6 +198,21 @@ class BalanceProperties(AlertProperties):
     contract_id: str | None = None
 
 
+class ToldSeat(_Model):
+    seat_group_key: str
+    seat_group_value: str
+    value: str = Field(description="The same as seat_group_value.")
+
+
+class SeatBalanceProperties(AlertProperties):
+    """``access_type`` as for balances."""
+
+    credit_type_id: str | None = None
+    access_type: Literal["QUANTITY"] | None = None
+    remaining_balance: Number
+    seat_filter: ToldSeat
+
+
 class PercentageProperties(BalanceProperties):
     """``remaining_percentage``: 0 to 100 and more, of ``granted``; rounded to 18 fraction digits."""
 
@@ -271,6 +287,13 @@ class LowPercentagePayload(_Payload):
     properties: PercentageProperties
 
 
+class LowSeatBalancePayload(_Payload):
+    """What is left of one seat's commits and credits fell to the threshold; resolved: it rose again, or the seat was removed."""
+
+    type: Literal["alerts.low_remaining_seat_balance_reached", "alerts.low_remaining_seat_balance_resolved"]
+    properties: SeatBalanceProperties
+
+
 class LowDaysPayload(_Payload):
     """A segment of a commit or credit has only this many days left; resolved: it is over, or was prolonged."""
 
@@ -295,8 +318,12 @@ WebhookPayload = Annotated[
     | UsageThresholdPayload
     | LowBalancePayload
     | LowPercentagePayload
+    | LowSeatBalancePayload
     | LowDaysPayload
-    | InvoiceTotalPayload,
+    | InvoiceTotalPayload
+    | EndpointFailingPayload
+    | EndpointDisabledPayload
+    | MessageExhaustedPayload,
     Field(discriminator="type"),
 ]
 """Any payload that we send, for ``pydantic.TypeAdapter`` and the ``webhooks`` part of the OpenAPI document."""

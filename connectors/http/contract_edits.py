@@ -9,6 +9,7 @@ from connectors.http.contract_balances import new_balances, placed, real_ids
 from connectors.http.contracts import contract_in, with_end
 from connectors.http.editing import get_customer, no_longer, read_catalog, unknown
 from connectors.http.routing import Call, Route, route
+from connectors.http.scheduled_charges import new_charges
 from schemas.balance_rules import with_balances
 from schemas.common import Answer, Data, NoQuery
 from schemas.documents import Document
@@ -24,6 +25,7 @@ from schemas.edits import (
 )
 from schemas.errors import BadRequest
 from schemas.override_rules import with_overrides, with_real_ids
+from schemas.scheduled_charges import with_charges
 
 
 class EditHistory(Answer):
@@ -68,7 +70,8 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
     edit_id = services.new_id()
     bodies = placed("add_", body.add_commits, body.add_credits)
     added = await new_balances(services, bodies, body.contract_id, call.now, edit_id)
-    record = edit_record(body, edit_id, added, call.now)
+    charges = await new_charges(services, body.add_scheduled_charges, "add_scheduled_charges", call.now, edit_id)
+    record = edit_record(body, edit_id, added, charges, call.now)
     catalog = await read_catalog(services)
 
     def change(customer: Document) -> Document:
@@ -78,6 +81,8 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         removed = [each.id for each in body.remove_overrides]
         new = with_overrides(new, body.add_overrides, removed, catalog, services.new_id, call.now, "add_overrides")
         new = with_real_ids(new, real_ids(bodies, added))
+        archived = [each.id for each in body.archive_scheduled_charges]
+        new = with_charges(new, charges, body.update_scheduled_charges, archived, services.new_id, call.now)
         if body.add_overrides:
             record["add_overrides"] = new["overrides"][-len(body.add_overrides) :]
         edits = customer.get("contract_edits") or []

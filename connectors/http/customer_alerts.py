@@ -55,7 +55,10 @@ def _customer_alert(
     group_values: tuple[tuple[str, str], ...] | None = None,
     value: str | None = None,
 ) -> CustomerAlert:
-    if value is not None:
+    """``value``: of an alert's key, or the seat, whose state is meant."""
+    if value is not None and document.get("seat_filter") is not None:
+        document = {**document, "seat_filter": {**document["seat_filter"], "seat_group_value": value}}
+    elif value is not None:
         document = with_value(document, value)
     unit = None if document["credit_type_id"] is None else credit_type(units, document["credit_type_id"])
     if document["archived_at"] is not None:
@@ -75,8 +78,6 @@ async def _units(services: Services) -> dict[str, Any]:
 
 def _chosen(body: CustomerAlertGet, alert: Document) -> tuple[tuple[str, str], ...] | None:
     """The group that the request picks, checked against what the alert is split by."""
-    if body.seat_filter is not None:
-        raise BadRequest(f"seat_filter: does not apply to {alert['type']}")
     if not body.group_values:
         return None
     configured = {group["key"]: group.get("value") for group in alert["group_values"]}
@@ -88,15 +89,30 @@ def _chosen(body: CustomerAlertGet, alert: Document) -> tuple[tuple[str, str], .
     return tuple((group.key, group.value) for group in body.group_values)
 
 
+def _chosen_seat(body: CustomerAlertGet, alert: Document) -> str | None:
+    """The seat that the request picks, checked against those that the alert watches."""
+    if body.seat_filter is None:
+        return None
+    watched = alert.get("seat_filter")
+    if watched is None:
+        raise BadRequest(f"seat_filter: does not apply to {alert['type']}")
+    if body.seat_filter.seat_group_key != watched["seat_group_key"]:
+        raise BadRequest(f"seat_filter.seat_group_key: the alert watches seats by {watched['seat_group_key']!r}")
+    only = watched.get("seat_group_value")
+    if only not in (None, body.seat_filter.seat_group_value):
+        raise BadRequest(f"seat_filter.seat_group_value: the alert watches only the seat {only!r}")
+    return body.seat_filter.seat_group_value
+
+
 async def get(call: Call[CustomerAlertGet, NoQuery]) -> Data[CustomerAlert]:
     services, body = call.services, call.body
     if body.plans_or_contracts == "PLANS":
         raise BadRequest("plans_or_contracts: there are no plans, only contracts")
     customer = await get_customer(services, body.customer_id)
     alert = await alert_for(services, customer, body.alert_id)
-    chosen, value = _chosen(body, alert), chosen_value(body, alert)
+    chosen, value, seat = _chosen(body, alert), chosen_value(body, alert), _chosen_seat(body, alert)
     partition = await services.customers.state(body.customer_id)
-    return Data(data=_customer_alert(alert, partition, await _units(services), call.now_us, chosen, value))
+    return Data(data=_customer_alert(alert, partition, await _units(services), call.now_us, chosen, value or seat))
 
 
 async def list_all(call: Call[CustomerAlertList, CustomerAlertQuery]) -> Page[CustomerAlert]:

@@ -54,6 +54,9 @@ async def made(http: httpx.AsyncClient, path: str, body: Any) -> str:
     return str((await post(http, path, body))["data"]["id"])
 
 
+SEAT = {"alert_type": "low_remaining_seat_balance_reached", "name": "a", "threshold": 1}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
@@ -91,6 +94,13 @@ async def made(http: httpx.AsyncClient, path: str, body: Any) -> str:
         ("/v1/alerts/create", {**SPEND, "threshold": 10**21}, "threshold: must have at most 20 digits"),
         ("/v1/alerts/create", {**SPEND, "billable_metric_id": UNKNOWN}, "billable_metric_id: does not apply"),
         ("/v1/alerts/create", {**SPEND, "seat_filter": {"seat_group_key": "s"}}, "seat_filter: does not apply"),
+        ("/v1/alerts/create", SEAT, "seat_filter: is required"),
+        ("/v1/alerts/create", {**SEAT, "seat_filter": {"seat_group_value": "ann"}}, "seat_group_key"),
+        (
+            "/v1/alerts/create",
+            {**SEAT, "seat_filter": {"seat_group_key": "user"}, "group_values": [{"key": "a"}]},
+            "group_values: does not apply",
+        ),
         ("/v1/alerts/create", {**SPEND, "credit_type_id": UNKNOWN}, "credit_type_id: there is no credit type"),
         ("/v1/alerts/create", {**SPEND, "group_values": [{"key": "a"}, {"key": "a"}]}, "must not name a key twice"),
         ("/v1/alerts/create", {**SPEND, "uniqueness_key": ""}, "uniqueness_key"),
@@ -214,7 +224,6 @@ async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: by
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
-        ("/v1/alerts/create", {**SPEND, "alert_type": "low_remaining_seat_balance_reached"}, "alert_type"),
         ("/v1/alerts/create", {**SPEND, "alert_type": "monthly_invoice_total_spend_threshold_reached"}, "alert_type"),
         ("/v1/customers", {"name": "a", "billing_config": {"billing_provider_type": "stripe"}}, "billing_config"),
         (
@@ -352,6 +361,31 @@ async def test_at_most_three_alerts_are_split_by_a_custom_field(http: httpx.Asyn
     for _ in range(2):
         await made(http, "/v1/alerts/create", split)
     assert "at most 3 alerts" in (await post(http, "/v1/alerts/create", split, 400))["message"]
+
+
+async def test_values_of_a_field_by_which_an_alert_is_split_are_bounded(http: httpx.AsyncClient) -> None:
+    """In these tests 4; the alert for all customers finds 4 values of credits there already, and the fifth is refused."""
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    product = await made(http, "/v1/contract-pricing/products/create", {"name": "f", "type": "FIXED"})
+    segment = {"amount": 1, "starting_at": "2026-01-01T00:00:00Z", "ending_before": "2027-01-01T00:00:00Z"}
+    credit = {"customer_id": customer, "product_id": product, "priority": 1, "access_schedule": {"schedule_items": [segment]}}
+    path = "/v1/contracts/customerCredits/create"
+    for number in range(4):
+        await made(http, path, {**credit, "custom_fields": {"k": f"v{number}"}})
+    await made(http, path, credit)
+    archived = await made(http, "/v1/alerts/create", {**TOTAL, "alert_specifiers": [specified(field("Contract", None))]})
+    await post(http, "/v1/alerts/archive", {"id": archived})
+    alert = await made(http, "/v1/alerts/create", {**TOTAL, "alert_specifiers": [specified(field("ContractCredit", None))]})
+    await made(http, path, {**credit, "custom_fields": {"k": "v0"}})
+    message = (await post(http, path, {**credit, "custom_fields": {"k": "v4"}}, 400))["message"]
+    assert message.startswith("custom_fields: at most 4 values of 'k'")
+    assert alert in message
+    await made(http, path, {**credit, "custom_fields": {"other": "v4"}})
+    await post(http, "/v1/alerts/archive", {"id": alert})
+    await made(http, path, {**credit, "custom_fields": {"k": "v4"}})
+    own = {**TOTAL, "alert_specifiers": [specified(field("ContractCredit", None))], "customer_id": customer}
+    assert "at most 4 values" in (await post(http, "/v1/alerts/create", own, 400))["message"]
+    await made(http, "/v1/alerts/create", {**own, "alert_specifiers": [specified(field("Commit", None))]})
 
 
 async def test_values_that_an_alert_does_not_have(http: httpx.AsyncClient) -> None:

@@ -115,7 +115,7 @@ async def test_customer_level_balances(sdk: AsyncMetronome) -> None:
             access_schedule=access(segment(100)),
             applicable_contract_ids=[contract],
             invoice_contract_id=contract,
-            invoice_schedule={"schedule_items": [{"timestamp": START, "amount": 90}, {"timestamp": MIDDLE, "amount": 1}]},
+            invoice_schedule={"schedule_items": [{"timestamp": START, "amount": 90}, {"timestamp": END, "amount": 1}]},
             uniqueness_key="k",
             custom_fields={"a": "1", "b": "2"},
         )
@@ -355,7 +355,11 @@ async def test_amounts_keep_every_digit(http: httpx.AsyncClient) -> None:
         ({"rate_type": "some_rate"}, 400, "rate_type"),
         ({"rollover_fraction": 0.5}, 501, "rollover_fraction: is not supported yet"),
         ({"hierarchy_configuration": {"child_access": {"type": "ALL"}}}, 501, "hierarchy_configuration: is not supported yet"),
-        ({"invoice_schedule": {"recurring_schedule": {"frequency": "MONTHLY"}}}, 501, "recurring_schedule: is not supported yet"),
+        (
+            {"invoice_schedule": {"recurring_schedule": {"frequency": "MONTHLY"}}},
+            400,
+            "recurring_schedule.starting_at: is required",
+        ),
         ({"specifiers": [{"product_tags": ["a"], "exclude": [{"product_tags": ["b"]}]}]}, 501, "exclude: is not supported yet"),
     ],
 )
@@ -448,7 +452,7 @@ async def test_edited_commits_and_credits(sdk: AsyncMetronome) -> None:
             applicable_contract_ids=[contract],
             specifiers=[{"product_tags": ["x"]}],
             invoice_contract_id=contract,
-            invoice_schedule={"schedule_items": [{"timestamp": START, "unit_price": 4, "quantity": 10}]},
+            invoice_schedule={"schedule_items": [{"timestamp": END, "unit_price": 4, "quantity": 10}]},
         )
     ).data.id
     credit = (await sdk.v1.customers.credits.create(**common)).data.id

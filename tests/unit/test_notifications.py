@@ -15,6 +15,7 @@ from schemas.notifications import (
     BalanceProperties,
     InvoiceProperties,
     PercentageProperties,
+    SeatBalanceProperties,
     SegmentProperties,
     SpendProperties,
     UsageProperties,
@@ -85,11 +86,21 @@ INVOICE = replace(
     type="alerts.invoice_total_resolved",
     measure={"invoice_id": "i-1", "invoice_total": Decimal(0), "invoice_type": "USAGE", "credit_type_id": USD_CENTS},
 )
+SEAT = replace(
+    ENDLESS,
+    type="alerts.low_remaining_seat_balance_reached",
+    measure={
+        "credit_type_id": USD_CENTS,
+        "remaining_balance": Decimal("12.5"),
+        "seat_filter": {"seat_group_key": "user", "seat_group_value": "ann", "value": "ann"},
+    },
+)
 MODELS = [
     (SPEND, SpendProperties),
     (USAGE, UsageProperties),
     (BALANCE, BalanceProperties),
     (PERCENTAGE, PercentageProperties),
+    (SEAT, SeatBalanceProperties),
     (SEGMENT, SegmentProperties),
     (INVOICE, InvoiceProperties),
 ]
