@@ -9,9 +9,10 @@ The customer's document holds all of them in one list ("balances"), those of its
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from engine.catalog import USD_CENTS
 from schemas.common import (
@@ -38,6 +39,18 @@ BALANCES_A_REQUEST_MAX = 100
 
 Description = Annotated[str, StringConstraints(max_length=4096)]
 GroupValues = Annotated[dict[Key, str], Field(min_length=1, max_length=10)]
+
+
+def only(name: str, supported: str, *later: str) -> Any:
+    """For an enum of which one value is supported so far: the ``later`` ones are known, and answered by 501."""
+
+    def check(value: object) -> object:
+        folded = value.upper() if isinstance(value, str) else value
+        if folded in later:
+            raise PydanticCustomError("unsupported", "{name} {value} is not supported yet", {"name": name, "value": folded})
+        return folded
+
+    return Annotated[Literal[supported], BeforeValidator(check)]
 
 
 AccessType = Annotated[Literal["SPEND", "QUANTITY"], Upper]

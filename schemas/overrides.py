@@ -34,7 +34,7 @@ from schemas.common import (
 from schemas.documents import Document, instant_us
 from schemas.pricing_units import CreditType, credit_type
 from schemas.products import Tags
-from schemas.rate_cards import RateTier, TierAnswer
+from schemas.rate_cards import BillingFrequency, RateTier, TierAnswer
 
 OVERRIDES_MAX = 500
 """Of one contract."""
@@ -107,7 +107,7 @@ class OverrideSpecifier(Body):
     product_tags: Tags | None = None
     pricing_group_values: GroupValues | None = None
     presentation_group_values: GroupValues | None = None
-    billing_frequency: Unsupported = None
+    billing_frequency: BillingFrequency | None = Field(default=None, description="Of subscription rates.")
     commit_ids: Ids | None = None
     recurring_commit_ids: Ids | None = None
     any_commit_or_credit_ids: Ids | None = None
@@ -220,6 +220,7 @@ class OverwriteRateAnswer(Answer):
 
 class SpecifierAnswer(Answer):
     product_id: str | None = None
+    billing_frequency: str | None = None
     product_tags: list[str] | None = None
     pricing_group_values: dict[str, str] | None = None
     presentation_group_values: dict[str, str] | None = None

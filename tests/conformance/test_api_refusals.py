@@ -228,13 +228,13 @@ async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: by
         ("/v1/customers", {"name": "a", "billing_config": {"billing_provider_type": "stripe"}}, "billing_config"),
         (
             "/v1/contracts/create",
-            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "recurring_commits": [{"priority": 1}]},
-            "recurring_commits",
+            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "professional_services": [{}]},
+            "professional_services",
         ),
         (
             "/v1/contracts/create",
-            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "subscriptions": [{}]},
-            "subscriptions",
+            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "reseller_royalties": [{}]},
+            "reseller_royalties",
         ),
     ],
 )
@@ -266,7 +266,7 @@ async def test_money_keeps_every_digit(http: httpx.AsyncClient) -> None:
 
 async def test_empty_unsupported_blocks_are_fine(http: httpx.AsyncClient) -> None:
     customer = await made(http, "/v1/customers", {"name": "a"})
-    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": [], "subscriptions": None}
+    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": [], "discounts": None}
     await made(http, "/v1/contracts/create", body)
 
 
@@ -281,7 +281,7 @@ async def test_rates(http: httpx.AsyncClient) -> None:
     wrong = [
         ({"product_id": product, "starting_at": "2026-01-01T00:30:00Z"}, "starting_at: must be on the hour"),
         ({"product_id": product, "ending_before": "2025-01-01T00:00:00Z"}, "ending_before must be after"),
-        ({"product_id": product, "rate_type": "PERCENTAGE"}, "only FLAT and TIERED"),
+        ({"product_id": product, "rate_type": "PERCENTAGE"}, "only FLAT, SUBSCRIPTION and TIERED"),
         ({"product_id": product, "price": -1}, "price: must not be negative"),
         ({"product_id": product, "price": None}, "price is required"),
         ({"product_id": product, "rate_type": "TIERED"}, "price does not apply"),
