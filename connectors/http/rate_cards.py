@@ -15,10 +15,10 @@ from schemas.errors import BadRequest
 from schemas.product_order import MoveProducts, SetProductOrder, with_moves, with_order
 from schemas.rate_cards import (
     RATES_MAX,
+    AddedRate,
     AddRate,
     AddRates,
     Rate,
-    RateAnswer,
     RateCard,
     RateCardArchive,
     RateCardCreate,
@@ -137,10 +137,12 @@ def _add(edit: CatalogEdit, card_id: str, rates: Iterable[tuple[str, Rate]]) -> 
     edit.put("rate_cards", {**card, "rates": [*card["rates"], *added]})
 
 
-async def add_rate(call: Call[AddRate, NoQuery]) -> Data[RateAnswer]:
-    def change(edit: CatalogEdit) -> RateAnswer:
+async def add_rate(call: Call[AddRate, NoQuery]) -> Data[AddedRate]:
+    def change(edit: CatalogEdit) -> AddedRate:
         _add(edit, call.body.rate_card_id, [("", call.body)])
-        return rate_answer(rate_document(call.body), edit.all("pricing_units"))
+        document = rate_document(call.body)
+        shown = rate_answer(document, edit.all("pricing_units")).model_dump(exclude_unset=True)
+        return AddedRate.model_validate(shown | {name: document[name] for name in ("commit_rate",) if name in document})
 
     return Data(data=await edit_catalog(call.services, change))
 
