@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from engine.catalog import AccessType, Balance, BalanceType, ManualEntry, Segment, Specifier
+from engine.catalog import AccessType, Balance, BalanceType, Frequency, ManualEntry, Segment, Specifier
 from engine.periods import HOUR_US
 from schemas.timestamps import parse_timestamp
 
@@ -42,7 +42,8 @@ def _pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
 
 
 def segment_of(item: Document) -> Segment:
-    return Segment(item["id"], _hour(item["starting_at"]), _hour(item["ending_before"]), Decimal(item["amount"]))
+    amount, increase = Decimal(item["amount"]), bool(item.get("seat_increase"))
+    return Segment(item["id"], _hour(item["starting_at"]), _hour(item["ending_before"]), amount, seat_increase=increase)
 
 
 def specifier_of(document: Document) -> Specifier:
@@ -51,6 +52,7 @@ def specifier_of(document: Document) -> Specifier:
         product_tags=frozenset(document.get("product_tags") or ()),
         pricing_group_values=_pairs(document.get("pricing_group_values")),
         presentation_group_values=_pairs(document.get("presentation_group_values")),
+        billing_frequency=None if document.get("billing_frequency") is None else Frequency(document["billing_frequency"]),
     )
 
 
@@ -83,6 +85,7 @@ def balance_of(document: Document, entries: Iterable[Document], *, archived: boo
         custom_fields=_pairs(document["custom_fields"]),
         created_us=_instant_us(document["created_at"]),
         archived=archived or document.get("archived_at") is not None,
+        recurring_id=document.get("recurring_id"),
         access_type=AccessType(document["access_schedule"].get("access_type", "SPEND")),
     )
 

@@ -13,7 +13,8 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
     customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
                 (the latter two: schemas.balance_documents)
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
-                 overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?}
+                 overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?,
+                 subscriptions?, recurring? (schemas.recurring_documents)}
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from engine.catalog import (
     Frequency,
     Operation,
     Product,
+    ProductType,
     PropertyFilter,
     QuantityConversion,
     QuantityRounding,
@@ -54,6 +56,7 @@ from engine.catalog import (
 from schemas.balance_documents import balances_of
 from schemas.numbers import document_default
 from schemas.override_documents import overrides_of, usage_filters_of
+from schemas.recurring_documents import recurring_in, subscriptions_of
 
 Document = dict[str, Any]
 
@@ -115,8 +118,16 @@ def metric_of(document: Document) -> BillableMetric:
 
 
 def product_of(document: Document) -> Product | None:
-    """None for a product that is not rated: one that is not of type USAGE."""
+    """None for a product that is not rated: one that is neither of type USAGE nor SUBSCRIPTION."""
     current = document["current"]
+    if document["type"] == "SUBSCRIPTION":
+        return Product(
+            id=document["id"],
+            name=current["name"],
+            archived=document.get("archived_at") is not None,
+            tags=frozenset(current.get("tags") or ()),
+            type=ProductType.SUBSCRIPTION,
+        )
     if document["type"] != "USAGE":
         return None
     conversion = current.get("quantity_conversion")
@@ -138,7 +149,7 @@ def product_of(document: Document) -> Product | None:
 def rate_of(document: Document) -> Rate:
     return Rate(
         product_id=document["product_id"],
-        rate_type=RateType(document["rate_type"]),
+        rate_type=RateType.FLAT if document["rate_type"] == "SUBSCRIPTION" else RateType(document["rate_type"]),
         starting_hour=_hour(document["starting_at"]),
         credit_type_id=document.get("credit_type_id") or USD_CENTS,
         price=Decimal(document.get("price") or 0),
@@ -149,6 +160,7 @@ def rate_of(document: Document) -> Rate:
         ending_hour=_optional_hour(document.get("ending_before")),
         pricing_group_values=tuple(sorted((document.get("pricing_group_values") or {}).items())),
         entitled=document["entitled"],
+        billing_frequency=None if document.get("billing_frequency") is None else Frequency(document["billing_frequency"]),
     )
 
 
@@ -202,7 +214,8 @@ def _field_filters(document: Document) -> tuple[CustomFieldFilter, ...]:
     )
 
 
-def contract_of(document: Document) -> Contract:
+def contract_of(document: Document, entries: Iterable[Document] = ()) -> Contract:
+    """``entries``: its customer's manual ledger entries."""
     schedule = document["usage_statement_schedule"]
     return Contract(
         id=document["id"],
@@ -214,6 +227,8 @@ def contract_of(document: Document) -> Contract:
         explicit_priorities=document.get("multiplier_override_prioritization") == "EXPLICIT",
         usage_filters=usage_filters_of(document),
         custom_fields=tuple(sorted((document.get("custom_fields") or {}).items())),
+        subscriptions=subscriptions_of(document),
+        recurring=recurring_in(document, entries),
     )
 
 
@@ -223,10 +238,11 @@ def _live(documents: Iterable[Document]) -> Iterable[Document]:
 
 def customer_of(document: Document) -> CustomerConfig:
     """Archived contracts (made by mistake) and archived alerts are left out."""
+    entries = document.get("ledger_entries") or ()
     return CustomerConfig(
         id=document["id"],
         version=document["version"],
-        contracts=tuple(contract_of(contract) for contract in _live(document["contracts"])),
+        contracts=tuple(contract_of(contract, entries) for contract in _live(document["contracts"])),
         alerts=tuple(alert_of(alert) for alert in _live(document["alerts"])),
         archived=document.get("archived_at") is not None,
         balances=balances_of(document),

@@ -18,17 +18,20 @@ from engine.customer import stored_days
 from engine.effects import StoredCustomer
 from engine.invoices.codec import decode_invoices
 from engine.invoices.items import Invoice
-from engine.invoices.statement import Statement, finalize, statement
+from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import HourlyUsage, usage_of_store
 from engine.metering.codec import Reading, decode_quantity
 from engine.metering.windows import WindowStore
 from engine.numbers import exact
+from engine.periods import HOUR_US
 from schemas.documents import Document, customer_of, instant_us, load_catalog
+from schemas.recurring_answers import with_children_until
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """``finalized``: in the order in which they drew. ``units``: pricing units by id."""
+    """``customer``: its document, with the balances that recurring ones have made for any of its invoices. ``finalized``: in the
+    order in which they drew. ``units``: pricing units by id."""
 
     customer: Document
     products: dict[str, Document]
@@ -61,7 +64,7 @@ def _account(customer: Document, catalog: CatalogEdit, stored: StoredCustomer, n
     usage = _usage(stored, compiled)
     finalized = _finalized(config, compiled, usage, stored, now_us, grace_hours)
     return Account(
-        customer=customer,
+        customer=with_children_until(customer, reach_hour(config, now_us // HOUR_US)),
         products=catalog.all("products"),
         units=catalog.all("pricing_units"),
         finalized=tuple(finalized),
