@@ -216,6 +216,7 @@ class InvoiceItem:
     timestamp_us: int
     unit_price: Decimal
     quantity: Decimal
+    added_us: int = 0  # when an edit added it; 0: it came with what it is a part of
 
 
 @dataclass(frozen=True, slots=True)
@@ -505,6 +506,7 @@ class ScheduledCharge:
     name: str | None = None
     credit_type_id: str = USD_CENTS
     custom_fields: tuple[tuple[str, str], ...] = ()
+    created_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

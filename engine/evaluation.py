@@ -109,6 +109,7 @@ def hold(
 
     ``former``: makes the figures before the change, if they are wanted (None: not known). ``new``: as for ``reconcile``. A state
     whose figure is gone is resolved."""
+    moved = _follow_invoices(tracker, watch, now)
     changed: list[tuple[Alert, StateKey, Input, Decimal, Mapping[str, object]]] = []
     for key, figure in now.items():
         state = tracker.at(key)
@@ -125,16 +126,27 @@ def hold(
             changed.append((alert, key, Input.FINAL, ZERO, gone(alert, sub_key_values(key.sub_key))))
     if not changed:
         return
-    before = {} if former is None else former()
+    figures = {} if former is None else former()
+    before = {moved.get(key, key): figure.value for key, figure in figures.items()}
     findings = [
-        Finding(
-            alert, key.period, sub_key_values(key.sub_key), cause, before[key].value if key in before else value, value, measure
-        )
+        Finding(alert, key.period, sub_key_values(key.sub_key), cause, before.get(key, value), value, measure)
         for alert, key, cause, value, measure in changed
     ]
     for finding in sorted(findings, key=_order):
         first = finding.alert.id in new and finding.cause is not Input.FINAL
         tracker.find(finding, _standing_occasion(finding, occasion, first=first), first=first)
+
+
+def _follow_invoices(tracker: Tracker, watch: Watch, now: Figures) -> dict[StateKey, StateKey]:
+    """A draft invoice whose period has got another end (its contract has) keeps its states: old key -> new key."""
+    moved: dict[StateKey, StateKey] = {}
+    for key, _ in tracker:
+        if watch.alerts[key.alert_id].type in INVOICES and key not in now:
+            for new in now:
+                if (new.alert_id, new.sub_key) == (key.alert_id, key.sub_key):
+                    tracker.move_one(key, new)
+                    moved[key] = new
+    return moved
 
 
 def _standing_occasion(finding: Finding, occasion: Occasion, *, first: bool) -> Occasion:

@@ -18,6 +18,7 @@ from typing import Any
 
 from engine.catalog import AccessType, Balance, BalanceType, Frequency, ManualEntry, Segment, Specifier
 from engine.periods import HOUR_US
+from schemas.charge_documents import invoice_items_of
 from schemas.timestamps import parse_timestamp
 
 Document = dict[str, Any]
@@ -88,6 +89,8 @@ def balance_of(document: Document, entries: Iterable[Document], *, archived: boo
         created_us=_instant_us(document["created_at"]),
         archived=archived or document.get("archived_at") is not None,
         recurring_id=document.get("recurring_id"),
+        invoice_items=invoice_items_of(document.get("invoice_schedule"), document.get("archived_at")),
+        invoice_contract_id=document.get("invoice_contract_id"),
         access_type=AccessType(document["access_schedule"].get("access_type", "SPEND")),
     )
 

@@ -10,20 +10,17 @@ from pydantic import Field, model_validator
 from engine.catalog import USD_CENTS
 from engine.numbers import exact
 from schemas.commits import (
-    SCHEDULE_ITEMS_MAX,
     SPECIFIERS_MAX,
     AccessItem,
     Description,
-    InvoiceItem,
-    NewId,
     RateType,
     SpecifierBody,
     access_item,
-    invoice_item,
 )
 from schemas.common import Body, HourInstant, Id, Instant, Name, NotNegative, Number, Unsupported, rfc3339
 from schemas.documents import Document, instant_us
 from schemas.errors import BadRequest, NotFound
+from schemas.invoice_schedules import SCHEDULE_ITEMS_MAX, InvoiceItem, NewId, invoice_item
 from schemas.products import Ids, Tags
 
 
@@ -94,7 +91,7 @@ class CreditEdit(_BalanceEdit):
     credit_id: Id
 
 
-def edited_balance(balance: Document, body: CommitEdit | CreditEdit, new_id: NewId) -> Document:
+def edited_balance(balance: Document, body: CommitEdit | CreditEdit, new_id: NewId, now: str) -> Document:
     """Raises BadRequest for a balance that could not have been made like this, NotFound for a schedule item that is not there."""
     given = body.model_fields_set
     changes: Document = {}
@@ -115,7 +112,8 @@ def edited_balance(balance: Document, body: CommitEdit | CreditEdit, new_id: New
     if body.access_schedule is not None:
         changes["access_schedule"] = _edited_access(balance["access_schedule"], body.access_schedule, new_id)
     if isinstance(body, CommitEdit) and body.invoice_schedule is not None:
-        changes["invoice_schedule"] = _edited_invoices(balance["invoice_schedule"], body.invoice_schedule, new_id)
+        schedule = balance["invoice_schedule"] or {"credit_type_id": USD_CENTS, "do_not_invoice": False, "schedule_items": []}
+        changes["invoice_schedule"] = edited_invoices(schedule, body.invoice_schedule, new_id, now, "invoice_schedule")
     changed = {**balance, **changes}
     if changed["specifiers"] and (changed["applicable_product_ids"] or changed["applicable_product_tags"]):
         raise BadRequest("specifiers: cannot be used together with applicable_product_ids or applicable_product_tags")
@@ -157,14 +155,17 @@ def _updated_segment(item: Document, update: AccessItemUpdate) -> Document:
     return item
 
 
-def _edited_invoices(schedule: Document | None, edit: InvoiceEdit, new_id: NewId) -> Document:
-    if schedule is None:
-        schedule = {"credit_type_id": USD_CENTS, "do_not_invoice": False, "schedule_items": []}
-    kept, updates = _kept(schedule["schedule_items"], edit, "invoice_schedule")
+def edited_invoices(schedule: Document, edit: InvoiceEdit, new_id: NewId, now: str, place: str) -> Document:
+    """``place``: the field's name. Raises BadRequest for an item whose invoice is final."""
+    kept, updates = _kept(schedule["schedule_items"], edit, place)
+    changed = {*updates, *(each.id for each in edit.remove_schedule_items)}
+    for item in schedule["schedule_items"]:
+        if item["id"] in changed and instant_us(item["timestamp"]) <= instant_us(now) and not schedule["do_not_invoice"]:
+            raise BadRequest(f"{place}: the schedule item {item['id']} was due at {item['timestamp']}, its invoice is final")
     items = [_updated_charge(item, updates[item["id"]]) if item["id"] in updates else item for item in kept]
-    items += [invoice_item(item, new_id) for item in edit.add_schedule_items]
+    items += [invoice_item(item, new_id, now) for item in edit.add_schedule_items]
     if len(items) > SCHEDULE_ITEMS_MAX:
-        raise BadRequest(f"invoice_schedule: must have at most {SCHEDULE_ITEMS_MAX} schedule items")
+        raise BadRequest(f"{place}: must have at most {SCHEDULE_ITEMS_MAX} schedule items")
     return {**schedule, "schedule_items": items}
 
 

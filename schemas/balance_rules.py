@@ -78,8 +78,9 @@ def with_entry(customer: Document, entry: Document) -> Document:
     return {**customer, "ledger_entries": [*held, entry]}
 
 
-def ended_at(balance: Document, access_end: str | None, invoices_end: str | None) -> Document:
+def ended_at(balance: Document, access_end: str | None, invoices_end: str | None, now: str) -> Document:
     """The balance with an earlier end: segments and invoices after it are gone, a segment that holds it is cut.
+    Invoices that are due already stay.
 
     Raises BadRequest if its last segment ends before ``access_end`` already, or if nothing of it would be left."""
     if access_end is not None:
@@ -88,7 +89,7 @@ def ended_at(balance: Document, access_end: str | None, invoices_end: str | None
     if invoices_end is None or schedule is None:
         return balance
     limit = instant_us(invoices_end)
-    kept = [item for item in schedule["schedule_items"] if instant_us(item["timestamp"]) < limit]
+    kept = [item for item in schedule["schedule_items"] if instant_us(item["timestamp"]) < max(limit, instant_us(now) + 1)]
     return {**balance, "invoice_schedule": {**schedule, "schedule_items": kept}}
 
 

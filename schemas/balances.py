@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -26,6 +26,7 @@ from schemas.common import (
     rfc3339,
 )
 from schemas.documents import Document, instant_text, instant_us
+from schemas.invoice_schedules import InvoiceScheduleAnswer, schedule_answer
 from schemas.pricing_units import CreditType, credit_type
 
 FILTERS_MAX = 100
@@ -129,20 +130,6 @@ class AccessScheduleAnswer(Answer):
     schedule_items: list[AccessItemAnswer]
 
 
-class InvoiceItemAnswer(Answer):
-    id: str
-    timestamp: OutInstant
-    amount: OutNumber
-    unit_price: OutNumber
-    quantity: OutNumber
-
-
-class InvoiceScheduleAnswer(Answer):
-    credit_type: CreditType
-    do_not_invoice: bool
-    schedule_items: list[InvoiceItemAnswer]
-
-
 class SpecifierAnswer(Answer):
     product_id: str | None = None
     product_tags: list[str] | None = None
@@ -211,11 +198,7 @@ def _access(schedule: Document, units: dict[str, Document]) -> Document:
     access_type = schedule.get("access_type", "SPEND")
     if access_type == "QUANTITY":
         return {**schedule, "access_type": access_type}
-    return _schedule(schedule, units, access_type=access_type)
-
-
-def _schedule(schedule: Document, units: dict[str, Document], **more: Any) -> Document:
-    return {**schedule, **more, "credit_type": credit_type(units, schedule["credit_type_id"])}
+    return {**schedule, "access_type": access_type, "credit_type": credit_type(units, schedule["credit_type_id"])}
 
 
 def balance_answer(
@@ -237,7 +220,7 @@ def balance_answer(
         "product": {"id": product["id"], "name": product["current"]["name"]},
         "rate_type": "LIST_RATE",
         "access_schedule": _access(document["access_schedule"], units),
-        "invoice_schedule": None if invoices is None else _schedule(invoices, units),
+        "invoice_schedule": invoices and schedule_answer(invoices, units, invoice_contract_id, document["created_at"]),
         "contract": None if contract_id is None else {"id": contract_id},
         "invoice_contract": None if invoices is None or invoice_contract_id is None else {"id": invoice_contract_id},
         "applicable_contract_ids": document["applicable_contract_ids"] if contract_id is None else [contract_id],

@@ -9,15 +9,12 @@ The customer's document holds all of them in one list ("balances"), those of its
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from engine.catalog import USD_CENTS
-from engine.numbers import exact
 from schemas.common import (
     Body,
     CustomFields,
@@ -34,15 +31,14 @@ from schemas.common import (
     rfc3339,
 )
 from schemas.documents import Document
+from schemas.invoice_schedules import SCHEDULE_ITEMS_MAX, InvoiceSchedule, NewId, schedule_document
 from schemas.products import CREATED_BY, Ids, Tags
 
-SCHEDULE_ITEMS_MAX = 1_000
 SPECIFIERS_MAX = 100
 BALANCES_A_REQUEST_MAX = 100
 
 Description = Annotated[str, StringConstraints(max_length=4096)]
 GroupValues = Annotated[dict[Key, str], Field(min_length=1, max_length=10)]
-NewId = Callable[[], str]
 
 
 def only(name: str, supported: str, *later: str) -> Any:
@@ -87,39 +83,6 @@ class AccessSchedule(Body):
         if self.access_type == "QUANTITY" and "credit_type_id" in self.model_fields_set:
             raise ValueError("credit_type_id must not be given when access_type is QUANTITY")
         return self
-
-
-class InvoiceItem(Body):
-    """One charge: an amount, or a unit price and a quantity."""
-
-    timestamp: Instant
-    amount: NotNegative | None = None
-    unit_price: NotNegative | None = None
-    quantity: NotNegative | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> InvoiceItem:
-        by_unit = self.unit_price is not None and self.quantity is not None
-        if (self.amount is None) != by_unit or (
-            self.amount is not None and (self.unit_price is not None or self.quantity is not None)
-        ):
-            raise ValueError("give either amount, or unit_price and quantity")
-        return self
-
-    def total(self) -> Decimal:
-        if self.amount is not None:
-            return self.amount
-        assert self.unit_price is not None
-        assert self.quantity is not None
-        with exact():
-            return self.unit_price * self.quantity
-
-
-class InvoiceSchedule(Body):
-    schedule_items: Annotated[list[InvoiceItem], Field(max_length=SCHEDULE_ITEMS_MAX)] = Field(default_factory=list)
-    recurring_schedule: Unsupported = None
-    credit_type_id: Id = USD_CENTS
-    do_not_invoice: bool = False
 
 
 class SpecifierBody(Body):
@@ -210,7 +173,7 @@ class CustomerCommitCreate(CommitBody):
     @model_validator(mode="after")
     def _billed_somewhere(self) -> CustomerCommitCreate:
         schedule = self.invoice_schedule
-        invoiced = schedule is not None and bool(schedule.schedule_items) and not schedule.do_not_invoice
+        invoiced = schedule is not None and not schedule.is_empty() and not schedule.do_not_invoice
         if (self.type == "POSTPAID" or invoiced) and self.invoice_contract_id is None:
             raise ValueError("invoice_contract_id is required for a commit that is invoiced")
         return self
@@ -238,26 +201,9 @@ def access_item(item: AccessItem, new_id: NewId) -> Document:
     }
 
 
-def invoice_item(item: InvoiceItem, new_id: NewId) -> Document:
-    return {
-        "id": new_id(),
-        "timestamp": rfc3339(item.timestamp),
-        "amount": item.total(),
-        "unit_price": item.amount if item.unit_price is None else item.unit_price,
-        "quantity": Decimal(1) if item.quantity is None else item.quantity,
-    }
-
-
 def _access(schedule: AccessSchedule, new_id: NewId) -> Document:
     items = [access_item(item, new_id) for item in schedule.schedule_items]
     return {"credit_type_id": schedule.credit_type_id, "access_type": schedule.access_type, "schedule_items": items}
-
-
-def _invoices(schedule: InvoiceSchedule | None, new_id: NewId) -> Document | None:
-    if schedule is None:
-        return None
-    items = [invoice_item(item, new_id) for item in schedule.schedule_items]
-    return {"credit_type_id": schedule.credit_type_id, "do_not_invoice": schedule.do_not_invoice, "schedule_items": items}
 
 
 def balance_document(
@@ -265,6 +211,7 @@ def balance_document(
 ) -> Document:
     """``contract_id``: of the contract that it belongs to; ``edit_id``: of the edit that added it to that contract."""
     commit = body if isinstance(body, CommitBody) else None
+    invoices = None if commit is None else commit.invoice_schedule
     own = body if isinstance(body, CustomerCommitCreate | CustomerCreditCreate) else None
     return {
         "id": new_id(),
@@ -276,7 +223,7 @@ def balance_document(
         "description": body.description,
         "priority": body.priority,
         "access_schedule": _access(body.access_schedule, new_id),
-        "invoice_schedule": None if commit is None else _invoices(commit.invoice_schedule, new_id),
+        "invoice_schedule": None if invoices is None else schedule_document(invoices, new_id),
         "invoice_contract_id": own.invoice_contract_id if isinstance(own, CustomerCommitCreate) else contract_id,
         "applicable_contract_ids": None if own is None else own.applicable_contract_ids,
         "applicable_product_ids": body.applicable_product_ids,

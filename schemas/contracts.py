@@ -45,6 +45,7 @@ from schemas.overrides import (
 from schemas.products import CREATED_BY
 from schemas.recurring import RecurringCommits, RecurringCredits
 from schemas.recurring_answers import RecurringAnswer, recurring_answer
+from schemas.scheduled_charges import Charges, ScheduledChargeAnswer, charge_answer
 from schemas.subscriptions import SubscriptionAnswer, SubscriptionBodies, subscription_answer
 
 
@@ -98,7 +99,7 @@ class ContractCreate(Body):
     recurring_credits: RecurringCredits = Field(default_factory=list)
     reseller_royalties: Unsupported = None
     revenue_system_configuration: Unsupported = None
-    scheduled_charges: Unsupported = None
+    scheduled_charges: Charges = Field(default_factory=list)
     spend_threshold_configuration: Unsupported = None
     spend_trackers: Unsupported = None
     subscriptions: SubscriptionBodies = Field(default_factory=list)
@@ -200,7 +201,7 @@ class _ContractFields(Answer):
     usage_statement_schedule: ScheduleAnswer
     commits: list[BalanceAnswer]
     credits: list[BalanceAnswer]
-    scheduled_charges: list[Any]
+    scheduled_charges: list[ScheduledChargeAnswer]
     transitions: list[Any]
     recurring_commits: list[RecurringAnswer]
     recurring_credits: list[RecurringAnswer]
@@ -288,7 +289,6 @@ _NOTHING: dict[str, list[Any]] = {
     for name in (
         "commits",
         "credits",
-        "scheduled_charges",
         "transitions",
     )
 }
@@ -296,7 +296,8 @@ _NOTHING: dict[str, list[Any]] = {
 
 def has_names(document: Document) -> bool:
     """Whether an answer has to name products or credit types."""
-    return any(document.get(name) for name in ("overrides", "initial_overrides", "amendments", "subscriptions", "recurring"))
+    names = ("overrides", "initial_overrides", "amendments", "scheduled_charges", "subscriptions", "recurring")
+    return any(document.get(name) for name in names)
 
 
 def _recurring(document: Document, named: Named, *, as_made: bool = False) -> dict[str, list[RecurringAnswer]]:
@@ -321,6 +322,7 @@ def contract_answer(customer_id: str, document: Document, named: Named, now_us: 
         return [flat_override_answer(each, named) for each in overrides]
 
     fields = {**_NOTHING, **document}
+    charges = _charges_answer(document, named)
     made_with = document.get("initial_overrides") or []
     filters = document.get("usage_filters") or []
     first = [each for each in filters[:1] if each["created_at"] == document["created_at"]]
@@ -329,6 +331,7 @@ def contract_answer(customer_id: str, document: Document, named: Named, now_us: 
         "overrides": shown(document.get("overrides") or []),
         "usage_filter": usage_filter_history(filters),
         **_recurring(document, named),
+        "scheduled_charges": [answer for charge, answer in charges if charge["archived_at"] is None],
     }
     initial = {
         **fields,
@@ -336,6 +339,7 @@ def contract_answer(customer_id: str, document: Document, named: Named, now_us: 
         "overrides": shown(made_with),
         "usage_filter": usage_filter_history(first),
         **_recurring(document, named, as_made=True),
+        "scheduled_charges": [answer for charge, answer in charges if charge["edit_id"] is None],
     }
     amendments = [
         {**each, "overrides": shown(each["overrides"]), "commits": [], "scheduled_charges": []}
@@ -355,18 +359,22 @@ def contract_answer(customer_id: str, document: Document, named: Named, now_us: 
 
 def contract_v2_answer(customer_id: str, document: Document, named: Named, now_us: int) -> ContractV2:
     overrides = [override_answer(each, named) for each in document.get("overrides") or ()]
-    filters = usage_filters_answer(document)
-    return ContractV2.model_validate(
-        {
-            **_NOTHING,
-            **document,
-            "customer_id": customer_id,
-            "overrides": overrides,
-            "usage_filter": filters,
-            "subscriptions": _subscriptions(document, named, now_us),
-            **_recurring(document, named),
-        }
-    )
+    shown = {
+        **_NOTHING,
+        **document,
+        "customer_id": customer_id,
+        "overrides": overrides,
+        "usage_filter": usage_filters_answer(document),
+        "scheduled_charges": [answer for _, answer in _charges_answer(document, named)],
+        "subscriptions": _subscriptions(document, named, now_us),
+        **_recurring(document, named),
+    }
+    return ContractV2.model_validate(shown)
+
+
+def _charges_answer(document: Document, named: Named) -> list[tuple[Document, ScheduledChargeAnswer]]:
+    charges = document.get("scheduled_charges") or ()
+    return [(each, charge_answer(each, named.products, named.units, document["id"])) for each in charges]
 
 
 def listed_contracts(documents: list[Document], body: ContractList) -> list[Document]:

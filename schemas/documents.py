@@ -11,10 +11,11 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
                  billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, alert_specifiers?,
                  archived_at?}
     customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
-                (the latter two: schemas.balance_documents)
+                (the latter two: schemas.balance_documents), voided_invoices?: [{id, voided_at}]
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
                  overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?,
-                 subscriptions?, recurring? (schemas.recurring_documents)}
+                 scheduled_charges? (schemas.charge_documents), scheduled_charges_on_usage_invoices?, archived_at?,
+                 voids_invoices?, subscriptions?, recurring? (schemas.recurring_documents)}
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from engine.catalog import (
     Tier,
 )
 from schemas.balance_documents import balances_of
+from schemas.charge_documents import scheduled_charges_of
 from schemas.numbers import document_default
 from schemas.override_documents import overrides_of, usage_filters_of
 from schemas.recurring_documents import recurring_in, subscriptions_of
@@ -93,6 +95,10 @@ def _hour(text: str) -> int:
 
 def _optional_hour(text: str | None) -> int | None:
     return None if text is None else _hour(text)
+
+
+def _optional_us(text: str | None) -> int | None:
+    return None if text is None else instant_us(text)
 
 
 def _values(values: Iterable[str] | None) -> frozenset[str] | None:
@@ -229,6 +235,10 @@ def contract_of(document: Document, entries: Iterable[Document] = ()) -> Contrac
         custom_fields=tuple(sorted((document.get("custom_fields") or {}).items())),
         subscriptions=subscriptions_of(document),
         recurring=recurring_in(document, entries),
+        scheduled_charges=scheduled_charges_of(document),
+        charges_on_usage_invoices=document.get("scheduled_charges_on_usage_invoices") == "ALL",
+        archived_us=_optional_us(document.get("archived_at")),
+        voids_invoices=document.get("voids_invoices", False),
     )
 
 
@@ -237,7 +247,7 @@ def _live(documents: Iterable[Document]) -> Iterable[Document]:
 
 
 def customer_of(document: Document) -> CustomerConfig:
-    """Archived contracts (made by mistake) and archived alerts are left out."""
+    """Archived alerts are left out. Archived contracts count as never made, but for what they invoiced until then."""
     entries = document.get("ledger_entries") or ()
     return CustomerConfig(
         id=document["id"],
@@ -246,6 +256,10 @@ def customer_of(document: Document) -> CustomerConfig:
         alerts=tuple(alert_of(alert) for alert in _live(document["alerts"])),
         archived=document.get("archived_at") is not None,
         balances=balances_of(document),
+        archived_contracts=tuple(
+            contract_of(each, entries) for each in document["contracts"] if each.get("archived_at") is not None
+        ),
+        voided=tuple((each["id"], instant_us(each["voided_at"])) for each in document.get("voided_invoices") or ()),
     )
 
 

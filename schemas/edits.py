@@ -2,6 +2,7 @@
 
     record   {id, contract_id, timestamp, uniqueness_key?, add_commits?: [balance], add_credits?: [balance],
               archive_commits?: [{id}], archive_credits?: [{id}], add_overrides?: [override], remove_overrides?: [{id}],
+              add_scheduled_charges?: [charge], update_scheduled_charges?, archive_scheduled_charges?: [{id}],
               add_subscriptions?, add_recurring_commits?, add_recurring_credits?: [as shown], update_subscriptions?,
               update_recurring_commits?, update_recurring_credits?: [{id, ...}],
               update_contract_end_date?, update_contract_name?}
@@ -31,6 +32,14 @@ from schemas.recurring import (
     RecurringCreditUpdates,
 )
 from schemas.recurring_answers import RecurringAnswer, recurring_answer
+from schemas.scheduled_charges import (
+    Charges,
+    ChargeUpdateAnswer,
+    ChargeUpdates,
+    ScheduledChargeAnswer,
+    ScheduledChargeUpdate,
+    charge_answer,
+)
 from schemas.subscriptions import (
     SubscriptionAnswer,
     SubscriptionBodies,
@@ -54,6 +63,9 @@ CHANGES = (
     "add_recurring_credits",
     "update_recurring_commits",
     "update_recurring_credits",
+    "add_scheduled_charges",
+    "update_scheduled_charges",
+    "archive_scheduled_charges",
     "update_contract_end_date",
     "update_contract_name",
 )
@@ -84,6 +96,9 @@ class ContractEdit(Body):
     add_recurring_credits: RecurringCredits = Field(default_factory=list)
     update_recurring_commits: RecurringCommitUpdates = Field(default_factory=list)
     update_recurring_credits: RecurringCreditUpdates = Field(default_factory=list)
+    add_scheduled_charges: Charges = Field(default_factory=list)
+    update_scheduled_charges: ChargeUpdates = Field(default_factory=list)
+    archive_scheduled_charges: Archived = Field(default_factory=list)
     update_contract_end_date: HourInstant | None = None
     update_contract_name: Name | None = None
     allow_contract_ending_before_finalized_invoice: bool = True
@@ -93,16 +108,13 @@ class ContractEdit(Body):
     add_professional_services: Unsupported = None
     add_reseller_royalties: Unsupported = None
     add_revenue_system_configuration_update: Unsupported = None
-    add_scheduled_charges: Unsupported = None
     add_spend_threshold_configuration: Unsupported = None
     add_spend_trackers: Unsupported = None
-    archive_scheduled_charges: Unsupported = None
     archive_spend_trackers: Unsupported = None
     update_commits: Unsupported = None
     update_credits: Unsupported = None
     update_net_payment_terms_days: Unsupported = None
     update_prepaid_balance_threshold_configuration: Unsupported = None
-    update_scheduled_charges: Unsupported = None
     update_spend_threshold_configuration: Unsupported = None
 
     @model_validator(mode="after")
@@ -142,6 +154,9 @@ class Edit(Answer):
     update_subscriptions: list[_SubscriptionUpdated] | None = None
     update_recurring_commits: list[_RecurringUpdated] | None = None
     update_recurring_credits: list[_RecurringUpdated] | None = None
+    add_scheduled_charges: list[ScheduledChargeAnswer] | None = None
+    update_scheduled_charges: list[ChargeUpdateAnswer] | None = None
+    archive_scheduled_charges: list[_Ref] | None = None
     update_contract_end_date: OutInstant | None = None
     update_contract_name: str | None = None
 
@@ -194,8 +209,13 @@ class EditDone(Answer):
     edit: Edit
 
 
-def edit_record(body: ContractEdit, edit_id: str, added: list[Document], now: str) -> Document:
-    """``added``: the documents of the balances that the edit brings."""
+def _charge_update(body: ScheduledChargeUpdate) -> Document:
+    """What was asked for, as JSON."""
+    return {"id": body.scheduled_charge_id, **body.model_dump(mode="json", exclude_unset=True, exclude={"scheduled_charge_id"})}
+
+
+def edit_record(body: ContractEdit, edit_id: str, added: list[Document], charges: list[Document], now: str) -> Document:
+    """``added``, ``charges``: the documents of the balances and scheduled charges that the edit brings."""
     record: Document = {
         "id": edit_id,
         "contract_id": body.contract_id,
@@ -209,6 +229,9 @@ def edit_record(body: ContractEdit, edit_id: str, added: list[Document], now: st
         "update_subscriptions": [_updated(each, each.subscription_id) for each in body.update_subscriptions],
         "update_recurring_commits": [_updated(each, each.recurring_id) for each in body.update_recurring_commits],
         "update_recurring_credits": [_updated(each, each.recurring_id) for each in body.update_recurring_credits],
+        "add_scheduled_charges": charges,
+        "update_scheduled_charges": [_charge_update(each) for each in body.update_scheduled_charges],
+        "archive_scheduled_charges": [{"id": each.id} for each in body.archive_scheduled_charges],
     }
     record = {name: value for name, value in record.items() if value}
     if body.given("update_contract_end_date"):
@@ -256,6 +279,9 @@ def edit_answer(record: Document, products: Mapping[str, Document], units: dict[
     for name in ("add_commits", "add_credits"):
         if name in record:
             shown[name] = [balance_answer(each, products, units) for each in record[name]]
+    if "add_scheduled_charges" in record:
+        charges = record["add_scheduled_charges"]
+        shown["add_scheduled_charges"] = [charge_answer(each, products, units, record["contract_id"]) for each in charges]
     if "add_overrides" in record:
         shown["add_overrides"] = [override_answer(each, Named(products, units)) for each in record["add_overrides"]]
     return Edit.model_validate(shown)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from engine.catalog import BalanceType
 from engine.invoices.breakdown import Breakdown
-from engine.invoices.items import Invoice, ItemType, LineItem
+from engine.invoices.items import Invoice, InvoiceType, ItemType, LineItem
 from engine.numbers import decimal_text
 from engine.periods import HOUR_US
 from schemas.common import Answer, Id, Instant, OutInstant, OutNumber, PageQuery, Query, Upper, rfc3339
@@ -78,13 +78,19 @@ class AppliedAnswer(Answer):
     access_type: str
 
 
+class PostpaidAnswer(Answer):
+    """Of the line that trues a postpaid commit up."""
+
+    id: str
+
+
 class LineItemAnswer(Answer):
     type: str
     name: str
     total: OutNumber
     credit_type: CreditType
-    starting_at: OutInstant
-    ending_before: OutInstant
+    starting_at: OutInstant | None = None
+    ending_before: OutInstant | None = None
     quantity: OutNumber | None = None
     unit_price: OutNumber | None = None
     product_id: str | None = None
@@ -101,6 +107,9 @@ class LineItemAnswer(Answer):
     commit_type: str | None = None
     commit_custom_fields: dict[str, str] | None = None
     applied_commit_or_credit: AppliedAnswer | None = None
+    postpaid_commit: PostpaidAnswer | None = None
+    scheduled_charge_id: str | None = None
+    scheduled_charge_custom_fields: dict[str, str] | None = None
 
 
 class InvoiceAnswer(Answer):
@@ -111,8 +120,8 @@ class InvoiceAnswer(Answer):
     status: str
     credit_type: CreditType
     total: OutNumber
-    start_timestamp: OutInstant
-    end_timestamp: OutInstant
+    start_timestamp: OutInstant | None = None
+    end_timestamp: OutInstant | None = None
     issued_at: OutInstant
     line_items: list[LineItemAnswer]
     net_payment_terms_days: OutNumber | None = None
@@ -129,6 +138,16 @@ class BreakdownAnswer(InvoiceAnswer):
     breakdown_end_timestamp: OutInstant
 
 
+_FIXED = frozenset({ItemType.SCHEDULED, ItemType.COMMIT_PURCHASE})
+"""Types of items that are charged on a date, and not for a stretch of time."""
+_PRODUCT_TYPES = {
+    "USAGE": "UsageProductListItem",
+    "SUBSCRIPTION": "SubscriptionProductListItem",
+    "COMPOSITE": "CompositeProductListItem",
+    "FIXED": "FixedProductListItem",
+}
+
+
 class Names:
     """What an invoice's answer takes from documents: names, tags, custom fields."""
 
@@ -140,6 +159,9 @@ class Names:
             self.balances.update((share["id"], balance) for share in balance.get("shares", {}).values())
         self.products = products
         self.units = units
+        self.charges = {
+            charge["id"]: charge for contract in customer["contracts"] for charge in contract.get("scheduled_charges") or ()
+        }
 
     def payer(self, item: LineItem) -> Document:
         """The balance that paid. A final invoice may name one that its recurring commit or credit does not make any more, because
@@ -180,6 +202,8 @@ def _paid_by(item: LineItem, names: Names) -> Document:
         "commit_type": "PostpaidCommit" if balance["type"] == BalanceType.POSTPAID else "PrepaidCommit",
         "commit_custom_fields": balance["custom_fields"],
     }
+    if item.type is ItemType.COMMIT_PURCHASE and balance["type"] == BalanceType.POSTPAID:
+        fields["postpaid_commit"] = {"id": item.balance_id}
     if item.type is ItemType.APPLIED:
         access_type = balance["access_schedule"].get("access_type", "SPEND")
         fields["name"] = names.applied(balance, item.name)
@@ -188,13 +212,13 @@ def _paid_by(item: LineItem, names: Names) -> Document:
 
 
 def _line_item(item: LineItem, names: Names) -> Document:
+    start, end = _hour_text(item.starting_hour), _hour_text(item.ending_hour)
     fields: Document = {
         "type": item.type.value,
         "name": item.name,
         "total": item.total,
         "credit_type": credit_type(names.units, item.credit_type_id),
-        "starting_at": _hour_text(item.starting_hour),
-        "ending_before": _hour_text(item.ending_hour),
+        **({} if item.type in _FIXED else {"starting_at": start, "ending_before": end}),
         "quantity": item.quantity,
         "unit_price": item.unit_price,
         "pricing_group_values": dict(item.pricing_group_values) or None,
@@ -202,12 +226,18 @@ def _line_item(item: LineItem, names: Names) -> Document:
         **_paid_by(item, names),
     }
     if item.product_id is not None:
+        product = names.products[item.product_id]
+        tags = sorted(item.product_tags) if item.type not in _FIXED else product["current"].get("tags") or []
         fields |= {
+            "name": fields["name"] or product["current"]["name"],
             "product_id": item.product_id,
-            "product_type": "UsageProductListItem" if item.subscription_id is None else "SubscriptionProductListItem",
-            "product_tags": sorted(item.product_tags),
-            "product_custom_fields": names.products[item.product_id].get("custom_fields") or {},
+            "product_type": _PRODUCT_TYPES[product["type"]],
+            "product_tags": tags,
+            "product_custom_fields": product.get("custom_fields") or {},
         }
+    if item.scheduled_charge_id is not None:
+        fields["scheduled_charge_id"] = item.scheduled_charge_id
+        fields["scheduled_charge_custom_fields"] = names.charges[item.scheduled_charge_id]["custom_fields"]
     if item.subscription_id is not None:
         fields |= {"subscription_id": item.subscription_id, "subscription_custom_fields": names.subscription_fields(item)}
     if item.tier is not None:
@@ -216,19 +246,23 @@ def _line_item(item: LineItem, names: Names) -> Document:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def _service_period(invoice: Invoice) -> Document:
+    start, end = invoice.period
+    return {"start_timestamp": _hour_text(start), "end_timestamp": _hour_text(end)}
+
+
 def _invoice(invoice: Invoice, names: Names, *, skip_zero: bool) -> Document:
     contract = names.contracts[invoice.contract_id]
     shown: Document = {
         "id": invoice.id,
         "customer_id": invoice.customer_id,
         "contract_id": invoice.contract_id,
-        "type": "USAGE",
+        "type": invoice.type.value,
         "status": invoice.status.value,
         "credit_type": credit_type(names.units, invoice.credit_type_id),
         "total": invoice.total,
-        "start_timestamp": _hour_text(invoice.period.starting_hour),
-        "end_timestamp": _hour_text(invoice.period.ending_hour),
-        "issued_at": _hour_text(invoice.issued_hour),
+        **({} if invoice.type is InvoiceType.SCHEDULED else _service_period(invoice)),
+        "issued_at": instant_text(invoice.issued_us),
         "line_items": [_line_item(item, names) for item in invoice.line_items if item.quantity != 0 or not skip_zero],
         "contract_custom_fields": contract["custom_fields"],
         "customer_custom_fields": names.customer["custom_fields"],
@@ -256,10 +290,12 @@ def breakdown_answer(breakdown: Breakdown, names: Names, *, skip_zero: bool) -> 
 
 
 def wanted(invoice: Invoice, query: InvoiceListQuery) -> bool:
-    """Whether the filters of a list request let an invoice through. Usage invoices are the only ones there are."""
-    start, end = invoice.period.starting_hour * HOUR_US, invoice.period.ending_hour * HOUR_US
+    """Whether the filters of a list request let an invoice through. A SCHEDULED one has a date instead of a billing period."""
+    start = end = invoice.issued_us
+    if invoice.type is InvoiceType.USAGE:
+        start, end = invoice.period.starting_hour * HOUR_US, invoice.period.ending_hour * HOUR_US
     return (
-        query.type in (None, "USAGE")
+        query.type in (None, invoice.type.value)
         and query.status in (None, invoice.status.value)
         and query.credit_type_id in (None, invoice.credit_type_id)
         and query.contract_id in (None, invoice.contract_id)

@@ -25,7 +25,7 @@ DETAILS_MAX = 100
 
 
 class SeatBalancesBody(Body):
-    """Without dates: the seats that are assigned now, and the commits and credits that are open now. ``covering_date``: as of then.
+    """Without dates: seats that are assigned now, and commits and credits that are open now. ``covering_date``: those of then.
     ``starting_at``, ``effective_before``: seats assigned, and commits and credits open, at any time between."""
 
     customer_id: Id

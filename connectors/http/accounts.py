@@ -42,7 +42,7 @@ class Account:
 
     @property
     def invoices(self) -> tuple[Invoice, ...]:
-        return (*self.finalized, *self.statement.drafts)
+        return (*self.finalized, *self.statement.drafts, *self.statement.scheduled)
 
     def statements(self) -> dict[str, BalanceStatement]:
         """By balance; archived ones have none. The shares of seats are there by themselves, and as the whole."""
@@ -57,10 +57,11 @@ async def read_account(services: Services, customer: Document, now_us: int) -> A
     catalog = await read_catalog(services)
     stored = await services.customers.stored(customer["id"], stored_days)
     with exact():
-        return _account(customer, catalog, stored, now_us, services.settings.grace_period_hours)
+        return account_of(customer, catalog, stored, now_us, services.settings.grace_period_hours)
 
 
-def _account(customer: Document, catalog: CatalogEdit, stored: StoredCustomer, now_us: int, grace_hours: int) -> Account:
+def account_of(customer: Document, catalog: CatalogEdit, stored: StoredCustomer, now_us: int, grace_hours: int) -> Account:
+    """From what is stored of the customer. Exact arithmetic must be current."""
     config = customer_of(customer)
     compiled = CompiledCatalog(load_catalog(catalog.revision, catalog.parts))
     usage = _usage(stored, compiled)

@@ -24,7 +24,7 @@ async def _edit(call: Call[CommitEdit, NoQuery] | Call[CreditEdit, NoQuery], bal
         if (balance["type"] == "CREDIT") != credit:
             raise unknown("balances", balance_id)
         no_longer("balances", balance)
-        changed = edited_balance(balance, call.body, call.services.new_id)
+        changed = edited_balance(balance, call.body, call.services.new_id, call.now)
         if changed == balance:
             return None
         check_balance("", changed, products, units, before=balance)

@@ -124,7 +124,7 @@ async def end_commit(call: Call[CommitUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     def change(customer: Document) -> Document | None:
         customer = with_own_document(customer, body.commit_id, call.now_us)
         balance = _ending(customer, body.commit_id, "PREPAID")
-        changed = ended_at(balance, access_end, invoices_end)
+        changed = ended_at(balance, access_end, invoices_end, call.now)
         return None if changed == balance else replaced(customer, changed, call.now)
 
     await edit_customer(call.services, body.customer_id, change)
@@ -137,7 +137,7 @@ async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     def change(customer: Document) -> Document | None:
         customer = with_own_document(customer, body.credit_id, call.now_us)
         balance = _ending(customer, body.credit_id, "CREDIT")
-        changed = ended_at(balance, rfc3339(body.access_ending_before), None)
+        changed = ended_at(balance, rfc3339(body.access_ending_before), None, call.now)
         return None if changed == balance else replaced(customer, changed, call.now)
 
     await edit_customer(call.services, body.customer_id, change)

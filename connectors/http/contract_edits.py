@@ -10,6 +10,7 @@ from connectors.http.contract_recurring import edited
 from connectors.http.contracts import contract_in, with_end
 from connectors.http.editing import get_customer, no_longer, read_catalog, unknown
 from connectors.http.routing import Call, Route, route
+from connectors.http.scheduled_charges import new_charges
 from schemas.balance_rules import with_balances
 from schemas.common import Answer, Data, NoQuery
 from schemas.documents import Document
@@ -27,6 +28,7 @@ from schemas.edits import (
 from schemas.errors import BadRequest
 from schemas.override_rules import with_overrides
 from schemas.recurring_answers import with_own_document
+from schemas.scheduled_charges import with_charges
 
 
 class EditHistory(Answer):
@@ -71,7 +73,8 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
     edit_id = services.new_id()
     bodies = placed("add_", body.add_commits, body.add_credits)
     added = await new_balances(services, bodies, body.contract_id, call.now, edit_id)
-    record = edit_record(body, edit_id, added, call.now)
+    charges = await new_charges(services, body.add_scheduled_charges, "add_scheduled_charges", call.now, edit_id)
+    record = edit_record(body, edit_id, added, charges, call.now)
     catalog = await read_catalog(services)
 
     def change(customer: Document) -> Document:
@@ -80,6 +83,8 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         new = _changed_contract(old, body, call.now_us, services.settings.grace_period_hours)
         removed = [each.id for each in body.remove_overrides]
         new = with_overrides(new, body.add_overrides, removed, catalog, services.new_id, call.now, "add_overrides")
+        archived = [each.id for each in body.archive_scheduled_charges]
+        new = with_charges(new, charges, body.update_scheduled_charges, archived, services.new_id, call.now)
         if body.add_overrides:
             record["add_overrides"] = new["overrides"][-len(body.add_overrides) :]
         new = edited(new, body, edit_id, catalog, services, call.now)

@@ -12,6 +12,7 @@ from connectors.http.contract_recurring import with_own_recurring
 from connectors.http.editing import claim_for_customer, edit_customer, get_customer, no_longer, read_catalog, unknown
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
+from connectors.http.scheduled_charges import new_charges
 from connectors.http.services import Services
 from connectors.redis.types import KeyClaim
 from engine.periods import HOUR_US, period_at
@@ -61,6 +62,8 @@ async def new_contract(services: Services, body: ContractCreate, now: str) -> tu
     document = contract_document(body, services.new_id(), await _rate_card_id(services, body), now)
     document = await with_own_prices(services, body, document)
     document = await with_own_recurring(services, body, document)
+    charges = await new_charges(services, body.scheduled_charges, "scheduled_charges", now)
+    document = {**document, "scheduled_charges": charges}
     balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], now)
     return document, balances
 
@@ -178,7 +181,9 @@ async def archive(call: Call[ContractArchive, NoQuery]) -> Data[IdAnswer]:
     """An archived contract counts as never made; its uniqueness key stays used."""
 
     def change(contract: Document) -> Document:
-        return contract if contract["archived_at"] is not None else {**contract, "archived_at": call.now}
+        if contract["archived_at"] is not None:
+            return contract
+        return {**contract, "archived_at": call.now, "voids_invoices": call.body.void_invoices}
 
     return await edit_contract(call, call.body.customer_id, call.body.contract_id, change)
 

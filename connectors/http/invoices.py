@@ -49,7 +49,7 @@ def _rest(items: Sequence[T], place_of: Callable[[T], Place], sort: str, cursor:
 
 
 def _invoice_place(invoice: Invoice) -> Place:
-    return invoice.issued_hour, invoice.id
+    return invoice.issued_us, invoice.id
 
 
 async def list_all(call: Call[NoBody, InvoiceListQuery]) -> Page[InvoiceAnswer]:

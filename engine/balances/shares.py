@@ -35,8 +35,8 @@ def whole_balance(shares: Sequence[Balance]) -> Balance:
 
 
 def whole_statements(statements: Iterable[BalanceStatement]) -> list[BalanceStatement]:
-    """Those of shares as one for each whole; the others are left out. The whole's segments are all seats'; its ledger has one entry
-    for those of all seats that differ in nothing but their amount."""
+    """Those of shares as one for each whole; the others are left out. The whole's segments are all seats'; its ledger has one
+    entry for those of all seats that differ in nothing but their amount."""
     by_whole: dict[str, list[BalanceStatement]] = {}
     for each in statements:
         if each.balance.share_of is not None:

@@ -5,6 +5,7 @@
     items       Invoice and LineItem
     drafts      one invoice: lines, draw-down, conversion of custom units, total
     statement   drafts of all live billing periods, drawn from the balances; invoices that become final
+    scheduled   what is charged on given dates: SCHEDULED invoices
     breakdown   an invoice by hours or days
     codec       the stored text of a finalized invoice
 

@@ -16,7 +16,7 @@ from engine.catalog import BalanceType
 from engine.invoices.breakdown import by_days
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, TierOfItem
 from engine.numbers import decimal_text
-from engine.periods import Period
+from engine.periods import HOUR_US, Period
 
 INVOICE_PREFIX = "i|"
 
@@ -33,7 +33,7 @@ def encode_invoice(invoice: Invoice) -> str:
         "customer_id": invoice.customer_id,
         "contract_id": invoice.contract_id,
         "period": list(invoice.period),
-        "issued_hour": invoice.issued_hour,
+        "issued_hour": invoice.issued_us // HOUR_US,
         "status": invoice.status,
         "credit_type_id": invoice.credit_type_id,
         "total": decimal_text(invoice.total),
@@ -51,7 +51,7 @@ def decode_invoice(text: str) -> Invoice:
         customer_id=document["customer_id"],
         contract_id=document["contract_id"],
         period=Period(start, end),
-        issued_hour=document["issued_hour"],
+        issued_us=document["issued_hour"] * HOUR_US,
         status=InvoiceStatus(document["status"]),
         credit_type_id=document["credit_type_id"],
         total=Decimal(document["total"]),
@@ -91,6 +91,8 @@ def _item_document(item: LineItem) -> dict[str, object]:
         "balance_id": item.balance_id,
         "balance_type": item.balance_type,
         "segment_id": item.segment_id,
+        "scheduled_charge_id": item.scheduled_charge_id,
+        "item_id": item.item_id,
         "subscription_id": item.subscription_id,
         "days": [[hour // 24, decimal_text(units), decimal_text(amount)] for hour, units, amount in by_days(item.increments)],
     }
@@ -119,6 +121,8 @@ def _item(document: Mapping[str, Any]) -> LineItem:
         balance_id=document.get("balance_id"),
         balance_type=None if balance_type is None else BalanceType(balance_type),
         segment_id=document.get("segment_id"),
+        scheduled_charge_id=document.get("scheduled_charge_id"),
+        item_id=document.get("item_id"),
         subscription_id=document.get("subscription_id"),
         increments=tuple(Increment(day * 24, Decimal(units), Decimal(amount)) for day, units, amount in document.get("days", ())),
     )

@@ -25,6 +25,7 @@ from engine.compiled import CompiledCatalog
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
 from engine.invoices.lines import contract_lines
 from engine.invoices.paid import Paid, paid_parts
+from engine.invoices.scheduled import on_usage_invoice
 from engine.invoices.subscriptions import placed, subscription_lines
 from engine.invoices.usage import HourlyUsage
 from engine.numbers import ZERO
@@ -73,12 +74,13 @@ class Drafting:
         fiat = self._pay(contract.id, period, [*(item for item in lines if item.credit_type_id == terms.fiat), *conversions])
         items = [each for paid in (*custom, *fiat) for each in (paid.item, *paid.applied)]
         items.extend(committed)
+        items.extend(on_usage_invoice(self._config, contract, period, terms.fiat))
         return Invoice(
             id=invoice_id(contract.id, period),
             customer_id=self._config.id,
             contract_id=contract.id,
             period=period,
-            issued_hour=period.ending_hour + self._grace_hours,
+            issued_us=(period.ending_hour + self._grace_hours) * HOUR_US,
             status=InvoiceStatus.DRAFT,
             credit_type_id=terms.fiat,
             total=invoice_total(terms.fiat, tuple(items)),

@@ -24,11 +24,19 @@ class ItemType(StrEnum):
     SUBSCRIPTION = "subscription"
     APPLIED = "applied_commit_or_credit"
     CPU_CONVERSION = "cpu_conversion"
+    SCHEDULED = "scheduled"
+    COMMIT_PURCHASE = "commit_purchase"
+
+
+class InvoiceType(StrEnum):
+    USAGE = "USAGE"
+    SCHEDULED = "SCHEDULED"
 
 
 class InvoiceStatus(StrEnum):
     DRAFT = "DRAFT"
     FINALIZED = "FINALIZED"
+    VOID = "VOID"
 
 
 class Increment(NamedTuple):
@@ -60,6 +68,8 @@ class LineItem:
     APPLIED: ``total`` is below zero; ``balance_id``, ``balance_type`` and ``segment_id`` say what paid, product, group
     values and tier what it paid for. An API names it after the balance's product ("<product> applied"). ``quantity``: the units
     drawn from a balance of access type QUANTITY.
+    SCHEDULED, COMMIT_PURCHASE: ``item_id`` of the schedule of a scheduled charge, or of the commit ``balance_id`` (of a postpaid
+    one its true-up), charged in the hour ``starting_hour``. A name of "" stands for the product's.
     ``draw_prices``: (balance id, unit price) of balances that draw at a price of their own; only until it is drawn.
     ``increments``: what each hour added, oldest first; they add up to ``quantity`` and ``total``.
     """
@@ -84,36 +94,42 @@ class LineItem:
     subscription_id: str | None = None
     increments: tuple[Increment, ...] = ()
     draw_prices: tuple[tuple[str, Decimal], ...] = ()
+    scheduled_charge_id: str | None = None
+    item_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """The USAGE invoice of one contract and billing period.
+    """The USAGE invoice of one contract and billing period, or a SCHEDULED one of a date (engine.invoices.scheduled).
 
     ``total``: in ``credit_type_id``, the contract's fiat currency: usage and conversions less what prepaid commits and credits
     paid. What a postpaid commit covers is still owed: its APPLIED items are listed, and not part of the total.
     Items in custom units are not part of it either; their conversion is.
-    ``issued_hour``: when its grace period ends and it becomes final. ``by_days``: its items' increments are days, not hours.
+    ``issued_us``: when its grace period ends and it becomes final; of a SCHEDULED one its date, which lies in the billing cycle
+    ``period``.
+    ``by_days``: its items' increments are days, not hours.
     """
 
     id: str
     customer_id: str
     contract_id: str
     period: Period
-    issued_hour: int
+    issued_us: int
     status: InvoiceStatus
     credit_type_id: str
     total: Decimal
     line_items: tuple[LineItem, ...]
     by_days: bool = False
+    type: InvoiceType = InvoiceType.USAGE
 
     def finalized(self) -> Invoice:
         return replace(self, status=InvoiceStatus.FINALIZED)
 
 
 def invoice_id(contract_id: str, period: Period) -> str:
-    """The same for a draft and for what becomes of it."""
-    return str(uuid5(NAMESPACE_URL, f"tidemark:invoice:{contract_id}:{period.starting_hour}-{period.ending_hour}"))
+    """The same for a draft and for what becomes of it, and for a draft whose contract gets another end: no two billing periods
+    of a contract begin at one time."""
+    return str(uuid5(NAMESPACE_URL, f"tidemark:invoice:{contract_id}:{period.starting_hour}"))
 
 
 def invoice_total(credit_type_id: str, items: tuple[LineItem, ...]) -> Decimal:

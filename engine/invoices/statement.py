@@ -21,6 +21,7 @@ from engine.catalog import Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.invoices.drafts import Drafting, deductions_of
 from engine.invoices.items import Invoice
+from engine.invoices.scheduled import scheduled_invoices
 from engine.invoices.usage import HourlyUsage
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period, period_at, periods_between
@@ -28,11 +29,12 @@ from engine.periods import HOUR_US, Period, period_at, periods_between
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """``drafts``: in the order in which they draw. ``balances``: all that are not archived, in the configuration's order;
-    children of recurring ones up to the end of the drafts' periods, appeared or not."""
+    """``drafts``: in the order in which they draw. ``scheduled``: all SCHEDULED invoices, by date. ``balances``: all that are not
+    archived, in the configuration's order; children of recurring ones up to the end of the drafts' periods, appeared or not."""
 
     drafts: tuple[Invoice, ...]
     balances: tuple[BalanceStatement, ...]
+    scheduled: tuple[Invoice, ...] = ()
 
 
 def statement(
@@ -58,7 +60,8 @@ def statement(
     live = _unbilled(config, finalized, now_hour - grace_hours, now_hour + 1)
     drafts = [drafting.invoice(contract, period) for contract, period in live]
     drafted: dict[tuple[str, str], Decimal] = {}
-    for balance_id, segment_id, _, _, amount in (deduction for draft in drafts for deduction in deductions_of(draft)):
+    pending = [deduction for draft in drafts for deduction in deductions_of(draft)]
+    for balance_id, segment_id, _, _, amount in pending:
         drafted[balance_id, segment_id] = drafted.get((balance_id, segment_id), ZERO) + amount
     balances = [
         balance_statement(
@@ -71,7 +74,8 @@ def statement(
         for balance in config.balances
         if not balance.archived
     ]
-    return Statement(tuple(drafts), tuple(balances))
+    scheduled = scheduled_invoices(config, [*finalized, *drafts], [*deductions, *pending], now_us)
+    return Statement(tuple(drafts), tuple(balances), tuple(scheduled))
 
 
 def finalize(

@@ -115,7 +115,7 @@ async def test_customer_level_balances(sdk: AsyncMetronome) -> None:
             access_schedule=access(segment(100)),
             applicable_contract_ids=[contract],
             invoice_contract_id=contract,
-            invoice_schedule={"schedule_items": [{"timestamp": START, "amount": 90}, {"timestamp": MIDDLE, "amount": 1}]},
+            invoice_schedule={"schedule_items": [{"timestamp": START, "amount": 90}, {"timestamp": END, "amount": 1}]},
             uniqueness_key="k",
             custom_fields={"a": "1", "b": "2"},
         )
@@ -355,7 +355,11 @@ async def test_amounts_keep_every_digit(http: httpx.AsyncClient) -> None:
         ({"rate_type": "commit_rate"}, 501, "rate_type: the rate type COMMIT_RATE is not supported yet"),
         ({"rollover_fraction": 0.5}, 501, "rollover_fraction: is not supported yet"),
         ({"hierarchy_configuration": {"child_access": {"type": "ALL"}}}, 501, "hierarchy_configuration: is not supported yet"),
-        ({"invoice_schedule": {"recurring_schedule": {"frequency": "MONTHLY"}}}, 501, "recurring_schedule: is not supported yet"),
+        (
+            {"invoice_schedule": {"recurring_schedule": {"frequency": "MONTHLY"}}},
+            400,
+            "recurring_schedule.starting_at: is required",
+        ),
         ({"specifiers": [{"product_tags": ["a"], "exclude": [{"product_tags": ["b"]}]}]}, 501, "exclude: is not supported yet"),
     ],
 )
@@ -376,10 +380,10 @@ async def test_refused_commits(http: httpx.AsyncClient, change: dict[str, Any], 
     ("path", "change", "status", "words"),
     [
         ("/v1/contracts/create", {"commits": [{"type": "PREPAID"}]}, 400, "commits[0].product_id: is required"),
-        ("/v1/contracts/create", {"recurring_commits": [{}]}, 501, "recurring_commits: is not supported yet"),
+        ("/v1/contracts/create", {"discounts": [{}]}, 501, "discounts: is not supported yet"),
         ("/v2/contracts/edit", {}, 400, "changes nothing"),
         ("/v2/contracts/edit", {"update_contract_end_date": START}, 400, "update_contract_end_date: must be after"),
-        ("/v2/contracts/edit", {"add_subscriptions": [{}]}, 501, "add_subscriptions: is not supported yet"),
+        ("/v2/contracts/edit", {"add_discounts": [{}]}, 501, "add_discounts: is not supported yet"),
         ("/v2/contracts/edit", {"add_commits": [{"payment_gate_config": {"x": 1}}]}, 400, "product_id: is required"),
         ("/v2/contracts/edit", {"update_contract_name": "n", "archive_commits": [{"id": UNKNOWN}]}, 404, "no commit or credit"),
         ("/v2/contracts/edit", {"update_contract_name": "n", "contract_id": UNKNOWN}, 404, "there is no contract"),
@@ -448,7 +452,7 @@ async def test_edited_commits_and_credits(sdk: AsyncMetronome) -> None:
             applicable_contract_ids=[contract],
             specifiers=[{"product_tags": ["x"]}],
             invoice_contract_id=contract,
-            invoice_schedule={"schedule_items": [{"timestamp": START, "unit_price": 4, "quantity": 10}]},
+            invoice_schedule={"schedule_items": [{"timestamp": END, "unit_price": 4, "quantity": 10}]},
         )
     ).data.id
     credit = (await sdk.v1.customers.credits.create(**common)).data.id

@@ -153,7 +153,7 @@ async def test_the_october_example(sdk: AsyncMetronome, worker: RunningWorker, c
     await use(sdk, customer, "2024-10-19", ("eu", 20))
     await until(balances, {"Prepaid Credits": 2000, "Reward credit": 0})
     assert (await net("FINALIZED"), await net("FINALIZED_AND_DRAFT")) == (4000, 2000)
-    invoices = [each async for each in sdk.v1.customers.invoices.list(customer_id=customer)]
+    invoices = [each async for each in sdk.v1.customers.invoices.list(customer_id=customer, type="USAGE")]
     assert [(each.status, each.total, each.start_timestamp) for each in invoices] == [
         ("FINALIZED", 0, instant("2024-09-01")),
         ("DRAFT", 0, instant("2024-10-01")),
@@ -169,7 +169,8 @@ async def test_the_october_example(sdk: AsyncMetronome, worker: RunningWorker, c
     }
 
     stored: Any = {"customer_id": customer, "starting_on": SEPTEMBER, "ending_before": OCTOBER}
-    (day,) = await all_of(sdk.v1.customers.invoices.list_breakdowns(**stored))
+    (bought, day) = await all_of(sdk.v1.customers.invoices.list_breakdowns(**stored))
+    assert (bought.type, bought.total, bought.breakdown_start_timestamp) == ("SCHEDULED", 10_000, instant("2024-09-01"))
     assert (day.id, day.status, day.breakdown_start_timestamp) == (invoices[0].id, "FINALIZED", instant("2024-09-15"))
     assert [each.total for each in day.line_items] == [6500, -6500]
     with pytest.raises(metronome.BadRequestError, match="is final, and kept by DAY only"):  # so it was the worker that kept it

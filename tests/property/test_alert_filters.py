@@ -54,9 +54,10 @@ def counted(alert: Alert, balance: Balance, contracts: dict[str, Contract]) -> b
     kind = "CREDIT" if "_credit_" in alert.type and "_and_commit_" not in alert.type else "COMMIT"
     if "_and_commit_" not in alert.type and (balance.type == "CREDIT") != (kind == "CREDIT"):
         return False
-    if balance.credit_type_id != alert.credit_type_id or not all(
-        holds(each, balance, contracts) for each in alert.custom_field_filters
-    ):
+    in_units = alert.access_type == "QUANTITY"
+    if balance.access_type != alert.access_type or (not in_units and balance.credit_type_id != alert.credit_type_id):
+        return False
+    if not all(holds(each, balance, contracts) for each in alert.custom_field_filters):
         return False
     for specifier in alert.specifiers:
         included = all(holds(each, balance, contracts) for each in specifier.include)

@@ -59,6 +59,7 @@ def test_a_commit() -> None:
         credit_type_id=USD_CENTS,
         priority=Decimal("1.5"),
         contract_id="k",
+        invoice_contract_id="k",
         cost_basis_free=True,
         custom_fields=(("a", "1"), ("b", "2")),
         created_us=START_HOUR * 3_600_000_000 + (14 * 24 + 12) * 3_600_000_000 + 1,
@@ -151,13 +152,14 @@ def test_catalog_tags_and_conversions() -> None:
 def test_an_earlier_end_cuts_one_segment_and_drops_those_after_it() -> None:
     schedule = {"schedule_items": [{"timestamp": START, "amount": 1}, {"timestamp": MIDDLE, "amount": 2}]}
     balance = document({**COMMIT, "invoice_schedule": schedule})
-    cut = ended_at(balance, "2026-01-20T00:00:00Z", MIDDLE)
+    cut = ended_at(balance, "2026-01-20T00:00:00Z", MIDDLE, START)
     assert [each.ending_hour for each in loaded(cut)[0].segments] == [START_HOUR + 19 * 24]
     assert [each["amount"] for each in cut["invoice_schedule"]["schedule_items"]] == ["1"]
-    at_the_seam = ended_at(balance, MIDDLE, None)
+    at_the_seam = ended_at(balance, MIDDLE, None, START)
     assert [each.ending_hour for each in loaded(at_the_seam)[0].segments] == [START_HOUR + 31 * 24]
     assert len(at_the_seam["invoice_schedule"]["schedule_items"]) == 2
-    assert ended_at(balance, END, None) == balance
+    assert ended_at(balance, END, None, START) == balance
+    assert ended_at(balance, END, START, MIDDLE) == balance  # both are invoiced already
 
 
 def test_a_product_of_price_and_quantity_is_exact() -> None:

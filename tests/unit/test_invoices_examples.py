@@ -266,7 +266,7 @@ class TestDays:
     def test_the_items_carry_what_the_example_shows(self) -> None:
         invoice = self.invoice(self.commit)
         assert (invoice.period.starting_hour, invoice.period.ending_hour) == (hour("2024-10-01"), hour("2024-11-01"))
-        assert invoice.issued_hour == hour("2024-11-02")
+        assert invoice.issued_us == hour("2024-11-02") * HOUR_US
         first = next(item for item in invoice.line_items if item.type is ItemType.USAGE)
         assert (first.name, first.unit_price, first.product_id) == ("My Product", 100, "product")
         assert (first.starting_hour, first.ending_hour) == invoice.period

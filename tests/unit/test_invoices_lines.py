@@ -253,14 +253,14 @@ class TestStored:
         own, fiat = held("own", 30, 0, 5, unit="credits"), held("fiat", 1, kind=BalanceType.CREDIT)
         hours = {0: Decimal("8.125"), 5: Decimal(4), 30: Decimal(9)}
         invoice = draft(look(hours, own, fiat, rates=rates, conversions=(("credits", Decimal("0.1")),))).finalized()
-        assert {item.type for item in invoice.line_items} == set(ItemType) - {ItemType.SUBSCRIPTION}
+        assert {item.type for item in invoice.line_items} == {ItemType.USAGE, ItemType.APPLIED, ItemType.CPU_CONVERSION}
         assert decode_invoice(encode_invoice(invoice)) == as_stored(invoice)
         assert invoice_field(invoice) == f"i|contract|{START}-{START + 168}"
 
-    def test_the_id_is_that_of_contract_and_period(self) -> None:
+    def test_the_id_is_that_of_the_contract_and_the_periods_start(self) -> None:
         first = invoice_id("contract", Period(0, 10))
-        assert first == invoice_id("contract", Period(0, 10))
-        assert len({first, invoice_id("other", Period(0, 10)), invoice_id("contract", Period(0, 11))}) == 3
+        assert first == invoice_id("contract", Period(0, 8))
+        assert len({first, invoice_id("other", Period(0, 10)), invoice_id("contract", Period(10, 20))}) == 3
 
 
 class TestUsage:
