@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from connectors.http.accounts import read_account
 from connectors.http.contracts import contract_in
-from connectors.http.editing import get_customer, read_catalog, unknown
+from connectors.http.editing import get_customer, read_catalog
 from connectors.http.pages import decode_cursor, encode_cursor
 from connectors.http.routing import Call, Route, route
 from engine.catalog import USD_CENTS
@@ -14,7 +14,7 @@ from engine.compiled import CompiledCatalog
 from engine.periods import HOUR_US
 from schemas.common import Data, NoQuery
 from schemas.documents import Document, contract_of, load_catalog
-from schemas.errors import BadRequest
+from schemas.errors import BadRequest, NotFound
 from schemas.recurring_documents import subscription_of
 from schemas.seat_balances import (
     SeatBalances,
@@ -42,7 +42,7 @@ def _subscription_in(contract: Document, subscription_id: str) -> Document:
         if subscription["id"] == subscription_id:
             found: Document = subscription
             return found
-    raise unknown("subscriptions", subscription_id)
+    raise NotFound(f"the contract has no subscription {subscription_id}")
 
 
 async def list_balances(call: Call[SeatBalancesBody, NoQuery]) -> SeatBalances:
