@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     alerts_per_customer_max: int = Field(default=1_200, ge=1)
     group_value_keys_max: int = Field(default=3, ge=0)
     keyed_alerts_max: int = Field(default=3, ge=0)  # of one customer, split by the values of a custom field
+    keyed_alert_values_max: int = Field(default=1_000, ge=1)  # so many values has one customer for each of these
 
     # --- dispatcher -------------------------------------------------------------------------------------------------
     webhook_allow_private: bool = False
@@ -82,6 +83,8 @@ class Settings(BaseSettings):
     webhook_retry_timeout_step_s: float = Field(default=60.0, ge=0)  # after a timeout the step is at least this
     webhook_breaker_open_s: float = Field(default=30.0, gt=0, le=900)  # the first time; each failed trial doubles it up to 900
     webhook_disable_after_days: float = Field(default=5.0, gt=0)  # of nothing but failures
+    webhook_failing_notice_minutes: float = Field(default=15.0, ge=0)  # of nothing but failures, then others are told
+    webhook_notice_pause_minutes: float = Field(default=60.0, ge=0)  # between two message.exhausted about one endpoint
     webhook_log_days: float = Field(default=14.0, gt=0)  # how long deliveries that have ended, and attempts, can be looked at
     webhook_claim_idle_s: float = Field(default=30.0, gt=0)  # longer than webhook_timeout_s: then its sender is taken for dead
     notification_link: str = ""  # a URL for Slack's messages, in which {customer_id}, {alert_id} and {id} are filled in

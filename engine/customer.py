@@ -307,11 +307,17 @@ class CustomerAggregate:
         if self._meta.frozen_at_us is not None:
             return
         old_span, span = self._meta.span, self._live.current.span
-        if old_span is not None and old_span != span:
+        moved = old_span is not None and old_span != span
+        if old_span is not None and moved:
             self._tracker.move(old_span, span, self._gauged(), old_is_live=old_span in self._live.boards)
         self._meta.span = span
         self._finish_periods(was)
+        ended_before = moved and self._live.closed  # the new end lies further back than the grace period
+        if ended_before:
+            self._rebuild(last_look=True)
         self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new)
+        if ended_before:
+            self._rebuild()
 
     # --- time -----------------------------------------------------------------------------------------------------------
 
@@ -369,14 +375,14 @@ class CustomerAggregate:
         hold(self._tracker, self._watch, figures, former, occasion, new)
         self._headrooms.settle(margins(figures))
 
-    def _rebuild(self, hour_ahead: int | None = None) -> None:
+    def _rebuild(self, hour_ahead: int | None = None, *, last_look: bool = False) -> None:
         """Computes the live frames and their gauges from the windows; an archived customer has none that matter."""
         frozen = self._meta.frozen_at_us is not None
         if not frozen:
             self._finalize()
         standing = self._standing
         self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact)
-        self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead)
+        self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead, last_look=last_look)
         self._counting = Counting(self._compiled, self._usage.windows, self._live)
         stays = frozen or self._live.closed
         self._instant_us = NEVER_US if stays else self._standing.next_instant_us(self._now_us)
@@ -384,7 +390,7 @@ class CustomerAggregate:
         self._kept_from_hour = NEVER_US if frozen else self._live.kept_from_hour
         self._schedule()
 
-    def _gauges(self, watch: Watch, hour_ahead: int | None = None) -> LiveGauges:
+    def _gauges(self, watch: Watch, hour_ahead: int | None = None, *, last_look: bool = False) -> LiveGauges:
         return LiveGauges(
             self._customer.contracts,
             watch,
@@ -394,6 +400,7 @@ class CustomerAggregate:
             grace_hours=self._settings.grace_hours,
             headrooms=self._headrooms,
             hour_ahead=hour_ahead,
+            last_look=last_look,
         )
 
     def _finalize(self) -> None:

@@ -71,9 +71,10 @@ class LiveGauges:
         grace_hours: int,
         headrooms: Headrooms,
         hour_ahead: int | None = None,
+        last_look: bool = False,
     ) -> None:
         """``hour_ahead``: an hour in a frame ahead that usage is about to fall in. ``headrooms``: what the lines of all live
-        billing periods report to."""
+        billing periods report to. ``last_look``: to evaluate the last frame once, even if nothing is to be evaluated any more."""
         self._headrooms = headrooms
         self._beside: list[Board] = []
         hour = now_us // HOUR_US
@@ -81,7 +82,7 @@ class LiveGauges:
         past = past_frames(contracts, current, hour, grace_hours)
         frames = [current, *past]
         over_hour = current.span.ending_hour if current.ending_hour > current.span.ending_hour else NEVER_HOUR
-        self.closed = over_hour + grace_hours <= hour
+        self.closed = over_hour + grace_hours <= hour and not last_look
         boundary_hour = min(current.ending_hour, *(frame.ending_hour + grace_hours for frame in frames))
         if not self.closed:
             boundary_hour = min(boundary_hour, over_hour + grace_hours)

@@ -63,6 +63,34 @@ def key_filter(alert: Document) -> Document | None:
     return None
 
 
+def check_values(before: Document, after: Document, for_all: Iterable[Document], values_max: int) -> None:
+    """Raises BadRequest if a change of a customer's document gives an alert that is split by a custom field more values than it
+    may have. Values that were there before the alert, or the limit, stay."""
+    for alert in (*for_all, *after["alerts"]):
+        key = key_filter(alert)
+        if key is None or alert["archived_at"] is not None:
+            continue
+        had = _values(before, key) if any(each["id"] == alert["id"] for each in (*for_all, *before["alerts"])) else set()
+        has = _values(after, key)
+        if len(has) > max(values_max, len(had)):
+            raise BadRequest(
+                f"custom_fields: at most {values_max} values of {key['key']!r} may be used for one customer, "
+                f"because the alert {alert['id']} is split by it"
+            )
+
+
+def _values(customer: Document, key: Document) -> set[str]:
+    if key["entity"] == "Contract":
+        documents = customer["contracts"]
+    else:
+        kinds = _LETS_IN.get(key["entity"], _BOTH)
+        documents = [
+            each for each in customer.get("balances") or () if ("credits" if each["type"] == "CREDIT" else "commits") in kinds
+        ]
+    found = [(each.get("custom_fields") or {}).get(key["key"]) for each in documents if each.get("archived_at") is None]
+    return {value for value in found if value is not None}
+
+
 def chosen_value(body: CustomerAlertGet, alert: Document) -> str | None:
     """The value of a keyed alert that a request picks, if it picks one."""
     name = "alert_specifiers" if body.alert_specifiers else "custom_field_filters"

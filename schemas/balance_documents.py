@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from engine.catalog import AccessType, Balance, BalanceType, ManualEntry, Segment, Specifier
+from engine.catalog import AccessType, Balance, BalanceType, Frequency, ManualEntry, Segment, Specifier
 from engine.periods import HOUR_US
 from schemas.charge_documents import invoice_items_of
 from schemas.timestamps import parse_timestamp
@@ -43,7 +43,8 @@ def _pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
 
 
 def segment_of(item: Document) -> Segment:
-    return Segment(item["id"], _hour(item["starting_at"]), _hour(item["ending_before"]), Decimal(item["amount"]))
+    amount, increase = Decimal(item["amount"]), bool(item.get("seat_increase"))
+    return Segment(item["id"], _hour(item["starting_at"]), _hour(item["ending_before"]), amount, seat_increase=increase)
 
 
 def specifier_of(document: Document) -> Specifier:
@@ -52,6 +53,7 @@ def specifier_of(document: Document) -> Specifier:
         product_tags=frozenset(document.get("product_tags") or ()),
         pricing_group_values=_pairs(document.get("pricing_group_values")),
         presentation_group_values=_pairs(document.get("presentation_group_values")),
+        billing_frequency=None if document.get("billing_frequency") is None else Frequency(document["billing_frequency"]),
     )
 
 
@@ -84,6 +86,7 @@ def balance_of(document: Document, entries: Iterable[Document], *, archived: boo
         custom_fields=_pairs(document["custom_fields"]),
         created_us=_instant_us(document["created_at"]),
         archived=archived or document.get("archived_at") is not None,
+        recurring_id=document.get("recurring_id"),
         invoice_items=invoice_items_of(document.get("invoice_schedule"), document.get("archived_at")),
         invoice_contract_id=document.get("invoice_contract_id"),
         access_type=AccessType(document["access_schedule"].get("access_type", "SPEND")),

@@ -169,6 +169,8 @@ class BalanceAnswer(Answer):
     salesforce_opportunity_id: str | None = None
     uniqueness_key: str | None = None
     archived_at: OutInstant | None = None
+    recurring_commit_id: str | None = Field(default=None, description="Of the recurring commit that made it.")
+    recurring_credit_id: str | None = Field(default=None, description="Of the recurring credit that made it.")
     balance: OutNumber | None = None
     ledger: list[LedgerEntryAnswer] | None = None
 
@@ -221,6 +223,8 @@ def balance_answer(
         "invoice_contract": None if invoices is None or invoice_contract_id is None else {"id": invoice_contract_id},
         "applicable_contract_ids": document["applicable_contract_ids"] if contract_id is None else [contract_id],
     }
+    if document.get("recurring_id") is not None:
+        shown["recurring_credit_id" if document["type"] == "CREDIT" else "recurring_commit_id"] = document["recurring_id"]
     if balance:
         shown["balance"] = Decimal(0) if statement is None else statement.remaining
     if ledger:

@@ -43,7 +43,10 @@ from schemas.overrides import (
     usage_filters_answer,
 )
 from schemas.products import CREATED_BY
+from schemas.recurring import RecurringCommits, RecurringCredits
+from schemas.recurring_answers import RecurringAnswer, recurring_answer
 from schemas.scheduled_charges import Charges, ScheduledChargeAnswer, charge_answer
+from schemas.subscriptions import SubscriptionAnswer, SubscriptionBodies, subscription_answer
 
 
 class UsageStatementSchedule(Body):
@@ -92,14 +95,14 @@ class ContractCreate(Body):
     )
     prepaid_balance_threshold_configuration: Unsupported = None
     professional_services: Unsupported = None
-    recurring_commits: Unsupported = None
-    recurring_credits: Unsupported = None
+    recurring_commits: RecurringCommits = Field(default_factory=list)
+    recurring_credits: RecurringCredits = Field(default_factory=list)
     reseller_royalties: Unsupported = None
     revenue_system_configuration: Unsupported = None
     scheduled_charges: Charges = Field(default_factory=list)
     spend_threshold_configuration: Unsupported = None
     spend_trackers: Unsupported = None
-    subscriptions: Unsupported = None
+    subscriptions: SubscriptionBodies = Field(default_factory=list)
     transition: Unsupported = None
 
     @model_validator(mode="after")
@@ -200,8 +203,8 @@ class _ContractFields(Answer):
     credits: list[BalanceAnswer]
     scheduled_charges: list[ScheduledChargeAnswer]
     transitions: list[Any]
-    recurring_commits: list[Any]
-    recurring_credits: list[Any]
+    recurring_commits: list[RecurringAnswer]
+    recurring_credits: list[RecurringAnswer]
 
 
 class ContractTerms(_ContractFields):
@@ -227,6 +230,7 @@ class Contract(Answer):
     initial: ContractTerms
     current: ContractTerms
     amendments: list[Amendment]
+    subscriptions: list[SubscriptionAnswer]
     archived_at: OutInstant | None
     uniqueness_key: str | None
     package_id: str | None = None
@@ -238,6 +242,7 @@ class ContractV2(_ContractFields):
     customer_id: str
     overrides: list[OverrideAnswer]
     usage_filter: list[UsageFilterAnswer]
+    subscriptions: list[SubscriptionAnswer]
     package_id: str | None = None
     archived_at: OutInstant | None
     uniqueness_key: str | None
@@ -285,19 +290,33 @@ _NOTHING: dict[str, list[Any]] = {
         "commits",
         "credits",
         "transitions",
-        "recurring_commits",
-        "recurring_credits",
     )
 }
 
 
-def has_overrides(document: Document) -> bool:
+def has_names(document: Document) -> bool:
     """Whether an answer has to name products or credit types."""
-    return any(document.get(name) for name in ("overrides", "initial_overrides", "amendments", "scheduled_charges"))
+    names = ("overrides", "initial_overrides", "amendments", "scheduled_charges", "subscriptions", "recurring")
+    return any(document.get(name) for name in names)
 
 
-def contract_answer(customer_id: str, document: Document, named: Named) -> Contract:
-    """``named``: may be empty unless it ``has_overrides``."""
+def _recurring(document: Document, named: Named, *, as_made: bool = False) -> dict[str, list[RecurringAnswer]]:
+    """``as_made``: what no edit brought, under its first terms."""
+    shown = [each for each in document.get("recurring") or () if not as_made or each["edit_id"] is None]
+
+    def rows(*, credit: bool) -> list[RecurringAnswer]:
+        chosen = [each for each in shown if (each["type"] == "CREDIT") == credit]
+        return [recurring_answer(each, document, named.products, as_made=as_made) for each in chosen]
+
+    return {"recurring_commits": rows(credit=False), "recurring_credits": rows(credit=True)}
+
+
+def _subscriptions(document: Document, named: Named, now_us: int) -> list[SubscriptionAnswer]:
+    return [subscription_answer(each, document, named.products, now_us) for each in document.get("subscriptions") or ()]
+
+
+def contract_answer(customer_id: str, document: Document, named: Named, now_us: int) -> Contract:
+    """``named``: may be empty unless it ``has_names``."""
 
     def shown(overrides: list[Document]) -> list[FlatOverrideAnswer]:
         return [flat_override_answer(each, named) for each in overrides]
@@ -311,6 +330,7 @@ def contract_answer(customer_id: str, document: Document, named: Named) -> Contr
         **fields,
         "overrides": shown(document.get("overrides") or []),
         "usage_filter": usage_filter_history(filters),
+        **_recurring(document, named),
         "scheduled_charges": [answer for charge, answer in charges if charge["archived_at"] is None],
     }
     initial = {
@@ -318,6 +338,7 @@ def contract_answer(customer_id: str, document: Document, named: Named) -> Contr
         "ending_before": document["initial_ending_before"],
         "overrides": shown(made_with),
         "usage_filter": usage_filter_history(first),
+        **_recurring(document, named, as_made=True),
         "scheduled_charges": [answer for charge, answer in charges if charge["edit_id"] is None],
     }
     amendments = [
@@ -325,11 +346,18 @@ def contract_answer(customer_id: str, document: Document, named: Named) -> Contr
         for each in document.get("amendments") or ()
     ]
     return Contract.model_validate(
-        {**document, "customer_id": customer_id, "initial": initial, "current": current, "amendments": amendments}
+        {
+            **document,
+            "customer_id": customer_id,
+            "initial": initial,
+            "current": current,
+            "amendments": amendments,
+            "subscriptions": _subscriptions(document, named, now_us),
+        }
     )
 
 
-def contract_v2_answer(customer_id: str, document: Document, named: Named) -> ContractV2:
+def contract_v2_answer(customer_id: str, document: Document, named: Named, now_us: int) -> ContractV2:
     overrides = [override_answer(each, named) for each in document.get("overrides") or ()]
     shown = {
         **_NOTHING,
@@ -338,6 +366,8 @@ def contract_v2_answer(customer_id: str, document: Document, named: Named) -> Co
         "overrides": overrides,
         "usage_filter": usage_filters_answer(document),
         "scheduled_charges": [answer for _, answer in _charges_answer(document, named)],
+        "subscriptions": _subscriptions(document, named, now_us),
+        **_recurring(document, named),
     }
     return ContractV2.model_validate(shown)
 

@@ -229,7 +229,8 @@ def updated_endpoint(document: Document, body: EndpointUpdate, now: str) -> Docu
     for name in ("url", "enabled", "supersede"):
         if changes.get(name, ...) is None:
             del changes[name]
-    kept = {name: value for name, value in document.items() if name != "disabled_reason" or "enabled" not in changes}
+    gone = {"disabled_reason", "disabled_at_ms"} if "enabled" in changes else set()
+    kept = {name: value for name, value in document.items() if name not in gone}
     return {**kept, **changes, "updated_at": now}
 
 

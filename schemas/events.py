@@ -351,17 +351,17 @@ def _text(value: str) -> str:
     return value
 
 
-def _timestamp(value: str) -> str:
+def checked_timestamp(value: str) -> str:
     if parse_timestamp(value) is None:
         raise ValueError("must be RFC 3339 with a zone, as 2026-01-31T23:59:59Z")
     return value
 
 
-def _none_is_empty(value: object) -> object:
+def none_is_empty(value: object) -> object:
     return {} if value is None else value
 
 
-def _properties(properties: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+def checked_properties(properties: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     rejection = check_properties(properties)
     if rejection is not None:
         raise ValueError(rejection.detail)
@@ -385,8 +385,8 @@ class UsageEventBody(BaseModel):
     transaction_id: EventText = Field(description="Unique for each event of a customer; a repeat within 34 days is ignored.")
     customer_id: EventText = Field(description="The customer's id, or one of its ingest aliases.")
     event_type: EventText
-    timestamp: Annotated[str, AfterValidator(_timestamp), WithJsonSchema({"type": "string", "format": "date-time"})]
-    properties: Annotated[dict[str, Any], AfterValidator(_properties), BeforeValidator(_none_is_empty)] = Field(
+    timestamp: Annotated[str, AfterValidator(checked_timestamp), WithJsonSchema({"type": "string", "format": "date-time"})]
+    properties: Annotated[dict[str, Any], AfterValidator(checked_properties), BeforeValidator(none_is_empty)] = Field(
         default_factory=dict, description="Send numbers as JSON numbers or as text: both are taken exactly."
     )
 

@@ -49,12 +49,12 @@ def _check_override(place: str, override: OverrideBody, contract: Document, cata
     if explicit and override.type in ("MULTIPLIER", "TIERED") and override.priority is None:
         raise BadRequest(f"{place}priority: is required with multiplier_override_prioritization EXPLICIT")
     if override.product_id is not None:
-        _usage_product(f"{place}product_id", override.product_id, catalog)
+        _rated_product(f"{place}product_id", override.product_id, catalog)
     for index, specifier in enumerate(override.override_specifiers):
         if specifier.product_id is None:
             continue
         name = f"{place}override_specifiers[{index}]."
-        product = _usage_product(f"{name}product_id", specifier.product_id, catalog)
+        product = _rated_product(f"{name}product_id", specifier.product_id, catalog)
         key = product["current"].get("pricing_group_key") or []
         if not set(specifier.pricing_group_values or ()) <= set(key):
             raise BadRequest(f"{name}pricing_group_values: names keys that are not in the product's pricing_group_key")
@@ -62,11 +62,11 @@ def _check_override(place: str, override: OverrideBody, contract: Document, cata
         _check_credit_type(f"{place}overwrite_rate.credit_type_id", override.overwrite_rate.credit_type_id, contract, catalog)
 
 
-def _usage_product(place: str, product_id: str, catalog: Catalog) -> Document:
+def _rated_product(place: str, product_id: str, catalog: Catalog) -> Document:
     product = catalog.get("products", product_id)
     if product is None:
         raise BadRequest(f"{place}: there is no product {product_id}")
-    if product["type"] != "USAGE":
+    if product["type"] not in ("USAGE", "SUBSCRIPTION"):
         raise NotSupported(f"{place}: overrides for {product['type']} products are not supported yet")
     return product
 

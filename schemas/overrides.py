@@ -34,7 +34,7 @@ from schemas.common import (
 from schemas.documents import Document, instant_us
 from schemas.pricing_units import CreditType, credit_type
 from schemas.products import Tags
-from schemas.rate_cards import RateTier, TierAnswer
+from schemas.rate_cards import BillingFrequency, RateTier, TierAnswer
 
 OVERRIDES_MAX = 500
 """Of one contract."""
@@ -106,7 +106,7 @@ class OverrideSpecifier(Body):
     product_tags: Tags | None = None
     pricing_group_values: GroupValues | None = None
     presentation_group_values: Unsupported = None
-    billing_frequency: Unsupported = None
+    billing_frequency: BillingFrequency | None = Field(default=None, description="Of subscription rates.")
     commit_ids: Unsupported = None
     recurring_commit_ids: Unsupported = None
     any_commit_or_credit_ids: Unsupported = None
@@ -206,6 +206,7 @@ class OverwriteRateAnswer(Answer):
 
 class SpecifierAnswer(Answer):
     product_id: str | None = None
+    billing_frequency: str | None = None
     product_tags: list[str] | None = None
     pricing_group_values: dict[str, str] | None = None
 

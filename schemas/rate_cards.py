@@ -113,7 +113,7 @@ class Rate(Body):
     tiers: Annotated[list[RateTier], Field(max_length=100)] = Field(default_factory=list)
     credit_type_id: Id = USD_CENTS
     pricing_group_values: Annotated[dict[str, Key], Field(max_length=10)] = Field(default_factory=dict)
-    billing_frequency: Unsupported = None
+    billing_frequency: BillingFrequency | None = Field(default=None, description="Of SUBSCRIPTION products, and only of these.")
     commit_rate: Unsupported = None
     custom_rate: Unsupported = None
     is_prorated: Unsupported = None
@@ -122,15 +122,15 @@ class Rate(Body):
 
     @model_validator(mode="after")
     def _priced(self) -> Rate:
-        if self.rate_type not in {"FLAT", "TIERED"}:
-            raise ValueError(f"rate_type {self.rate_type} is not supported: only FLAT and TIERED are")
+        if self.rate_type not in {"FLAT", "SUBSCRIPTION", "TIERED"}:
+            raise ValueError(f"rate_type {self.rate_type} is not supported: only FLAT, SUBSCRIPTION and TIERED are")
         if self.ending_before is not None and self.ending_before <= self.starting_at:
             raise ValueError("ending_before must be after starting_at")
-        if self.rate_type == "FLAT":
+        if self.rate_type in ("FLAT", "SUBSCRIPTION"):
             if self.price is None:
-                raise ValueError("price is required for a FLAT rate")
+                raise ValueError(f"price is required for a {self.rate_type} rate")
             if self.tiers:
-                raise ValueError("tiers do not apply to a FLAT rate")
+                raise ValueError(f"tiers do not apply to a {self.rate_type} rate")
             return self
         if self.price is not None:
             raise ValueError("price does not apply to a TIERED rate")
@@ -156,7 +156,7 @@ class ScheduleSelector(Body):
     product_id: Id | None = None
     pricing_group_values: dict[str, str] | None = Field(default=None, description="Exactly these.")
     partial_pricing_group_values: dict[str, str] | None = Field(default=None, description="At least these.")
-    billing_frequency: Unsupported = None
+    billing_frequency: BillingFrequency | None = None
 
 
 class RateSelector(ScheduleSelector):
@@ -227,6 +227,7 @@ class RateRow(Answer):
     starting_at: OutInstant
     ending_before: OutInstant | None
     pricing_group_values: dict[str, str] | None = None
+    billing_frequency: str | None = None
     rate: RateAnswer
 
 
@@ -267,7 +268,9 @@ def rate_document(rate: Rate) -> Document:
         "entitled": rate.entitled,
         "pricing_group_values": rate.pricing_group_values,
     }
-    if rate.rate_type == "FLAT":
+    if rate.billing_frequency is not None:
+        document["billing_frequency"] = rate.billing_frequency
+    if rate.price is not None:
         document["price"] = rate.price
     else:
         document["tiers"] = [tier.model_dump(exclude_none=True) for tier in rate.tiers]

@@ -17,8 +17,7 @@ def check_rate(place: str, rate: Rate, product: Document, card: Document, unit: 
 
     The rate's pricing group values must name exactly the product's pricing group key: a row with other keys prices nothing.
     """
-    if product["type"] != "USAGE":
-        raise BadRequest(f"{place}product_id: rates for {product['type']} products are not supported, only for USAGE products")
+    _check_kind(place, rate, product)
     expected = product["current"].get("pricing_group_key") or []
     if set(rate.pricing_group_values) != set(expected):
         wanted = ", ".join(expected) if expected else "nothing"
@@ -29,6 +28,20 @@ def check_rate(place: str, rate: Rate, product: Document, card: Document, unit: 
         raise BadRequest(f"{place}credit_type_id: there is no credit type {rate.credit_type_id}")
     if all(each["custom_credit_type_id"] != rate.credit_type_id for each in card["credit_type_conversions"]):
         raise BadRequest(f"{place}credit_type_id: the rate card has no credit_type_conversions entry for {rate.credit_type_id}")
+
+
+def _check_kind(place: str, rate: Rate, product: Document) -> None:
+    kind = product["type"]
+    if kind not in ("USAGE", "SUBSCRIPTION"):
+        raise BadRequest(
+            f"{place}product_id: rates for {kind} products are not supported, only for USAGE and SUBSCRIPTION products"
+        )
+    if kind == "SUBSCRIPTION" and rate.rate_type not in ("FLAT", "SUBSCRIPTION"):
+        raise BadRequest(f"{place}rate_type: a SUBSCRIPTION product has FLAT (or SUBSCRIPTION) rates, not {rate.rate_type}")
+    if kind != "SUBSCRIPTION" and rate.rate_type == "SUBSCRIPTION":
+        raise BadRequest(f"{place}rate_type: SUBSCRIPTION is for SUBSCRIPTION products; it is a {kind} product")
+    if (kind == "SUBSCRIPTION") != (rate.billing_frequency is not None):
+        raise BadRequest(f"{place}billing_frequency: is required for a SUBSCRIPTION product, and only for one")
 
 
 def _bounds(alias: Document) -> tuple[int, int]:

@@ -18,17 +18,20 @@ from engine.customer import stored_days
 from engine.effects import StoredCustomer
 from engine.invoices.codec import decode_invoices
 from engine.invoices.items import Invoice
-from engine.invoices.statement import Statement, finalize, statement
+from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import HourlyUsage, usage_of_store
 from engine.metering.codec import Reading, decode_quantity
 from engine.metering.windows import WindowStore
 from engine.numbers import exact
+from engine.periods import HOUR_US
 from schemas.documents import Document, customer_of, instant_us, load_catalog
+from schemas.recurring_answers import with_children_until
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """``finalized``: in the order in which they drew. ``units``: pricing units by id."""
+    """``customer``: its document, with the balances that recurring ones have made for any of its invoices. ``finalized``: in the
+    order in which they drew. ``units``: pricing units by id."""
 
     customer: Document
     products: dict[str, Document]
@@ -52,16 +55,17 @@ async def read_account(services: Services, customer: Document, now_us: int) -> A
     catalog = await read_catalog(services)
     stored = await services.customers.stored(customer["id"], stored_days)
     with exact():
-        return _account(customer, catalog, stored, now_us, services.settings.grace_period_hours)
+        return account_of(customer, catalog, stored, now_us, services.settings.grace_period_hours)
 
 
-def _account(customer: Document, catalog: CatalogEdit, stored: StoredCustomer, now_us: int, grace_hours: int) -> Account:
+def account_of(customer: Document, catalog: CatalogEdit, stored: StoredCustomer, now_us: int, grace_hours: int) -> Account:
+    """From what is stored of the customer. Exact arithmetic must be current."""
     config = customer_of(customer)
     compiled = CompiledCatalog(load_catalog(catalog.revision, catalog.parts))
     usage = _usage(stored, compiled)
     finalized = _finalized(config, compiled, usage, stored, now_us, grace_hours)
     return Account(
-        customer=customer,
+        customer=with_children_until(customer, reach_hour(config, now_us // HOUR_US)),
         products=catalog.all("products"),
         units=catalog.all("pricing_units"),
         finalized=tuple(finalized),

@@ -9,6 +9,7 @@ from schemas.balance_edits import CommitEdit, CreditEdit, edited_balance
 from schemas.balance_rules import check_balance, check_contracts
 from schemas.common import Data, IdAnswer, NoQuery
 from schemas.documents import Document
+from schemas.recurring_answers import with_own_document
 
 
 async def _edit(call: Call[CommitEdit, NoQuery] | Call[CreditEdit, NoQuery], balance_id: str, *, credit: bool) -> Data[IdAnswer]:
@@ -18,6 +19,7 @@ async def _edit(call: Call[CommitEdit, NoQuery] | Call[CreditEdit, NoQuery], bal
 
     def change(customer: Document) -> Document | None:
         no_longer("customers", customer)
+        customer = with_own_document(customer, balance_id, call.now_us)
         balance = balance_in(customer, balance_id)
         if (balance["type"] == "CREDIT") != credit:
             raise unknown("balances", balance_id)

@@ -30,6 +30,7 @@ from schemas.commits import (
 from schemas.common import Data, IdAnswer, NoQuery, Page, rfc3339
 from schemas.documents import Document
 from schemas.errors import BadRequest
+from schemas.recurring_answers import with_children, with_own_document
 
 
 async def _create(call: Call[CustomerCommitCreate, NoQuery] | Call[CustomerCreditCreate, NoQuery]) -> Data[IdAnswer]:
@@ -63,7 +64,7 @@ async def _list(
 ) -> Page[BalanceAnswer]:
     services, body = call.services, call.body
     customer = await get_customer(services, body.customer_id)
-    documents = listed_balances(customer, body)
+    documents = listed_balances(with_children(customer, call.now_us), body)
     if exclude_zero:
         statements = (await read_account(services, customer, call.now_us)).statements()
         documents = [each for each in documents if each["id"] in statements and statements[each["id"]].remaining]
@@ -120,6 +121,7 @@ async def end_commit(call: Call[CommitUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     invoices_end = None if body.invoices_ending_before is None else rfc3339(body.invoices_ending_before)
 
     def change(customer: Document) -> Document | None:
+        customer = with_own_document(customer, body.commit_id, call.now_us)
         balance = _ending(customer, body.commit_id, "PREPAID")
         changed = ended_at(balance, access_end, invoices_end, call.now)
         return None if changed == balance else replaced(customer, changed, call.now)
@@ -132,6 +134,7 @@ async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     body = call.body
 
     def change(customer: Document) -> Document | None:
+        customer = with_own_document(customer, body.credit_id, call.now_us)
         balance = _ending(customer, body.credit_id, "CREDIT")
         changed = ended_at(balance, rfc3339(body.access_ending_before), None, call.now)
         return None if changed == balance else replaced(customer, changed, call.now)
@@ -140,8 +143,8 @@ async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     return Data(data=IdAnswer(id=body.credit_id))
 
 
-def _entry(customer: Document, body: ManualEntryBody, entry_id: str, now: str) -> Document:
-    balance = balance_in(customer, body.id)
+def _entry(customer: Document, body: ManualEntryBody, entry_id: str, now_us: int, now: str) -> Document:
+    balance = balance_in(with_children(customer, now_us), body.id)
     no_longer("balances", balance)
     if balance["contract_id"] != body.contract_id:
         level = f"the contract {balance['contract_id']}" if balance["contract_id"] else "the customer, not to a contract"
@@ -151,6 +154,7 @@ def _entry(customer: Document, body: ManualEntryBody, entry_id: str, now: str) -
             return {
                 "id": entry_id,
                 "balance_id": body.id,
+                "recurring_id": balance.get("recurring_id"),
                 "segment_id": body.segment_id,
                 "amount": body.amount,
                 "timestamp": item["starting_at"] if body.timestamp is None else rfc3339(body.timestamp),
@@ -168,7 +172,7 @@ async def add_manual_entry(call: Call[ManualEntryBody, NoQuery]) -> None:
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)
-        return {**with_entry(customer, _entry(customer, body, entry_id, call.now)), "updated_at": call.now}
+        return {**with_entry(customer, _entry(customer, body, entry_id, call.now_us, call.now)), "updated_at": call.now}
 
     claim = claim_of("ledger_entries", body.uniqueness_key, entry_id, body.customer_id)
     await edit_claiming(services, body.customer_id, claim, change, call.now_ms)

@@ -12,6 +12,7 @@ from schemas.balances import BalanceAnswer, balance_answer
 from schemas.commits import CommitBody, CreditBody, balance_document
 from schemas.contracts import Contract, ContractGet, ContractList, ContractV2
 from schemas.documents import Document
+from schemas.recurring_answers import with_children
 
 
 async def new_balances(
@@ -52,6 +53,7 @@ async def show_balances(
     """Fills in the commits and credits of contracts about to be answered; archived ones are left out. As a contract was made it
     has those that no edit brought."""
     held = {contract.id: [] for contract in contracts}  # type: dict[str, list[Document]]
+    customer = with_children(customer, now_us)
     for document in customer.get("balances") or ():
         if document["contract_id"] in held and document["archived_at"] is None:
             held[document["contract_id"]].append(document)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from connectors.http.claimed import claim_of, edit_claiming
 from connectors.http.contract_balances import new_balances, placed
+from connectors.http.contract_recurring import edited
 from connectors.http.contracts import contract_in, with_end
 from connectors.http.editing import get_customer, no_longer, read_catalog, unknown
 from connectors.http.routing import Call, Route, route
@@ -20,11 +21,13 @@ from schemas.edits import (
     EditDone,
     EditHistoryBody,
     IdBody,
+    added_to_record,
     edit_answer,
     edit_record,
 )
 from schemas.errors import BadRequest
 from schemas.override_rules import with_overrides
+from schemas.recurring_answers import with_own_document
 from schemas.scheduled_charges import with_charges
 
 
@@ -84,9 +87,13 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         new = with_charges(new, charges, body.update_scheduled_charges, archived, services.new_id, call.now)
         if body.add_overrides:
             record["add_overrides"] = new["overrides"][-len(body.add_overrides) :]
+        new = edited(new, body, edit_id, catalog, services, call.now)
+        record.update(added_to_record(new, edit_id, catalog.all("products"), call.now_us))
         edits = customer.get("contract_edits") or []
         if len(edits) >= EDITS_MAX:
             raise BadRequest(f"customer_id: a customer's contracts have at most {EDITS_MAX} edits")
+        for each in (*body.archive_commits, *body.archive_credits):
+            customer = with_own_document(customer, each.id, call.now_us)
         customer = _archived(customer, body.contract_id, body.archive_commits, credit=False, now=call.now)
         customer = _archived(customer, body.contract_id, body.archive_credits, credit=True, now=call.now)
         contracts = [new if each is old else each for each in customer["contracts"]]

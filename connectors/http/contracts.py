@@ -8,6 +8,7 @@ from typing import Any
 
 from connectors.http.contract_balances import new_balances, placed, show_balances
 from connectors.http.contract_overrides import named_in, with_own_prices
+from connectors.http.contract_recurring import with_own_recurring
 from connectors.http.editing import claim_for_customer, edit_customer, get_customer, no_longer, read_catalog, unknown
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
@@ -60,6 +61,7 @@ async def new_contract(services: Services, body: ContractCreate, now: str) -> tu
     """The documents of a contract and of its balances, checked against the catalog."""
     document = contract_document(body, services.new_id(), await _rate_card_id(services, body), now)
     document = await with_own_prices(services, body, document)
+    document = await with_own_recurring(services, body, document)
     charges = await new_charges(services, body.scheduled_charges, "scheduled_charges", now)
     document = {**document, "scheduled_charges": charges}
     balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], now)
@@ -124,7 +126,7 @@ def contract_in(customer: Document, contract_id: str) -> Document:
 async def get(call: Call[ContractGet, NoQuery]) -> Data[Contract]:
     customer = await get_customer(call.services, call.body.customer_id)
     contract = contract_in(customer, call.body.contract_id)
-    answer = contract_answer(call.body.customer_id, contract, await named_in(call.services, [contract]))
+    answer = contract_answer(call.body.customer_id, contract, await named_in(call.services, [contract]), call.now_us)
     await show_balances(call.services, customer, [answer], call.body, call.now_us)
     return Data(data=answer)
 
@@ -132,7 +134,7 @@ async def get(call: Call[ContractGet, NoQuery]) -> Data[Contract]:
 async def get_v2(call: Call[ContractGetV2, NoQuery]) -> Data[ContractV2]:
     customer = await get_customer(call.services, call.body.customer_id)
     contract = contract_in(customer, call.body.contract_id)
-    answer = contract_v2_answer(call.body.customer_id, contract, await named_in(call.services, [contract]))
+    answer = contract_v2_answer(call.body.customer_id, contract, await named_in(call.services, [contract]), call.now_us)
     await show_balances(call.services, customer, [answer], call.body, call.now_us)
     return Data(data=answer)
 
@@ -146,7 +148,7 @@ async def list_all(call: Call[ContractList, ContractListQuery]) -> CursorPage[Co
     customer = await get_customer(call.services, call.body.customer_id)
     shown, cursor = _listed(customer, call.body)
     named = await named_in(call.services, shown)
-    answers = [contract_answer(call.body.customer_id, each, named) for each in shown]
+    answers = [contract_answer(call.body.customer_id, each, named, call.now_us) for each in shown]
     await show_balances(call.services, customer, answers, call.body, call.now_us)
     return CursorPage(data=answers, cursor=cursor)
 
@@ -155,7 +157,7 @@ async def list_all_v2(call: Call[ContractList, ContractListQuery]) -> CursorPage
     customer = await get_customer(call.services, call.body.customer_id)
     shown, cursor = _listed(customer, call.body)
     named = await named_in(call.services, shown)
-    answers = [contract_v2_answer(call.body.customer_id, each, named) for each in shown]
+    answers = [contract_v2_answer(call.body.customer_id, each, named, call.now_us) for each in shown]
     await show_balances(call.services, customer, answers, call.body, call.now_us)
     return CursorPage(data=answers, cursor=cursor)
 

@@ -11,6 +11,7 @@ import orjson
 from connectors.http.services import Services
 from connectors.http.unique_fields import claim_difference, release_values
 from connectors.redis.types import KeyClaim, Stale, Taken
+from schemas.alert_specifiers import check_values
 from schemas.custom_fields import CATALOG_KINDS, KEYS_KIND, duplicate, unique_keys
 from schemas.documents import Document, encode
 from schemas.errors import BadRequest, Conflict, NotFound, Unavailable
@@ -155,12 +156,21 @@ async def edit_customer_in_turn(services: Services, customer_id: str, change: Ca
         if changed is None:
             return document
         changed = {**changed, "version": version + 1}
+        await _check_alert_values(services, document, changed)
         _, gone = await claim_difference(services, customer_id, document, changed)
         result = await services.customers.update(customer_id, version, encode(changed))
         if not isinstance(result, Stale):
             await release_values(services, gone)
             return changed
     raise Unavailable(f"customer {customer_id} is being changed by too many requests at once")
+
+
+async def _check_alert_values(services: Services, before: Document, after: Document) -> None:
+    """See ``check_values``; the catalog is only read where there is enough to have so many values."""
+    values_max = services.settings.keyed_alert_values_max
+    if max(len(after["contracts"]), len(after.get("balances") or ())) > values_max:
+        for_all = [orjson.loads(raw) for raw in (await services.catalog.list("alerts")).values()]
+        check_values(before, after, for_all, values_max)
 
 
 async def claim_for_customer(services: Services, claim: KeyClaim, now_ms: int) -> None:

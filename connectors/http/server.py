@@ -29,6 +29,7 @@ from connectors.http import (
     event_search,
     invoices,
     packages,
+    preview,
     pricing_units,
     products,
     rate_cards,
@@ -77,6 +78,7 @@ ROUTES: list[Route] = [
     *deliveries.ROUTES,
     *service_addresses.ROUTES,
     *audit_logs.ROUTES,
+    *preview.ROUTES,
     *packages.ROUTES,
 ]
 ROUTES += unsupported_routes(ROUTES)

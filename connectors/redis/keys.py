@@ -71,6 +71,7 @@ class PartitionKeys:
         "delivery_log",
         "delivery_log_at",
         "delivery_places",
+        "notices",
         "outbox",
         "parked",
         "partition",
@@ -96,6 +97,8 @@ class PartitionKeys:
         self.delivery_places = f"{self._base}:delivery_places"  # zset: who waits for whom (see lua/lanes.lua)
         self.delivery_log = f"{self._base}:delivery_log"  # hash: delivery id -> how it ended, when (ms), the delivery
         self.delivery_log_at = f"{self._base}:delivery_log_at"  # zset: delivery id by its last change (ms)
+        self.notices = f"{self._base}:notices"
+        # ^ zset by time (ms): id of a notice that was written, or endpoint id of the latest message.exhausted
         self.parked = f"{self._base}:parked"  # zset: unknown customer reference by time of its first parked event (ms)
         self.seen_meta = f"{self._base}:seen"  # hash: generations of the duplicate filter (see lua/seen.lua)
 

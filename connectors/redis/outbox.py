@@ -21,11 +21,21 @@ import msgpack
 import orjson
 from redis.asyncio import Redis
 
-from connectors.redis.batches import pack
+from connectors.redis.batches import outbox_fields, pack
 from connectors.redis.client import BLOCK_MS_MAX
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.scripts import Argument, Script
-from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxDepth, OutboxEntry, PutBack
+from connectors.redis.types import (
+    Admission,
+    Delivery,
+    Ended,
+    Ending,
+    ExhaustedNotice,
+    OutboxDepth,
+    OutboxEntry,
+    PutBack,
+    is_notice,
+)
 
 ATTEMPTS_KEPT = 50
 """How many attempts of one delivery the log keeps: the latest ones."""
@@ -121,17 +131,18 @@ class Outbox:
         now_ms: int,
         lease_ms: int,
         attempt: bytes = b"",
+        notice: ExhaustedNotice | None = None,
     ) -> Ended:
         """The delivery has ended (see ``Ending``); what follows it is leased to the caller for ``lease_ms`` (a duration). A
         repetition changes nothing."""
-        ending = Ending(delivery, status, attempt)
+        ending = Ending(delivery, status, attempt, notice)
         return (await conclude_all(self._redis, [(self, [ending])], now_ms, lease_ms))[0][0]
 
     def conclusion(self, endings: Sequence[Ending], now_ms: int, lease_ms: int) -> tuple[list[str], list[Argument]]:
         """Keys and arguments of the script."""
         keys = self.keys
         names = [keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.delivery_log_at, keys.delivery_log]
-        names += [keys.deliveries_at, keys.delivery_places]
+        names += [keys.deliveries_at, keys.delivery_places, keys.outbox, keys.notices]
         due_of: dict[str, int] = {}
         rows = []
         for ending in endings:
@@ -142,7 +153,8 @@ class Outbox:
                 due_of[endpoint_id] = len(names)
             names.append(keys.attempts(delivery.id))
             row = (delivery.id, endpoint_id, due_of[endpoint_id], len(names), delivery.place, ending.status)
-            rows.append((*row, encode_delivery(delivery), ending.attempt))
+            notice = () if ending.notice is None else (ending.notice.pause_ms, *outbox_fields(ending.notice.entry))
+            rows.append((*row, encode_delivery(delivery), ending.attempt, *notice))
         return names, [now_ms, now_ms + lease_ms, ATTEMPTS_KEPT, self._log_ms, pack(rows)]
 
     def _names(self, delivery: Delivery) -> list[str]:
@@ -245,7 +257,12 @@ def place_of(entry: OutboxEntry, endpoint_id: str, position: str) -> str:
 
 
 def _group(entry: OutboxEntry) -> Sequence[Mapping[str, str]]:
-    values: Sequence[Mapping[str, str]] = orjson.loads(entry.body).get("properties", {}).get("group_values", ())
+    """What tells apart orders of one customer and alert. Notices about one endpoint have an order, those about messages none."""
+    properties = orjson.loads(entry.body).get("properties", {})
+    if is_notice(entry.type):
+        about = entry.id if entry.customer_id else properties["endpoint_id"]
+        return [{"key": "notice", "value": about}]
+    values: Sequence[Mapping[str, str]] = properties.get("group_values", ())
     return values
 
 

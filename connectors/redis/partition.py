@@ -68,6 +68,12 @@ class PartitionStore:
         """
         return await self._prepare(epoch, seen_ids, customers, now_ms)
 
+    async def seen(self, ids: Sequence[bytes], now_ms: int) -> list[bool]:
+        """Which of these ids (12 bytes each) belong to events that were applied, without a claim."""
+        prepared = await self._prepare(None, ids, (), now_ms)
+        assert isinstance(prepared, Prepared)  # without an epoch nothing is refused
+        return prepared.duplicates
+
     async def load(self, customers: Sequence[str]) -> dict[str, LoadedCustomer]:
         """Documents, states and windows, without a claim."""
         prepared = await self._prepare(None, (), customers, 0)

@@ -173,6 +173,14 @@ class KeyClaim:
     owner: str | None = None
 
 
+NOTICE_PREFIXES = ("endpoint.", "message.")
+
+
+def is_notice(event_type: str) -> bool:
+    """Whether a notification of this type tells of endpoints and deliveries, not of an alert."""
+    return event_type.startswith(NOTICE_PREFIXES)
+
+
 # --- outbox -------------------------------------------------------------------------------------------------------------
 
 
@@ -210,13 +218,22 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class ExhaustedNotice:
+    """Written unless another one about the same endpoint was, less than ``pause_ms`` ago, in the same partition."""
+
+    entry: OutboxEntry
+    pause_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """A delivery that has ended. ``status``: see ``LoggedDelivery``. ``attempt``: what the log keeps of the last one (JSON), or
-    empty."""
+    empty. ``notice``: to be written with it."""
 
     delivery: Delivery
     status: str
     attempt: bytes = b""
+    notice: ExhaustedNotice | None = None
 
 
 Ended = tuple[bool, Delivery | None]

@@ -25,6 +25,7 @@ from connectors.webhooks.client import Attempt
 from connectors.webhooks.conclusions import Conclusions
 from connectors.webhooks.endpoints import Endpoint, EndpointDirectory
 from connectors.webhooks.lanes import Job, Lane, Lanes, Spawn
+from connectors.webhooks.notices import Notices
 from connectors.webhooks.outcomes import FAULT_PAUSE_S, after_failure, new_delivery, postponed
 from connectors.webhooks.persist import clock_ms, persist
 from connectors.webhooks.routes import Routes
@@ -61,6 +62,7 @@ class Deliveries:
         schedule: Schedule,
         spawn: Spawn,
         alert_fields: AlertFields,
+        notices: Notices,
         *,
         severities: Sequence[str],
         lease_ms: int,
@@ -72,6 +74,7 @@ class Deliveries:
         self._conclusions = Conclusions(redis, spawn, lease_ms, self._concluded)
         self._directory = directory
         self._alert_fields = alert_fields.of
+        self._notices = notices
         self._routes = Routes({}, severities)
         self._schedule = schedule
         self._lease_ms = lease_ms
@@ -240,7 +243,8 @@ class Deliveries:
         return endpoint is not None and endpoint.supersede
 
     async def _conclude(self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes) -> Ended:
-        ended, follower = await persist(lambda: outbox.conclude(delivery, status, clock_ms(), self._lease_ms, logged))
+        notice = self._notices.exhausted(delivery) if status == "exhausted" else None
+        ended, follower = await persist(lambda: outbox.conclude(delivery, status, clock_ms(), self._lease_ms, logged, notice))
         if ended:
             _told(delivery, status)
         return ended, follower
@@ -249,6 +253,7 @@ class Deliveries:
         """What an attempt says about its endpoint."""
         endpoint_id, tried = delivery.endpoint_id, lane.client.endpoint
         if attempt.outcome == "success":
+            await persist(lambda: self._notices.recovered(endpoint_id))
             await persist(lambda: self._directory.note_success(endpoint_id))
             return
         _log.info("attempt.failed", **_fields(delivery), error=attempt.error, seconds=round(attempt.seconds, 3))

@@ -37,6 +37,7 @@ from connectors.settings import Settings
 from connectors.webhooks.deliveries import Deliveries
 from connectors.webhooks.endpoints import EndpointDirectory
 from connectors.webhooks.lanes import QUEUE_ROOM, Lanes
+from connectors.webhooks.notices import Notices
 from connectors.webhooks.routes import severity_order
 from connectors.webhooks.schedule import Schedule
 from connectors.webhooks.severities import AlertFields
@@ -102,6 +103,7 @@ class _Dispatcher:
         wait_max_s = (lease_s - settings.webhook_timeout_s) / 2
         self._lanes = Lanes(settings, self._spawn, partial(take_tokens, redis), wait_max_s=wait_max_s)
         self._directory = EndpointDirectory(CatalogStore(redis), self._lanes.sync)
+        self._notices = Notices(redis, partitions, self._directory, settings)
         self._deliveries = Deliveries(
             redis,
             self._lanes,
@@ -109,6 +111,7 @@ class _Dispatcher:
             Schedule.of(settings),
             self._spawn,
             AlertFields(redis, partitions),
+            self._notices,
             severities=severity_order(settings.severities),
             lease_ms=int(lease_s * 1000),
             disable_after_s=settings.webhook_disable_after_days * _DAY_MS / 1000,
@@ -143,6 +146,7 @@ class _Dispatcher:
 
     async def _look_for_endpoints(self) -> None:
         await self._directory.refresh()
+        await self._notices.look()
         await self._lanes.close_idle(_CONNECTIONS_IDLE_S)
 
     async def _read(self) -> None:

@@ -14,6 +14,7 @@ from yarl import URL
 from connectors.metrics import WEBHOOK_ENDPOINTS
 from connectors.redis.catalog import CatalogStore
 from connectors.webhooks.filters import EndpointFilter
+from connectors.webhooks.persist import clock_ms
 from connectors.webhooks.signatures import Signing, signing_of
 
 _log = structlog.get_logger("webhooks.endpoints")
@@ -54,6 +55,16 @@ def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
     )
 
 
+def _disabled(documents: Mapping[str, bytes]) -> dict[str, tuple[int, str]]:
+    found = {}
+    for endpoint_id, document in documents.items():
+        if b'"disabled_at_ms"' in document:
+            fields = orjson.loads(document)
+            if not fields["enabled"]:
+                found[endpoint_id] = int(fields["disabled_at_ms"]), str(fields["disabled_reason"])
+    return found
+
+
 class EndpointDirectory:
     """The endpoints at the last look. ``known``: the ids of all, also of disabled and unusable ones, whose retries wait instead
     of being dropped."""
@@ -66,6 +77,7 @@ class EndpointDirectory:
         self._looking = asyncio.Lock()  # an older answer must not come after a younger one
         self.known: frozenset[str] = frozenset()
         self.enabled: Mapping[str, Endpoint] = {}
+        self.disabled: Mapping[str, tuple[int, str]] = {}  # when (ms) and why, where nobody did it by hand
         self._failing: dict[str, int] = {}  # since when (ms); as Redis had it at the last look
 
     async def refresh(self) -> None:
@@ -90,6 +102,7 @@ class EndpointDirectory:
             except (ValueError, KeyError, TypeError) as error:
                 _log.error("endpoint.unusable", endpoint_id=endpoint_id, error=type(error).__name__)
         self.known = frozenset(documents)
+        self.disabled = _disabled(documents)
         self.enabled = {endpoint.id: endpoint for endpoint in usable if endpoint.enabled}
         WEBHOOK_ENDPOINTS.set(len(self.enabled))
         _log.info("endpoints.changed", known=len(self.known), enabled=len(self.enabled))
@@ -105,7 +118,7 @@ class EndpointDirectory:
             fields = orjson.loads(document)
             if not fields["enabled"] or URL(fields["url"]) != tried.url:
                 return False
-            off = orjson.dumps(fields | {"enabled": False, "disabled_reason": reason})
+            off = orjson.dumps(fields | {"enabled": False, "disabled_reason": reason, "disabled_at_ms": clock_ms()})
             if await self._catalog.replace_endpoint(tried.id, document, off):
                 _log.warning("endpoint.disabled", endpoint_id=tried.id, reason=reason)
                 await self.look()
@@ -124,6 +137,11 @@ class EndpointDirectory:
         if endpoint_id not in self._failing:
             self._failing[endpoint_id] = await self._catalog.failed(endpoint_id, now_ms)
         return self._failing[endpoint_id]
+
+    @property
+    def failing(self) -> Mapping[str, int]:
+        """Since when (ms), of endpoints of which the latest attempts have all failed."""
+        return self._failing
 
     def is_failing(self, endpoint_id: str) -> bool:
         return endpoint_id in self._failing

@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
-NOTICE_PREFIXES = ("endpoint.", "message.")
-
-
-def is_notice(event_type: str) -> bool:
-    return event_type.startswith(NOTICE_PREFIXES)
+from connectors.redis.types import is_notice
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from itertools import chain
 
 import orjson
 
-from connectors.redis.types import OutboxEntry
+from connectors.redis.types import OutboxEntry, is_notice
 from connectors.webhooks.endpoints import Endpoint
-from connectors.webhooks.filters import is_notice
 
 
 class Routes:

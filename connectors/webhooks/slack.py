@@ -14,8 +14,7 @@ from urllib.parse import quote
 
 import orjson
 
-from connectors.redis.types import OutboxEntry
-from connectors.webhooks.filters import is_notice
+from connectors.redis.types import OutboxEntry, is_notice
 from connectors.webhooks.signatures import USER_AGENT
 from connectors.webhooks.webhook import http_gone, http_outcome
 from engine.catalog import USD_CENTS

@@ -58,6 +58,7 @@ async def api(mock_kafka: MockKafka, valkey: RedisServer, monkeypatch: pytest.Mo
         webhook_allow_private=False,
         alerts_for_all_max=5,
         alerts_per_customer_max=6,
+        keyed_alert_values_max=4,
     )
     stop = asyncio.Event()
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -227,13 +227,13 @@ async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: by
         ("/v1/customers", {"name": "a", "billing_config": {"billing_provider_type": "stripe"}}, "billing_config"),
         (
             "/v1/contracts/create",
-            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "recurring_commits": [{"priority": 1}]},
-            "recurring_commits",
+            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "professional_services": [{}]},
+            "professional_services",
         ),
         (
             "/v1/contracts/create",
-            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "subscriptions": [{}]},
-            "subscriptions",
+            {"customer_id": UNKNOWN, "starting_at": "2026-01-01T00:00:00Z", "reseller_royalties": [{}]},
+            "reseller_royalties",
         ),
     ],
 )
@@ -265,7 +265,7 @@ async def test_money_keeps_every_digit(http: httpx.AsyncClient) -> None:
 
 async def test_empty_unsupported_blocks_are_fine(http: httpx.AsyncClient) -> None:
     customer = await made(http, "/v1/customers", {"name": "a"})
-    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": [], "subscriptions": None}
+    body = {"customer_id": customer, "starting_at": "2026-01-01T00:00:00Z", "commits": [], "overrides": [], "discounts": None}
     await made(http, "/v1/contracts/create", body)
 
 
@@ -280,7 +280,7 @@ async def test_rates(http: httpx.AsyncClient) -> None:
     wrong = [
         ({"product_id": product, "starting_at": "2026-01-01T00:30:00Z"}, "starting_at: must be on the hour"),
         ({"product_id": product, "ending_before": "2025-01-01T00:00:00Z"}, "ending_before must be after"),
-        ({"product_id": product, "rate_type": "PERCENTAGE"}, "only FLAT and TIERED"),
+        ({"product_id": product, "rate_type": "PERCENTAGE"}, "only FLAT, SUBSCRIPTION and TIERED"),
         ({"product_id": product, "price": -1}, "price: must not be negative"),
         ({"product_id": product, "price": None}, "price is required"),
         ({"product_id": product, "rate_type": "TIERED"}, "price does not apply"),
@@ -360,6 +360,31 @@ async def test_at_most_three_alerts_are_split_by_a_custom_field(http: httpx.Asyn
     for _ in range(2):
         await made(http, "/v1/alerts/create", split)
     assert "at most 3 alerts" in (await post(http, "/v1/alerts/create", split, 400))["message"]
+
+
+async def test_values_of_a_field_by_which_an_alert_is_split_are_bounded(http: httpx.AsyncClient) -> None:
+    """In these tests 4; the alert for all customers finds 4 values of credits there already, and the fifth is refused."""
+    customer = await made(http, "/v1/customers", {"name": "a"})
+    product = await made(http, "/v1/contract-pricing/products/create", {"name": "f", "type": "FIXED"})
+    segment = {"amount": 1, "starting_at": "2026-01-01T00:00:00Z", "ending_before": "2027-01-01T00:00:00Z"}
+    credit = {"customer_id": customer, "product_id": product, "priority": 1, "access_schedule": {"schedule_items": [segment]}}
+    path = "/v1/contracts/customerCredits/create"
+    for number in range(4):
+        await made(http, path, {**credit, "custom_fields": {"k": f"v{number}"}})
+    await made(http, path, credit)
+    archived = await made(http, "/v1/alerts/create", {**TOTAL, "alert_specifiers": [specified(field("Contract", None))]})
+    await post(http, "/v1/alerts/archive", {"id": archived})
+    alert = await made(http, "/v1/alerts/create", {**TOTAL, "alert_specifiers": [specified(field("ContractCredit", None))]})
+    await made(http, path, {**credit, "custom_fields": {"k": "v0"}})
+    message = (await post(http, path, {**credit, "custom_fields": {"k": "v4"}}, 400))["message"]
+    assert message.startswith("custom_fields: at most 4 values of 'k'")
+    assert alert in message
+    await made(http, path, {**credit, "custom_fields": {"other": "v4"}})
+    await post(http, "/v1/alerts/archive", {"id": alert})
+    await made(http, path, {**credit, "custom_fields": {"k": "v4"}})
+    own = {**TOTAL, "alert_specifiers": [specified(field("ContractCredit", None))], "customer_id": customer}
+    assert "at most 4 values" in (await post(http, "/v1/alerts/create", own, 400))["message"]
+    await made(http, "/v1/alerts/create", {**own, "alert_specifiers": [specified(field("Commit", None))]})
 
 
 async def test_values_that_an_alert_does_not_have(http: httpx.AsyncClient) -> None:

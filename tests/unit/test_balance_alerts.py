@@ -366,6 +366,32 @@ def test_after_the_last_contract_the_status_stays_until_another_begins() -> None
     assert said(driver.advance((START + 120) * HOUR_US)) == [("resolved", "70", "70", "time")]
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize(("day", "standing"), [(1, set()), (5, {"left", "spend"})])
+def test_an_end_in_the_past_is_evaluated_once(day: int, standing: set[str], *, loaded: bool) -> None:
+    """Usage of day 2; on day 15 the contract is said to have ended before or after that. No grace period is left."""
+    alerts = (alert(AlertType.COMMIT_BALANCE, "50", "left"), alert(AlertType.SPEND_THRESHOLD, "50", "spend"))
+    driver = rig(balance(), alerts=alerts)
+    driver.advance(START_US + 2 * DAY_US)
+    use(driver, "60")
+    driver.advance(START_US + 15 * DAY_US)
+    ended = replace(config(balance(), version=2), contracts=(replace(CONTRACT, ending_hour=START + day * 24),))
+    if loaded:
+        driver.customer = ended
+        driver.reload()
+        driver.collect()
+    else:
+        driver.reconfigure(customer=ended)
+    resolved = [each.alert_id for each in driver.notifications if each.type.endswith("_resolved")]
+    assert set(resolved) == {"left", "spend"} - standing
+    for _ in range(2):
+        seen = {each.id for each in alerts if read_status(driver.store.state, each, driver.now_us).status == "in_alarm"}
+        assert seen == standing
+        assert use(driver, "100", at_us=START_US + DAY_US // 2, now_us=driver.now_us) == []
+        assert driver.advance(driver.now_us + 20 * DAY_US) == []
+        driver.reload()
+
+
 # --- periods and finalization ---------------------------------------------------------------------------------------------
 
 

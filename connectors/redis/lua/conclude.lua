@@ -6,20 +6,23 @@
 -- KEYS[5]  hash of the log
 -- KEYS[6]  zset: delivery id by the time it was admitted (ms)
 -- KEYS[7]  zset of places
--- KEYS[8]  and on: due zsets of endpoints, and lists of attempts
+-- KEYS[8]  outbox stream
+-- KEYS[9]  zset of notices (see notice.lua)
+-- KEYS[10] and on: due zsets of endpoints, and lists of attempts
 -- ARGV[1]  now (ms)
 -- ARGV[2]  end of the leases of the next ones (ms)
 -- ARGV[3]  how many attempts of a delivery are kept
 -- ARGV[4]  how long (ms)
 -- ARGV[5]  MessagePack: {{id, endpoint id, its due zset's place in KEYS, that of its list of attempts, prefix of its place,
---          how it ended, the delivery, the attempt or ''}, ...}
+--          how it ended, the delivery, the attempt or '', how long (ms) no notice about the endpoint must have been written,
+--          fields and values of the notice ...}, ...}
 -- Returns for each 0 if there was no such delivery (nothing was changed for it), else 1 or the next one of its order key, leased
 -- to the caller.
 local now, lease_ends, keep, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local answers, touched = {}, {}
 
 for at, each in ipairs(cmsgpack.unpack(ARGV[5])) do
-  local id, endpoint, due, attempts, prefix, status, delivery, attempt = unpack(each)
+  local id, endpoint, due, attempts, prefix, status, delivery, attempt, pause = unpack(each)
   local order = string.sub(prefix, 1, 16)
   due = KEYS[due]
   answers[at] = 0
@@ -30,6 +33,10 @@ for at, each in ipairs(cmsgpack.unpack(ARGV[5])) do
     redis.call('ZREM', KEYS[7], prefix .. ':' .. id)
     log_attempt(KEYS[attempts], attempt, keep, ttl)
     log_end(KEYS[5], KEYS[4], id, status, now, delivery)
+    if pause and tonumber(redis.call('ZSCORE', KEYS[9], endpoint) or '-inf') <= now - pause then
+      redis.call('ZADD', KEYS[9], now, endpoint)
+      redis.call('XADD', KEYS[8], '*', unpack(each, 10))
+    end
     touched[endpoint] = due
     answers[at] = 1
     local follower = head(KEYS[7], order)

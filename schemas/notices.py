@@ -1,0 +1,64 @@
+"""The payloads of notices about endpoints and deliveries, for receivers that read them with pydantic."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+class _Model(BaseModel):
+    """Receivers must tolerate fields that they do not know: later versions add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FailingProperties(_Model):
+    endpoint_id: str
+    timestamp: Instant
+    failing_since: Instant = Field(description="Of the first attempt after the last success.")
+
+
+class DisabledProperties(_Model):
+    endpoint_id: str
+    timestamp: Instant
+    reason: str
+
+
+class ExhaustedProperties(_Model):
+    endpoint_id: str
+    timestamp: Instant
+    delivery_id: str = Field(description="Of `/v1/webhook-deliveries`, which shows its attempts and can send it again.")
+    notification_id: str
+    notification_type: str
+    customer_id: str
+    alert_id: str
+    attempts: int
+    last_error: str
+
+
+class _Notice(_Model):
+    id: str = Field(description="The same for every attempt to deliver this notice: drop an id that you have seen.")
+
+
+class EndpointFailingPayload(_Notice):
+    """Every attempt at an endpoint has failed for some time, or one has succeeded after that."""
+
+    type: Literal["endpoint.failing", "endpoint.recovered"]
+    properties: FailingProperties
+
+
+class EndpointDisabledPayload(_Notice):
+    """An endpoint was switched off: it has failed for days, or said that it is gone."""
+
+    type: Literal["endpoint.disabled"]
+    properties: DisabledProperties
+
+
+class MessageExhaustedPayload(_Notice):
+    """A notification was given up at an endpoint. Of many, one within an hour and partition is told."""
+
+    type: Literal["message.exhausted"]
+    properties: ExhaustedProperties
