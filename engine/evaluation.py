@@ -11,7 +11,7 @@ from engine.alerts.states import Input, State
 from engine.alerts.stored import StateKey, sub_key_text, sub_key_values
 from engine.alerts.tracker import ALARMED, Finding, Occasion, Tracker
 from engine.alerts.watch import Watch, alert_group, group_names
-from engine.catalog import Alert
+from engine.catalog import Alert, AlertType
 from engine.effects import TriggeredBy
 from engine.live import LiveGauges
 from engine.numbers import ZERO
@@ -109,6 +109,7 @@ def hold(
 
     ``former``: makes the figures before the change, if they are wanted (None: not known). ``new``: as for ``reconcile``. A state
     whose figure is gone is resolved."""
+    moved = _follow_invoices(tracker, watch, now)
     changed: list[tuple[Alert, StateKey, Input, Decimal, Mapping[str, object]]] = []
     for key, figure in now.items():
         state = tracker.at(key)
@@ -125,17 +126,28 @@ def hold(
             changed.append((alert, key, Input.FINAL, ZERO, gone(alert, sub_key_values(key.sub_key))))
     if not changed:
         return
-    before = {} if former is None else former()
+    figures = {} if former is None else former()
+    before = {moved.get(key, key): figure.value for key, figure in figures.items()}
     findings = [
-        Finding(
-            alert, key.period, sub_key_values(key.sub_key), cause, before[key].value if key in before else value, value, measure
-        )
+        Finding(alert, key.period, sub_key_values(key.sub_key), cause, before.get(key, value), value, measure)
         for alert, key, cause, value, measure in changed
     ]
     for finding in sorted(findings, key=_order):
         first = finding.alert.id in new and finding.cause is not Input.FINAL
         appeared = StateKey(finding.alert.id, finding.period, sub_key_text(finding.group)) not in before
         tracker.find(finding, _standing_occasion(finding, occasion, first=first, appeared=appeared), first=first)
+
+
+def _follow_invoices(tracker: Tracker, watch: Watch, now: Figures) -> dict[StateKey, StateKey]:
+    """A draft invoice whose period has got another end (its contract has) keeps its states: old key -> new key."""
+    moved: dict[StateKey, StateKey] = {}
+    for key, _ in tracker:
+        if watch.alerts[key.alert_id].type is AlertType.INVOICE_TOTAL and key not in now:
+            for new in now:
+                if (new.alert_id, new.sub_key) == (key.alert_id, key.sub_key):
+                    tracker.move_one(key, new)
+                    moved[key] = new
+    return moved
 
 
 def _standing_occasion(finding: Finding, occasion: Occasion, *, first: bool, appeared: bool) -> Occasion:

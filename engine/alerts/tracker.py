@@ -116,6 +116,11 @@ class Tracker:
             else:
                 self.forget(key)
 
+    def move_one(self, old: StateKey, new: StateKey) -> None:
+        """A state goes on under another period; nothing is told."""
+        self._write(new, self._states[old])
+        self.forget(old)
+
     def collect(self, delta: Delta) -> None:
         for name, text in self._changed.items():
             if text is None:

@@ -127,8 +127,9 @@ class Invoice:
 
 
 def invoice_id(contract_id: str, period: Period) -> str:
-    """The same for a draft and for what becomes of it."""
-    return str(uuid5(NAMESPACE_URL, f"tidemark:invoice:{contract_id}:{period.starting_hour}-{period.ending_hour}"))
+    """The same for a draft and for what becomes of it, and for a draft whose contract gets another end: no two billing periods
+    of a contract begin at one time."""
+    return str(uuid5(NAMESPACE_URL, f"tidemark:invoice:{contract_id}:{period.starting_hour}"))
 
 
 def invoice_total(credit_type_id: str, items: tuple[LineItem, ...]) -> Decimal:

@@ -247,8 +247,13 @@ def _make_alerts(table: Table, cases: list[Case]) -> None:
 def _begin_days(table: Table, cases: list[Case]) -> None:
     """The days alerts, and the wait until their line is reached. Before that they are ok; that nothing is told then shows in the
     instant that is told of."""
-    table.begin_days()
-    _make_alerts(table, cases)
+    for lead_s in (6.0, 20.0, 60.0):  # on a machine so slow that the alerts are not there in time, later ones take their place
+        table.begin_days(lead_s)
+        _make_alerts(table, cases)
+        if datetime.now(UTC) < table.reached_at:
+            break
+        for case in cases:
+            table.sdk.v1.alerts.archive(id=case.alert_id)
     for case in cases:
         assert table.status(case) == "ok" or datetime.now(UTC) >= table.reached_at
     time.sleep(max(0.0, (table.reached_at - datetime.now(UTC)).total_seconds()))
@@ -297,10 +302,9 @@ def _value_of(told: Told) -> str:
 
 def _end(table: Table, cases: list[Case]) -> None:
     """Customers are archived, contracts end, alerts are archived, one for each third of the cases: whatever is used after that,
-    nothing is told, and the last status stays. (The end of a contract makes another invoice of its draft, with an alarm of its
-    own: that is not looked at here.)"""
+    nothing is told, and the last status stays."""
     customers, contracts, alerts = cases[0::3], cases[1::3], cases[2::3]
-    contracts = [case for case in contracts if case.contract_ids and case.row.measure != "invoice_total"]
+    contracts = [case for case in contracts if case.contract_ids]
     for case in customers:
         table.sdk.v1.customers.archive(id=case.customer_id)
     for case in contracts:

@@ -16,8 +16,6 @@ from tests.support.alert_table import BalanceSetup, Row
 from tests.support.receiver import Receiver
 from tests.support.system import System
 
-DAYS_LEAD_S = 6.0
-"""So long after their creation, days alerts reach their line."""
 _PERSONAL = frozenset({"mine", "another", "red", "blue", "x", "eu", "us", "team"})
 
 
@@ -172,8 +170,8 @@ class Table:
             body["evaluate_on_create"] = False
         case.alert_id = self.sdk.v1.alerts.create(name=case.name, **body).data.id
 
-    def begin_days(self, lead_s: float = DAYS_LEAD_S) -> None:
-        """Chooses the line of the days alerts, so that it is reached soon; in steps of a hundred-thousandth of a day."""
+    def begin_days(self, lead_s: float) -> None:
+        """Chooses the line of the days alerts, so that it is reached in so long; in steps of a hundred-thousandth of a day."""
         left = self.near - (datetime.now(UTC) + timedelta(seconds=lead_s))
         self.days = Decimal(int(left / timedelta(milliseconds=864))) / 100_000
         self.reached_at = self.near - int(self.days * 100_000) * timedelta(milliseconds=864)
