@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from engine.alerts.kinds import AMOUNTS, PERCENTAGES
 from engine.balances.ledger import BalanceStatement
-from engine.catalog import Alert, AlertType, Balance, Catalog, Contract, CustomerConfig, CustomFieldFilter, Entity
+from engine.catalog import (
+    Alert,
+    AlertType,
+    Balance,
+    Catalog,
+    Contract,
+    CustomerConfig,
+    CustomFieldFilter,
+    Entity,
+)
 from engine.compiled import compile_catalog
 from engine.invoices.statement import statement
 from engine.invoices.usage import usage_of_store

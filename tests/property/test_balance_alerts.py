@@ -30,6 +30,7 @@ from engine.catalog import (
     BillingSchedule,
     Catalog,
     Collection,
+    CommitRate,
     Contract,
     CustomerConfig,
     CustomFieldFilter,
@@ -40,6 +41,7 @@ from engine.catalog import (
     Product,
     Rate,
     RateCard,
+    RateTarget,
     RateType,
     ScheduledCharge,
     SeatStep,
@@ -97,6 +99,7 @@ def balances(draw: st.DrawFn, balance_id: str, product_ids: list[str]) -> Balanc
         segments=segments,
         credit_type_id=draw(units),
         access_type=draw(access_types),
+        rate_type=draw(st.sampled_from([RateTarget.LIST_RATE, RateTarget.LIST_RATE, RateTarget.COMMIT_RATE])),
         priority=draw(st.sampled_from([Decimal(0), Decimal(1)])),
         contract_id=draw(st.sampled_from([None, "c0"])),
         applicable_product_ids=frozenset(draw(st.sets(st.sampled_from(product_ids), max_size=1))),
@@ -167,6 +170,9 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
     card = catalog.rate_cards["card"]
     conversions = draw(st.sampled_from([(), (("credits", Decimal("0.5")),), (("credits", Decimal(3)),)]))
     gauged = catalog.alerts if draw(st.booleans()) else ()
+    if draw(st.booleans()):
+        commit_rates = st.sampled_from([None, CommitRate(RateType.FLAT, Decimal("0.3")), CommitRate(RateType.FLAT, Decimal(3))])
+        card = replace(card, rates=tuple(replace(rate, commit_rate=draw(commit_rates)) for rate in card.rates))
     standing = tuple(draw(alerts(f"s{number}")) for number in range(draw(st.integers(1, 5))))
     catalog = replace(catalog, rate_cards={"card": replace(card, conversions=conversions)}, alerts=(*gauged, *standing))
     starts = [FIRST_HOUR, NOW - 40]
