@@ -218,7 +218,7 @@ def balance_answer(
     shown = {
         **document,
         "product": {"id": product["id"], "name": product["current"]["name"]},
-        "rate_type": "LIST_RATE",
+        "rate_type": document.get("rate_type", "LIST_RATE"),
         "access_schedule": _access(document["access_schedule"], units),
         "invoice_schedule": invoices and schedule_answer(invoices, units, invoice_contract_id, document["created_at"]),
         "contract": None if contract_id is None else {"id": contract_id},

@@ -49,8 +49,6 @@ _TABLE = (
     _Missing("POST", "/v1/contracts/updateNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/customers/getNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/customers/updateNamedSchedule", _SCHEDULES),
-    _Missing("POST", "/v1/contract-pricing/rate-cards/moveRateCardProducts", "The order of a rate card's products"),
-    _Missing("POST", "/v1/contract-pricing/rate-cards/setRateCardProductsOrder", "The order of a rate card's products"),
     _Missing("GET", "/v1/customers/{customer_id}/costs", "Costs by plan"),
     _Missing("POST", "/v1/customers/{customer_id}/addCharge", "One-time charges of plans"),
     _Missing("POST", "/v1/customers/{customer_id}/plans/add", _PLANS),
