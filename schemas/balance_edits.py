@@ -95,7 +95,7 @@ def edited_balance(balance: Document, body: CommitEdit | CreditEdit, new_id: New
     """Raises BadRequest for a balance that could not have been made like this, NotFound for a schedule item that is not there."""
     given = body.model_fields_set
     changes: Document = {}
-    for name in ("name", "description", "product_id", "invoice_contract_id"):
+    for name in ("name", "description", "product_id", "invoice_contract_id", "rate_type"):
         if getattr(body, name, None) is not None:
             changes[name] = getattr(body, name)
     if "priority" in given:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from connectors.http.claimed import claim_of, edit_claiming
-from connectors.http.contract_balances import new_balances, placed
+from connectors.http.contract_balances import new_balances, placed, real_ids
 from connectors.http.contract_recurring import edited
 from connectors.http.contracts import contract_in, with_end
 from connectors.http.editing import get_customer, no_longer, read_catalog, unknown
@@ -26,7 +26,7 @@ from schemas.edits import (
     edit_record,
 )
 from schemas.errors import BadRequest
-from schemas.override_rules import with_overrides
+from schemas.override_rules import with_overrides, with_real_ids
 from schemas.recurring_answers import with_own_document
 from schemas.scheduled_charges import with_charges
 
@@ -83,6 +83,7 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         new = _changed_contract(old, body, call.now_us, services.settings.grace_period_hours)
         removed = [each.id for each in body.remove_overrides]
         new = with_overrides(new, body.add_overrides, removed, catalog, services.new_id, call.now, "add_overrides")
+        new = with_real_ids(new, real_ids(bodies, added))
         archived = [each.id for each in body.archive_scheduled_charges]
         new = with_charges(new, charges, body.update_scheduled_charges, archived, services.new_id, call.now)
         if body.add_overrides:

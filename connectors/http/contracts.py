@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from connectors.http.contract_balances import new_balances, placed, show_balances
+from connectors.http.contract_balances import new_balances, placed, real_ids, show_balances
 from connectors.http.contract_overrides import named_in, with_own_prices
 from connectors.http.contract_recurring import with_own_recurring
 from connectors.http.editing import claim_for_customer, edit_customer, get_customer, no_longer, read_catalog, unknown
@@ -35,6 +35,7 @@ from schemas.contracts import (
 )
 from schemas.documents import Document, contract_of, instant_us
 from schemas.errors import BadRequest
+from schemas.override_rules import with_real_ids
 from schemas.packages import WITH_PACKAGE, contract_request, package_of_alias
 from schemas.rate_rules import card_of_alias
 
@@ -64,8 +65,9 @@ async def new_contract(services: Services, body: ContractCreate, now: str) -> tu
     document = await with_own_recurring(services, body, document)
     charges = await new_charges(services, body.scheduled_charges, "scheduled_charges", now)
     document = {**document, "scheduled_charges": charges}
-    balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], now)
-    return document, balances
+    bodies = placed("", body.commits, body.credits)
+    balances = await new_balances(services, bodies, document["id"], now)
+    return with_real_ids(document, real_ids(bodies, balances)), balances
 
 
 async def _with_package(services: Services, body: ContractCreate) -> ContractCreate:
