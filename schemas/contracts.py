@@ -125,21 +125,26 @@ class ContractGetV2(ContractGet):
     as_of_date: Unsupported = None
 
 
-class ContractList(Body):
-    customer_id: Id
+class ContractFilters(Body):
+    """Which contracts a list shows."""
+
     covering_date: Instant | None = None
     starting_at: Instant | None = None
     include_archived: bool = False
+
+    @model_validator(mode="after")
+    def _one_date(self) -> ContractFilters:
+        if self.covering_date is not None and self.starting_at is not None:
+            raise ValueError("covering_date and starting_at exclude each other")
+        return self
+
+
+class ContractList(ContractFilters):
+    customer_id: Id
     include_balance: bool = False
     include_ledgers: bool = False
     limit: Annotated[int, Field(ge=1, le=20)] = 20
     cursor: str | None = None
-
-    @model_validator(mode="after")
-    def _one_date(self) -> ContractList:
-        if self.covering_date is not None and self.starting_at is not None:
-            raise ValueError("covering_date and starting_at exclude each other")
-        return self
 
 
 class ContractListQuery(Query):
@@ -377,7 +382,7 @@ def _charges_answer(document: Document, named: Named) -> list[tuple[Document, Sc
     return [(each, charge_answer(each, named.products, named.units, document["id"])) for each in charges]
 
 
-def listed_contracts(documents: list[Document], body: ContractList) -> list[Document]:
+def listed_contracts(documents: list[Document], body: ContractFilters) -> list[Document]:
     """The contracts that the filters of a list request let through, in order of creation."""
 
     def fits(contract: Document) -> bool:
