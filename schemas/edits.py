@@ -205,11 +205,29 @@ class _QuantityUpdated(Answer):
     quantity_delta: OutNumber | None = None
 
 
+class _SeatIdsFrom(Answer):
+    seat_ids: list[str]
+    starting_at: OutInstant
+
+
+class _UnassignedFrom(Answer):
+    quantity: OutNumber
+    starting_at: OutInstant
+
+
+class _SeatsUpdated(Answer):
+    add_seat_ids: list[_SeatIdsFrom] | None = None
+    remove_seat_ids: list[_SeatIdsFrom] | None = None
+    add_unassigned_seats: list[_UnassignedFrom] | None = None
+    remove_unassigned_seats: list[_UnassignedFrom] | None = None
+
+
 class _SubscriptionUpdated(Answer):
     id: str
     ending_before: OutInstant | None = None
     name: str | None = None
     quantity_updates: list[_QuantityUpdated] | None = None
+    seat_updates: _SeatsUpdated | None = None
 
 
 class _AmountUpdated(Answer):

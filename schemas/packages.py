@@ -300,6 +300,30 @@ def package_of_alias(name: str, at: Instant, packages: Iterable[Document]) -> Do
     return None
 
 
+_TEMPLATE_IDS = {
+    "subscription_id": "subscription_template_id",
+    "commit_ids": "commit_template_ids",
+    "recurring_commit_ids": "recurring_commit_template_ids",
+    "any_commit_or_credit_ids": "any_commit_or_credit_template_ids",
+}
+
+
+def _with_template_ids(value: Any, ids: Mapping[str, str]) -> Any:
+    """References by temporary ids, as the ids that the package's own terms have. ``ids``: by temporary id."""
+    if isinstance(value, list):
+        return [_with_template_ids(each, ids) for each in value]
+    if not isinstance(value, dict):
+        return value
+    made: dict[str, Any] = {}
+    for name, each in value.items():
+        if name in _TEMPLATE_IDS:
+            found = ids.get(each, each) if isinstance(each, str) else [ids.get(one, one) for one in each]
+            made[_TEMPLATE_IDS[name]] = found
+        else:
+            made[name] = each if name in OPAQUE else _with_template_ids(each, ids)
+    return made
+
+
 def _shown(value: Any, products: Mapping[str, Document], units: dict[str, Document]) -> Any:
     """Terms as answers show them: products and credit types by name, too."""
     if isinstance(value, list):
@@ -317,7 +341,8 @@ def _shown(value: Any, products: Mapping[str, Document], units: dict[str, Docume
 
 def package_answer(package: Document, products: Mapping[str, Document], units: dict[str, Document]) -> Package:
     terms = _terms(package)
-    blocks = {block: _shown(terms[block], products, units) for block in BLOCKS}
+    ids = {each["temporary_id"]: each["id"] for block in BLOCKS for each in terms[block] if "temporary_id" in each}
+    blocks = {block: _with_template_ids(_shown(terms[block], products, units), ids) for block in BLOCKS}
     for schedule in (each["invoice_schedule"] for each in blocks["commits"] if "invoice_schedule" in each):
         schedule.setdefault("do_not_invoice", False)
     for override in blocks["overrides"]:

@@ -140,7 +140,9 @@ def _pools(balances: Iterable[Balance], compiled: CompiledCatalog, deductions: S
 
 
 def deductions_of(invoice: Invoice) -> list[Deduction]:
-    """What an invoice drew, by segment: money, or units where these are drawn."""
+    """What an invoice drew, by segment: money, or units where these are drawn. A void one has given it back."""
+    if invoice.status is InvoiceStatus.VOID:
+        return []
     drawn: dict[tuple[str, str], Decimal] = {}
     for item in invoice.line_items:
         if item.type is ItemType.APPLIED and item.balance_id is not None and item.segment_id is not None:

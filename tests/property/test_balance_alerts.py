@@ -36,12 +36,14 @@ from engine.catalog import (
     CustomFieldFilter,
     Entity,
     Frequency,
+    InvoiceItem,
     ManualEntry,
     Product,
     Rate,
     RateCard,
     RateTarget,
     RateType,
+    ScheduledCharge,
     SeatStep,
     Segment,
     Subscription,
@@ -75,6 +77,16 @@ def _exact() -> Iterator[None]:
 
 
 @st.composite
+def invoice_items(draw: st.DrawFn, prefix: str) -> tuple[InvoiceItem, ...]:
+    """Charges on dates among the events."""
+    hours = draw(st.lists(st.integers(-70, 60), max_size=2))
+    return tuple(
+        InvoiceItem(f"{prefix}-i{number}", (NOW + hour) * HOUR_US + draw(st.sampled_from([0, 1])), draw(amounts), Decimal(2))
+        for number, hour in enumerate(hours)
+    )
+
+
+@st.composite
 def balances(draw: st.DrawFn, balance_id: str, product_ids: list[str]) -> Balance:
     """One or two segments whose ends lie among the events."""
     cuts = sorted(draw(st.sets(st.integers(-70, 60), min_size=2, max_size=3)))
@@ -93,6 +105,8 @@ def balances(draw: st.DrawFn, balance_id: str, product_ids: list[str]) -> Balanc
         applicable_product_ids=frozenset(draw(st.sets(st.sampled_from(product_ids), max_size=1))),
         manual_entries=tuple(ManualEntry(segments[0].id, amount, NOW_US - HOUR_US, "") for amount in manual),
         custom_fields=draw(fields),
+        invoice_items=draw(invoice_items(balance_id)),
+        invoice_contract_id="c0",
         seat=draw(st.sampled_from([None, None, None, None, ("region", "eu"), ("region", "us"), ("model", "x")])),
     )
 
@@ -171,6 +185,8 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
             schedule=BillingSchedule(Frequency.WEEKLY, draw(st.sampled_from([start, FIRST_HOUR])) * HOUR_US),
             custom_fields=draw(fields),
             subscriptions=(draw(subscriptions(f"c{number}", start)),) if draw(st.booleans()) else (),
+            scheduled_charges=(ScheduledCharge(f"c{number}-fee", "fee", draw(invoice_items(f"c{number}"))),),
+            charges_on_usage_invoices=draw(st.booleans()),
         )
         for number, start in enumerate(starts[: draw(st.sampled_from([1, 1, 2]))])
     )
@@ -199,7 +215,7 @@ def past_their_line(driver: Driver) -> set[str]:
         grace_hours=aggregate._settings.grace_hours,
         finalized=aggregate._final.all(),
     )
-    full = figures(aggregate._watch.standing, driver.customer, made, driver.now_us)
+    full = figures(aggregate._watch.standing, driver.customer, made, driver.now_us, aggregate._settings.grace_hours)
     assert {key: (figure.value, figure.past) for key, figure in full.items()} == {
         key: (figure.value, figure.past) for key, figure in aggregate._standing.at(driver.now_us)().items()
     }

@@ -143,6 +143,9 @@ def _invoices() -> Iterator[Row]:
     yield Row("invoice total", alert, "invoice_total", phases, balances=paid)
     yield Row("usage invoice total", {**alert, "invoice_types_filter": ["USAGE"]}, "invoice_total", phases, balances=paid)
     yield Row("invoice total of a contract", {**alert, **filtered}, "invoice_total", _rising(), _MINE_AND_ANOTHER)
+    month = {"alert_type": "monthly_invoice_total_spend_threshold_reached", "threshold": 10}
+    yield Row("monthly invoice total", month, "monthly_invoice_total", phases, balances=paid)
+    yield Row("monthly total of a contract", {**month, **filtered}, "monthly_invoice_total", _rising(), _MINE_AND_ANOTHER)
 
 
 # --- balances -------------------------------------------------------------------------------------------------------------
