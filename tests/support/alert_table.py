@@ -58,7 +58,7 @@ class Row:
     """``alert``: the body of its creation, with "unit" and "metric" for the ids of the custom unit and of the metric.
     ``contracts``: the custom fields of each contract. ``measure``: the payload's field that holds the value.
     ``days``: what happens in the phases is time and edits of segments. ``charges``: edits of a charge, to these amounts.
-    ``monthly``: contracts are billed by calendar months, not by weeks of their own. ``seats``: those of a subscription, by region."""
+    ``monthly``: contracts are billed by calendar months, not by weeks of their own. ``seats``: of a subscription, by region."""
 
     name: str
     alert: Mapping[str, Any]
