@@ -280,14 +280,15 @@ async def test_rates(http: httpx.AsyncClient) -> None:
     wrong = [
         ({"product_id": product, "starting_at": "2026-01-01T00:30:00Z"}, "starting_at: must be on the hour"),
         ({"product_id": product, "ending_before": "2025-01-01T00:00:00Z"}, "ending_before must be after"),
-        ({"product_id": product, "rate_type": "PERCENTAGE"}, "only FLAT, SUBSCRIPTION and TIERED"),
+        ({"product_id": product, "rate_type": "PERCENTAGE"}, "a COMPOSITE product, and only one, has PERCENTAGE"),
+        ({"product_id": product, "rate_type": "CUSTOM"}, "CUSTOM is not supported"),
         ({"product_id": product, "price": -1}, "price: must not be negative"),
         ({"product_id": product, "price": None}, "price is required"),
         ({"product_id": product, "rate_type": "TIERED"}, "price does not apply"),
         ({"product_id": product, "rate_type": "TIERED", "price": None, "tiers": [{"size": 1, "price": 1}]}, "the last must not"),
         ({"product_id": product, "pricing_group_values": {"region": "eu"}}, "pricing_group_key (nothing)"),
         ({"product_id": split}, "pricing_group_key (region)"),
-        ({"product_id": fee}, "FIXED products"),
+        ({"product_id": fee}, "a FIXED product has no rates"),
         ({"product_id": product, "credit_type_id": UNKNOWN}, "there is no credit type"),
         ({"product_id": product, "credit_type_id": unit}, "no credit_type_conversions entry"),
     ]
