@@ -109,7 +109,8 @@ def hold(
 
     ``former``: makes the figures before the change, if they are wanted (None: not known). ``new``: as for ``reconcile``. A state
     whose figure is gone is resolved."""
-    moved = _follow_invoices(tracker, watch, now)
+    left = sorted(key for key in tracker.stored_keys() if watch.alerts[key.alert_id].type not in GAUGED and key not in now)
+    moved = _follow_invoices(tracker, watch, now, left) if left else {}
     changed: list[tuple[Alert, StateKey, Input, Decimal, Mapping[str, object]]] = []
     for key, figure in now.items():
         state = tracker.at(key)
@@ -120,9 +121,9 @@ def hold(
         else:
             continue
         changed.append((figure.alert, key, cause, figure.value, figure.measure))
-    for key, _ in tracker:
-        alert = watch.alerts[key.alert_id]
-        if alert.type not in GAUGED and key not in now:
+    for key in left:
+        if key not in moved:
+            alert = watch.alerts[key.alert_id]
             changed.append((alert, key, Input.FINAL, ZERO, gone(alert, sub_key_values(key.sub_key))))
     if not changed:
         return
@@ -138,11 +139,12 @@ def hold(
         tracker.find(finding, _standing_occasion(finding, occasion, first=first, appeared=appeared), first=first)
 
 
-def _follow_invoices(tracker: Tracker, watch: Watch, now: Figures) -> dict[StateKey, StateKey]:
-    """A draft invoice whose period has got another end (its contract has) keeps its states: old key -> new key."""
+def _follow_invoices(tracker: Tracker, watch: Watch, now: Figures, left: Iterable[StateKey]) -> dict[StateKey, StateKey]:
+    """A draft invoice whose period has got another end (its contract has) keeps its states: old key -> new key.
+    ``left``: states that have no figure."""
     moved: dict[StateKey, StateKey] = {}
-    for key, _ in tracker:
-        if watch.alerts[key.alert_id].type is AlertType.INVOICE_TOTAL and key not in now:
+    for key in left:
+        if watch.alerts[key.alert_id].type is AlertType.INVOICE_TOTAL:
             for new in now:
                 if (new.alert_id, new.sub_key) == (key.alert_id, key.sub_key):
                     tracker.move_one(key, new)

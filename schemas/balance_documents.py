@@ -80,7 +80,9 @@ def balance_of(document: Document, entries: Iterable[Document], *, archived: boo
         specifiers=tuple(specifier_of(each) for each in document["specifiers"]),
         cost_basis_free=_cost_nothing(document),
         manual_entries=tuple(
-            ManualEntry(each["segment_id"], Decimal(each["amount"]), _instant_us(each["timestamp"]), each["reason"])
+            ManualEntry(
+                each["segment_id"], Decimal(each["amount"]), _instant_us(each["timestamp"]), each["reason"], each.get("seat_id")
+            )
             for each in entries
         ),
         custom_fields=_pairs(document["custom_fields"]),

@@ -17,11 +17,11 @@ from schemas.common import (
     CustomFields,
     Id,
     Instant,
+    Key,
     Number,
     OutInstant,
     OutNumber,
     UniquenessKey,
-    Unsupported,
     Upper,
     rfc3339,
 )
@@ -102,7 +102,9 @@ class ManualEntryBody(Body):
     amount: Number
     reason: Reason
     timestamp: Instant | None = None
-    per_group_amounts: Unsupported = None
+    per_group_amounts: Annotated[dict[Key, Number], Field(min_length=1, max_length=1_000)] | None = Field(
+        default=None, description="By seat id; of commits and credits with INDIVIDUAL allocation. They add up to the amount."
+    )
     uniqueness_key: UniquenessKey | None = None
 
 

@@ -81,6 +81,9 @@ async def show_balances(
         else:
             _fill(contract.current, answers)
             _fill(contract.initial, initial)
+            for amendment in contract.amendments:
+                brought = {each["id"]: rows[each["id"]] for each in held[contract.id] if each["edit_id"] == amendment.id}
+                _fill(amendment, brought)
 
 
 def _fill(terms: object, answers: dict[str, BalanceAnswer]) -> None:

@@ -16,6 +16,7 @@ from connectors.http.scheduled_charges import new_charges
 from connectors.http.services import Services
 from connectors.redis.types import KeyClaim
 from engine.periods import HOUR_US, period_at
+from schemas.alias_times import holder_at
 from schemas.balance_rules import with_balances
 from schemas.common import CursorPage, Data, IdAnswer, NoQuery, rfc3339
 from schemas.contracts import (
@@ -36,8 +37,7 @@ from schemas.contracts import (
 from schemas.documents import Document, contract_of, instant_us
 from schemas.errors import BadRequest
 from schemas.override_rules import with_real_ids
-from schemas.packages import WITH_PACKAGE, contract_request, package_of_alias
-from schemas.rate_rules import card_of_alias
+from schemas.packages import WITH_PACKAGE, contract_request
 
 CONTRACTS_MAX = 500
 """Of one customer, archived ones included. They are one document with it."""
@@ -52,7 +52,7 @@ async def _rate_card_id(services: Services, body: ContractCreate) -> str | None:
         no_longer("rate_cards", card)
         return body.rate_card_id
     cards = [each for each in catalog.all("rate_cards").values() if each["archived_at"] is None]
-    found = card_of_alias(body.rate_card_alias or "", instant_us(rfc3339(body.starting_at)), cards)
+    found = holder_at(body.rate_card_alias or "", instant_us(rfc3339(body.starting_at)), cards)
     if found is None:
         raise BadRequest(f"rate_card_alias: no rate card has the alias {body.rate_card_alias!r} when the contract starts")
     return str(found["id"])
@@ -84,7 +84,8 @@ async def _with_package(services: Services, body: ContractCreate) -> ContractCre
         package = catalog.need("packages", body.package_id)
         no_longer("packages", package)
     else:
-        found = package_of_alias(body.package_alias or "", body.starting_at, catalog.all("packages").values())
+        live = [each for each in catalog.all("packages").values() if each["archived_at"] is None]
+        found = holder_at(body.package_alias or "", instant_us(rfc3339(body.starting_at)), live)
         if found is None:
             raise BadRequest(f"package_alias: no package has the alias {body.package_alias!r} when the contract starts")
         package = found

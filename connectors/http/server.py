@@ -34,6 +34,7 @@ from connectors.http import (
     products,
     rate_cards,
     rates,
+    seats,
     service_addresses,
     usage,
 )
@@ -69,6 +70,7 @@ ROUTES: list[Route] = [
     *contract_edits.ROUTES,
     *balances.ROUTES,
     *balance_edits.ROUTES,
+    *seats.ROUTES,
     *invoices.ROUTES,
     *alerts.ROUTES,
     *customer_alerts.ROUTES,

@@ -37,15 +37,11 @@ _SCHEDULES = "Named schedules"
 _PLANS = "Plans, which contracts have replaced"
 _GRANTS = "Credit grants of plans, which customerCredits have replaced"
 _LIFECYCLE = "Notifications of the lifecycle of contracts, commits and credits"
-_SEATS = "Subscriptions and seats"
 _PROVIDERS = "Billing providers: no invoice leaves this system"
 
 _TABLE = (
     _Missing("POST", "/v1/contracts/createHistoricalInvoices", "Import historical invoices"),
     _Missing("POST", "/v1/contracts/scheduleProServicesInvoice", "Professional services"),
-    _Missing("POST", "/v1/contracts/getSubscriptionSeatsHistory", _SEATS),
-    _Missing("POST", "/v1/contracts/getSubscriptionQuantityHistory", _SEATS),
-    _Missing("POST", "/v1/contracts/seatBalances/list", _SEATS),
     _Missing("POST", "/v1/contract-pricing/rate-cards/getNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/contract-pricing/rate-cards/updateNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/contracts/listNamedSchedules", _SCHEDULES),

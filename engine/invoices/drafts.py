@@ -111,7 +111,7 @@ class Drafting:
     def _own_prices(self, contract: Contract, usage: UsageKey, unit: str) -> list[OwnPrices]:
         return [
             OwnPrices(pool.balance.id, pool.segment.starting_hour, pool.segment.ending_hour, book)
-            for pool in self.pools
+            for pool in self._in_order.of(usage)
             if pool.balance.access_type is AccessType.SPEND
             and may_draw(pool.balance, usage, unit)
             and (book := self._compiled.draw_book(contract, pool.balance)) is not None

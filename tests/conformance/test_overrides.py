@@ -266,15 +266,6 @@ TIERS = [{"multiplier": 1}]
             400,
             "need is_commit_specific",
         ),
-        (
-            {
-                "type": "MULTIPLIER",
-                "multiplier": 1,
-                "override_specifiers": [{"product_tags": ["ai"], "billing_frequency": "MONTHLY"}],
-            },
-            501,
-            "billing_frequency",
-        ),
     ],
 )
 async def test_overrides_that_are_refused(
