@@ -17,6 +17,7 @@ of these: so it is past the line exactly while any value is, and it is told once
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ from engine.former import FormerQuantities
 from engine.invoices.coarse import CoarseUsage
 from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, reach_hour, statement
-from engine.invoices.usage import usage_of_store
+from engine.invoices.usage import usage_of_group, usage_of_store
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
 from engine.owed import nothing_owed, owed, owed_instants
@@ -83,6 +84,7 @@ class Standing:
     __slots__ = (
         "_alerts",
         "_apart",
+        "_by_seat",
         "_changes",
         "_coarse",
         "_compiled",
@@ -113,6 +115,7 @@ class Standing:
         self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
         self.seat_keys = frozenset(alert.seat_filter[0] for alert in self._alerts if alert.seat_filter is not None)
         self._apart: frozenset[str] = frozenset()
+        self._by_seat: dict[Seat, tuple[Balance, ...]] = {}
         composite = any(compiled.composites(contract) for contract in config.contracts)
         self.exact = bool(self.drawn) and (composite or draws_by_units(config))
         if self.exact:
@@ -124,9 +127,9 @@ class Standing:
         self._coarse = CoarseUsage()
         self._changes: frozenset[int] | None = None
 
-    def at(self, now_us: int, former: FormerQuantities | None = None) -> Callable[[], Figures]:
+    def at(self, now_us: int, former: FormerQuantities | None = None, seat: Seat | None = None) -> Callable[[], Figures]:
         """What makes the figures at an instant, with the invoices that are final at the time of this call.
-        ``former``: without this event."""
+        ``former``: without this event. ``seat``: those of one seat only, which has a headroom of its own."""
         finalized = self._final.all() if self._alerts else ()
 
         def make() -> Figures:
@@ -134,15 +137,15 @@ class Standing:
                 return {}
             apart_hour = None if former is None else former.hour
             usage = self._coarse.usage(*self._usage, self._cuts(now_us // HOUR_US, finalized), apart_hour)
-            made = statement(
-                self._with_children(now_us // HOUR_US),
-                self._compiled,
-                usage if former is None else former.taken_from(usage),
-                now_us=now_us,
-                grace_hours=self._grace_hours,
-                finalized=finalized,
-            )
-            return figures(self._alerts, self._config, made, now_us, self._grace_hours, self._apart)
+            if former is not None:
+                usage = former.taken_from(usage)
+            config, alerts = self._with_children(now_us // HOUR_US), self._alerts
+            if seat is not None:
+                config = replace(config, balances=self._by_seat.get(seat, ()))
+                usage = usage_of_group(usage, self._compiled.catalog.metrics, *seat)
+                alerts = tuple(alert for alert in alerts if alert.seat_filter is not None and alert.credit_type_id in self._apart)
+            made = statement(config, self._compiled, usage, now_us=now_us, grace_hours=self._grace_hours, finalized=finalized)
+            return figures(alerts, self._config, made, now_us, self._grace_hours, self._apart)
 
         return make
 
@@ -153,6 +156,11 @@ class Standing:
             self._reach_hour, self._reached, self._changes = hour, with_children(self._config, hour), None
             if self.seat_keys:
                 self._apart = drawn_apart(self._reached.balances, self._compiled.catalog.products)
+                by_seat: dict[Seat, list[Balance]] = {}
+                for balance in self._reached.balances:
+                    if balance.seat is not None:
+                        by_seat.setdefault(balance.seat, []).append(balance)
+                self._by_seat = {seat: tuple(balances) for seat, balances in by_seat.items()}
         return self._reached
 
     def _cuts(self, now_hour: int, finalized: Iterable[Invoice]) -> set[int]:

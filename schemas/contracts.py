@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from engine.catalog import Frequency
 from engine.periods import AnchorDay, anchor_for
 from schemas.balances import BalanceAnswer
+from schemas.billing_configurations import BillingConfiguration, ContractBillingConfiguration, billing_answer
 from schemas.commits import Commits, Credits
 from schemas.common import (
     Answer,
@@ -84,7 +85,7 @@ class ContractCreate(Body):
     credits: Credits = Field(default_factory=list)
     overrides: OverrideBodies = Field(default_factory=list)
     usage_filter: UsageFilterBody | None = None
-    billing_provider_configuration: Unsupported = None
+    billing_provider_configuration: ContractBillingConfiguration | None = None
     discounts: Unsupported = None
     hierarchy_configuration: Unsupported = None
     package_alias: Key | None = None
@@ -242,6 +243,7 @@ class Contract(Answer):
     archived_at: OutInstant | None
     uniqueness_key: str | None
     package_id: str | None = None
+    customer_billing_provider_configuration: BillingConfiguration | None = None
     custom_fields: dict[str, str]
 
 
@@ -252,6 +254,7 @@ class ContractV2(_ContractFields):
     usage_filter: list[UsageFilterAnswer]
     subscriptions: list[SubscriptionAnswer]
     package_id: str | None = None
+    customer_billing_provider_configuration: BillingConfiguration | None = None
     archived_at: OutInstant | None
     uniqueness_key: str | None
     custom_fields: dict[str, str]
@@ -362,6 +365,7 @@ def contract_answer(customer_id: str, document: Document, named: Named, now_us: 
     return Contract.model_validate(
         {
             **document,
+            **_billing(customer_id, document),
             "customer_id": customer_id,
             "initial": initial,
             "current": current,
@@ -383,7 +387,12 @@ def contract_v2_answer(customer_id: str, document: Document, named: Named, now_u
         "subscriptions": _subscriptions(document, named, now_us),
         **_recurring(document, named),
     }
-    return ContractV2.model_validate(shown)
+    return ContractV2.model_validate({**shown, **_billing(customer_id, document)})
+
+
+def _billing(customer_id: str, document: Document) -> dict[str, BillingConfiguration]:
+    held = document.get("billing_configuration")
+    return {} if held is None else {"customer_billing_provider_configuration": billing_answer(customer_id, held)}
 
 
 def _charges_answer(document: Document, named: Named) -> list[tuple[Document, ScheduledChargeAnswer]]:

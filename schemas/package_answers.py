@@ -31,6 +31,8 @@ class Package(Answer):
     aliases: list[AliasAnswer]
     uniqueness_key: str | None
     contract_name: str | None
+    billing_provider: str | None
+    delivery_method: str | None
     duration: dict[str, Any] | None
     rate_card_id: str | None
     usage_statement_schedule: dict[str, Any]
@@ -95,7 +97,7 @@ def package_answer(package: Document, products: Mapping[str, Document], units: d
         override.setdefault("override_specifiers", [])
         if "tiers" in override:
             override["override_tiers"] = override.pop("tiers")
-    optional = ("contract_name", "duration", "rate_card_id", "net_payment_terms_days")
+    optional = ("contract_name", "billing_provider", "delivery_method", "duration", "rate_card_id", "net_payment_terms_days")
     enums = ("multiplier_override_prioritization", "scheduled_charges_on_usage_invoices")
     fields = {name: terms.get(name) for name in (*optional, *enums)}
     return Package.model_validate({**package, **fields, **blocks, "usage_statement_schedule": terms["usage_statement_schedule"]})

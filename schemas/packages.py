@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from schemas.billing_configurations import DeliveryMethod, Provider
 from schemas.common import (
     Body,
     Id,
@@ -83,8 +84,8 @@ class PackageCreate(Body):
     recurring_credits: Block = Field(default_factory=list)
     scheduled_charges: Block = Field(default_factory=list)
     subscriptions: Block = Field(default_factory=list)
-    billing_provider: Unsupported = None
-    delivery_method: Unsupported = None
+    billing_provider: Provider | None = Field(default=None, description="A customer needs one configuration that has both.")
+    delivery_method: DeliveryMethod | None = None
     prepaid_balance_threshold_configuration: Unsupported = None
     spend_threshold_configuration: Unsupported = None
     spend_trackers: Unsupported = None
@@ -93,6 +94,8 @@ class PackageCreate(Body):
     def _one_card(self) -> PackageCreate:
         if self.rate_card_id is not None and self.rate_card_alias is not None:
             raise ValueError("rate_card_id and rate_card_alias exclude each other")
+        if (self.billing_provider is None) != (self.delivery_method is None):
+            raise ValueError("billing_provider and delivery_method are given together")
         return self
 
 
@@ -173,6 +176,9 @@ def contract_request(package: Document, given: Mapping[str, Any], starting_at: d
             fields["ending_before"] = ends(starting_at, Offset(unit="DAYS", value=0), duration)
     except ValueError as error:
         raise BadRequest(f"starting_at: the package's terms {error}") from None
+    if "billing_provider" in terms:
+        billing = {name: terms[name] for name in ("billing_provider", "delivery_method")}
+        fields["billing_provider_configuration"] = billing
     if "contract_name" in terms:
         fields["name"] = terms["contract_name"]
     for name in (

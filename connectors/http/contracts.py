@@ -6,18 +6,19 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from connectors.http.claimed import claim_of, edit_claiming
 from connectors.http.contract_balances import new_balances, placed, real_ids, show_balances
 from connectors.http.contract_overrides import named_in, with_own_prices
 from connectors.http.contract_recurring import with_own_recurring
-from connectors.http.editing import claim_for_customer, edit_customer, get_customer, no_longer, read_catalog, unknown
+from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog, unknown
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.scheduled_charges import new_charges
 from connectors.http.services import Services
-from connectors.redis.types import KeyClaim
 from engine.periods import HOUR_US, period_at
 from schemas.alias_times import holder_at
 from schemas.balance_rules import with_balances
+from schemas.billing_configurations import configuration_for
 from schemas.common import CursorPage, Data, IdAnswer, NoQuery, rfc3339
 from schemas.contracts import (
     Contract,
@@ -103,18 +104,14 @@ async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
         no_longer("customers", customer)
         if len(customer["contracts"]) >= CONTRACTS_MAX:
             raise BadRequest(f"customer_id: a customer has at most {CONTRACTS_MAX} contracts")
-        with_contract = {**customer, "contracts": [*customer["contracts"], document], "updated_at": call.now}
+        made = document
+        if body.billing_provider_configuration is not None:
+            made = {**document, "billing_configuration": configuration_for(customer, body.billing_provider_configuration)}
+        with_contract = {**customer, "contracts": [*customer["contracts"], made], "updated_at": call.now}
         return with_balances(with_contract, balances)
 
-    claim = KeyClaim("contracts", body.uniqueness_key, document["id"], body.customer_id) if body.uniqueness_key else None
-    if claim is not None:
-        await claim_for_customer(services, claim, call.now_ms)
-    try:
-        await edit_customer(services, body.customer_id, change)
-    except BadRequest:
-        if claim is not None:
-            await services.customers.release_key(claim)
-        raise
+    claim = claim_of("contracts", body.uniqueness_key, document["id"], body.customer_id)
+    await edit_claiming(services, body.customer_id, claim, change, call.now_ms)
     return Data(data=IdAnswer(id=document["id"]))
 
 
