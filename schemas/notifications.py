@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -313,6 +313,21 @@ class InvoiceTotalPayload(_Payload):
     properties: InvoiceProperties
 
 
+class DigestProperties(_Model):
+    alert_id: str
+    count: int = Field(ge=2)
+    notifications: list[dict[str, Any]] = Field(
+        description="Each as it would have come by itself, those of one customer in order."
+    )
+
+
+class DigestPayload(_Payload):
+    """Notifications of one alert that came in quick succession, for an endpoint that wants digests."""
+
+    type: Literal["alerts.digest"]
+    properties: DigestProperties
+
+
 WebhookPayload = Annotated[
     SpendThresholdPayload
     | UsageThresholdPayload
@@ -321,6 +336,7 @@ WebhookPayload = Annotated[
     | LowSeatBalancePayload
     | LowDaysPayload
     | InvoiceTotalPayload
+    | DigestPayload
     | EndpointFailingPayload
     | EndpointDisabledPayload
     | MessageExhaustedPayload,
