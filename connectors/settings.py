@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     alerts_for_all_max: int = Field(default=300, ge=1)
     alerts_per_customer_max: int = Field(default=1_200, ge=1)
     group_value_keys_max: int = Field(default=3, ge=0)
+    individual_seats_max: int = Field(default=1_000, ge=1)  # seats of a subscription that each have credits of their own
     keyed_alerts_max: int = Field(default=3, ge=0)  # of one customer, split by the values of a custom field
     keyed_alert_values_max: int = Field(default=1_000, ge=1)  # so many values has one customer for each of these
 
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     webhook_retry_steps_s: str = "1,2,4,8,16,32,64,128,256,512,900"  # waits between attempts; the last one is repeated
     webhook_retry_jitter: float = Field(default=0.2, ge=0, le=1)  # fraction of a step that is left to chance
     webhook_retry_age_max_hours: float = Field(default=48.0, gt=0)
+    webhook_fault_age_max_hours: float = Field(default=168.0, gt=0)  # how long faults of ours may delay a delivery beside that
     webhook_retry_timeout_step_s: float = Field(default=60.0, ge=0)  # after a timeout the step is at least this
     webhook_breaker_open_s: float = Field(default=30.0, gt=0, le=900)  # the first time; each failed trial doubles it up to 900
     webhook_disable_after_days: float = Field(default=5.0, gt=0)  # of nothing but failures

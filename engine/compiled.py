@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from engine.alerts.watch import Watch
-from engine.catalog import Catalog, Contract, Frequency, Override, Product, Rate
+from engine.catalog import Balance, Catalog, Contract, Frequency, Override, Product, Rate, RateTarget
 from engine.changes import hours_of_change
 from engine.metering.matching import MetricMatcher
 from engine.rating.book import RateBook
 from engine.rating.fees import FeeRows, fee_at, fee_rows
+from engine.rating.overrides import drawn_by
+from engine.rating.percentages import Composite, composites_of
 
 EVENT_TYPES_MAX = 4_096
 """So many event types are remembered; they come from outside, so there must be a bound."""
@@ -22,6 +24,7 @@ class CompiledCatalog:
         "_books",
         "_by_type",
         "_card_changes",
+        "_composites",
         "_contract_books",
         "_fees",
         "_matchers",
@@ -40,8 +43,9 @@ class CompiledCatalog:
         self._by_type: dict[str, tuple[MetricMatcher, ...]] = {}
         self._books: dict[str, RateBook | None] = {}
         self._fees: dict[str, FeeRows] = {}
+        self._composites: dict[str, tuple[Composite, ...]] = {}
         self._card_changes: dict[str, frozenset[int]] = {}
-        self._contract_books: dict[tuple[str, bool, tuple[Override, ...]], RateBook] = {}
+        self._contract_books: dict[tuple[str, bool, tuple[Override, ...], RateTarget], RateBook] = {}
 
     def matchers_for(self, event_type: str) -> tuple[MetricMatcher, ...]:
         """The metrics that take events of a type."""
@@ -63,15 +67,29 @@ class CompiledCatalog:
 
     def contract_book(self, contract: Contract) -> RateBook | None:
         """The prices that a contract has: its rate card's, under its overrides. None and errors as for ``book``."""
+        overrides = tuple(override for override in contract.overrides if not override.for_commits)
+        return self._overridden(contract, overrides, RateTarget.LIST_RATE)
+
+    def draw_book(self, contract: Contract, balance: Balance) -> RateBook | None:
+        """The prices at which a balance draws the contract's usage; None: at those that the contract has."""
+        overrides = drawn_by(contract.overrides, balance)
+        if balance.rate_type is RateTarget.LIST_RATE:
+            overrides = tuple(override for override in overrides if override.target is RateTarget.LIST_RATE)
+            if not any(override.for_commits for override in overrides):
+                return None
+        return self._overridden(contract, overrides, balance.rate_type)
+
+    def _overridden(self, contract: Contract, overrides: tuple[Override, ...], target: RateTarget) -> RateBook | None:
         listed = self.book(contract.rate_card_id)
-        if listed is None or contract.rate_card_id is None or not contract.overrides:
+        if listed is None or contract.rate_card_id is None or (not overrides and target is RateTarget.LIST_RATE):
             return listed
-        key = (contract.rate_card_id, contract.explicit_priorities, contract.overrides)
+        key = (contract.rate_card_id, contract.explicit_priorities, overrides, target)
         found = self._contract_books.get(key)
         if found is None:
             if len(self._contract_books) >= CONTRACT_BOOKS_MAX:
                 self._contract_books.clear()
-            found = self._contract_books[key] = listed.overridden(contract.overrides, explicit=contract.explicit_priorities)
+            made = listed.overridden(overrides, explicit=contract.explicit_priorities, target=target)
+            found = self._contract_books[key] = made
         return found
 
     def fee(self, contract: Contract, product: Product, frequency: Frequency, hour: int) -> Rate | None:
@@ -82,6 +100,15 @@ class CompiledCatalog:
         if card.id not in self._fees:
             self._fees[card.id] = fee_rows(card)
         return fee_at(self._fees[card.id], product, frequency, contract, hour)
+
+    def composites(self, contract: Contract) -> tuple[Composite, ...]:
+        """What the contract is charged on the spend of other products, see ``composites_of``."""
+        card = self.catalog.rate_cards.get(contract.rate_card_id or "")
+        if card is None:
+            return ()
+        if card.id not in self._composites:
+            self._composites[card.id] = composites_of(card, self.catalog.products)
+        return self._composites[card.id]
 
     def hours_of_change(self, rate_card_id: str | None) -> frozenset[int]:
         """The hours at which a rate of the card begins or ends."""

@@ -17,11 +17,11 @@ from schemas.common import (
     CustomFields,
     Id,
     Instant,
+    Key,
     Number,
     OutInstant,
     OutNumber,
     UniquenessKey,
-    Unsupported,
     Upper,
     rfc3339,
 )
@@ -102,7 +102,9 @@ class ManualEntryBody(Body):
     amount: Number
     reason: Reason
     timestamp: Instant | None = None
-    per_group_amounts: Unsupported = None
+    per_group_amounts: Annotated[dict[Key, Number], Field(min_length=1, max_length=1_000)] | None = Field(
+        default=None, description="By seat id; of commits and credits with INDIVIDUAL allocation. They add up to the amount."
+    )
     uniqueness_key: UniquenessKey | None = None
 
 
@@ -169,6 +171,8 @@ class BalanceAnswer(Answer):
     salesforce_opportunity_id: str | None = None
     uniqueness_key: str | None = None
     archived_at: OutInstant | None = None
+    recurring_commit_id: str | None = Field(default=None, description="Of the recurring commit that made it.")
+    recurring_credit_id: str | None = Field(default=None, description="Of the recurring credit that made it.")
     balance: OutNumber | None = None
     ledger: list[LedgerEntryAnswer] | None = None
 
@@ -214,13 +218,15 @@ def balance_answer(
     shown = {
         **document,
         "product": {"id": product["id"], "name": product["current"]["name"]},
-        "rate_type": "LIST_RATE",
+        "rate_type": document.get("rate_type", "LIST_RATE"),
         "access_schedule": _access(document["access_schedule"], units),
         "invoice_schedule": invoices and schedule_answer(invoices, units, invoice_contract_id, document["created_at"]),
         "contract": None if contract_id is None else {"id": contract_id},
         "invoice_contract": None if invoices is None or invoice_contract_id is None else {"id": invoice_contract_id},
         "applicable_contract_ids": document["applicable_contract_ids"] if contract_id is None else [contract_id],
     }
+    if document.get("recurring_id") is not None:
+        shown["recurring_credit_id" if document["type"] == "CREDIT" else "recurring_commit_id"] = document["recurring_id"]
     if balance:
         shown["balance"] = Decimal(0) if statement is None else statement.remaining
     if ledger:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from engine.catalog import Frequency
 from engine.periods import AnchorDay, anchor_for
 from schemas.balances import BalanceAnswer
+from schemas.billing_configurations import BillingConfiguration, ContractBillingConfiguration, billing_answer
 from schemas.commits import Commits, Credits
 from schemas.common import (
     Answer,
@@ -43,7 +44,10 @@ from schemas.overrides import (
     usage_filters_answer,
 )
 from schemas.products import CREATED_BY
+from schemas.recurring import RecurringCommits, RecurringCredits
+from schemas.recurring_answers import RecurringAnswer, recurring_answer
 from schemas.scheduled_charges import Charges, ScheduledChargeAnswer, charge_answer
+from schemas.subscriptions import SubscriptionAnswer, SubscriptionBodies, subscription_answer
 
 
 class UsageStatementSchedule(Body):
@@ -81,7 +85,7 @@ class ContractCreate(Body):
     credits: Credits = Field(default_factory=list)
     overrides: OverrideBodies = Field(default_factory=list)
     usage_filter: UsageFilterBody | None = None
-    billing_provider_configuration: Unsupported = None
+    billing_provider_configuration: ContractBillingConfiguration | None = None
     discounts: Unsupported = None
     hierarchy_configuration: Unsupported = None
     package_alias: Key | None = None
@@ -92,14 +96,14 @@ class ContractCreate(Body):
     )
     prepaid_balance_threshold_configuration: Unsupported = None
     professional_services: Unsupported = None
-    recurring_commits: Unsupported = None
-    recurring_credits: Unsupported = None
+    recurring_commits: RecurringCommits = Field(default_factory=list)
+    recurring_credits: RecurringCredits = Field(default_factory=list)
     reseller_royalties: Unsupported = None
     revenue_system_configuration: Unsupported = None
     scheduled_charges: Charges = Field(default_factory=list)
     spend_threshold_configuration: Unsupported = None
     spend_trackers: Unsupported = None
-    subscriptions: Unsupported = None
+    subscriptions: SubscriptionBodies = Field(default_factory=list)
     transition: Unsupported = None
 
     @model_validator(mode="after")
@@ -122,21 +126,26 @@ class ContractGetV2(ContractGet):
     as_of_date: Unsupported = None
 
 
-class ContractList(Body):
-    customer_id: Id
+class ContractFilters(Body):
+    """Which contracts a list shows."""
+
     covering_date: Instant | None = None
     starting_at: Instant | None = None
     include_archived: bool = False
+
+    @model_validator(mode="after")
+    def _one_date(self) -> ContractFilters:
+        if self.covering_date is not None and self.starting_at is not None:
+            raise ValueError("covering_date and starting_at exclude each other")
+        return self
+
+
+class ContractList(ContractFilters):
+    customer_id: Id
     include_balance: bool = False
     include_ledgers: bool = False
     limit: Annotated[int, Field(ge=1, le=20)] = 20
     cursor: str | None = None
-
-    @model_validator(mode="after")
-    def _one_date(self) -> ContractList:
-        if self.covering_date is not None and self.starting_at is not None:
-            raise ValueError("covering_date and starting_at exclude each other")
-        return self
 
 
 class ContractListQuery(Query):
@@ -159,21 +168,21 @@ class ContractUpdateEndDate(Body):
 
 
 class ContractAmend(Body):
-    """Adds overrides to a contract, as its latest."""
+    """Adds to a contract; overrides as its latest. What is added has dates of its own: ``starting_at`` is told as it is given."""
 
     customer_id: Id
     contract_id: Id
     starting_at: HourInstant
     overrides: OverrideBodies = Field(default_factory=list)
-    commits: Unsupported = None
-    credits: Unsupported = None
+    commits: Commits = Field(default_factory=list)
+    credits: Credits = Field(default_factory=list)
+    scheduled_charges: Charges = Field(default_factory=list)
+    netsuite_sales_order_id: Key | None = None
+    salesforce_opportunity_id: Key | None = None
     custom_fields: Unsupported = None
     discounts: Unsupported = None
-    netsuite_sales_order_id: Unsupported = None
     professional_services: Unsupported = None
     reseller_royalties: Unsupported = None
-    salesforce_opportunity_id: Unsupported = None
-    scheduled_charges: Unsupported = None
     total_contract_value: Unsupported = None
 
 
@@ -200,8 +209,8 @@ class _ContractFields(Answer):
     credits: list[BalanceAnswer]
     scheduled_charges: list[ScheduledChargeAnswer]
     transitions: list[Any]
-    recurring_commits: list[Any]
-    recurring_credits: list[Any]
+    recurring_commits: list[RecurringAnswer]
+    recurring_credits: list[RecurringAnswer]
 
 
 class ContractTerms(_ContractFields):
@@ -216,9 +225,12 @@ class Amendment(Answer):
     created_at: OutInstant
     created_by: str
     starting_at: OutInstant
-    commits: list[Any]
+    commits: list[BalanceAnswer]
+    credits: list[BalanceAnswer]
     overrides: list[FlatOverrideAnswer]
-    scheduled_charges: list[Any]
+    scheduled_charges: list[ScheduledChargeAnswer]
+    netsuite_sales_order_id: str | None = None
+    salesforce_opportunity_id: str | None = None
 
 
 class Contract(Answer):
@@ -227,9 +239,11 @@ class Contract(Answer):
     initial: ContractTerms
     current: ContractTerms
     amendments: list[Amendment]
+    subscriptions: list[SubscriptionAnswer]
     archived_at: OutInstant | None
     uniqueness_key: str | None
     package_id: str | None = None
+    customer_billing_provider_configuration: BillingConfiguration | None = None
     custom_fields: dict[str, str]
 
 
@@ -238,7 +252,9 @@ class ContractV2(_ContractFields):
     customer_id: str
     overrides: list[OverrideAnswer]
     usage_filter: list[UsageFilterAnswer]
+    subscriptions: list[SubscriptionAnswer]
     package_id: str | None = None
+    customer_billing_provider_configuration: BillingConfiguration | None = None
     archived_at: OutInstant | None
     uniqueness_key: str | None
     custom_fields: dict[str, str]
@@ -285,19 +301,33 @@ _NOTHING: dict[str, list[Any]] = {
         "commits",
         "credits",
         "transitions",
-        "recurring_commits",
-        "recurring_credits",
     )
 }
 
 
-def has_overrides(document: Document) -> bool:
+def has_names(document: Document) -> bool:
     """Whether an answer has to name products or credit types."""
-    return any(document.get(name) for name in ("overrides", "initial_overrides", "amendments", "scheduled_charges"))
+    names = ("overrides", "initial_overrides", "amendments", "scheduled_charges", "subscriptions", "recurring")
+    return any(document.get(name) for name in names)
 
 
-def contract_answer(customer_id: str, document: Document, named: Named) -> Contract:
-    """``named``: may be empty unless it ``has_overrides``."""
+def _recurring(document: Document, named: Named, *, as_made: bool = False) -> dict[str, list[RecurringAnswer]]:
+    """``as_made``: what no edit brought, under its first terms."""
+    shown = [each for each in document.get("recurring") or () if not as_made or each["edit_id"] is None]
+
+    def rows(*, credit: bool) -> list[RecurringAnswer]:
+        chosen = [each for each in shown if (each["type"] == "CREDIT") == credit]
+        return [recurring_answer(each, document, named.products, as_made=as_made) for each in chosen]
+
+    return {"recurring_commits": rows(credit=False), "recurring_credits": rows(credit=True)}
+
+
+def _subscriptions(document: Document, named: Named, now_us: int) -> list[SubscriptionAnswer]:
+    return [subscription_answer(each, document, named.products, now_us) for each in document.get("subscriptions") or ()]
+
+
+def contract_answer(customer_id: str, document: Document, named: Named, now_us: int) -> Contract:
+    """``named``: may be empty unless it ``has_names``."""
 
     def shown(overrides: list[Document]) -> list[FlatOverrideAnswer]:
         return [flat_override_answer(each, named) for each in overrides]
@@ -311,6 +341,7 @@ def contract_answer(customer_id: str, document: Document, named: Named) -> Contr
         **fields,
         "overrides": shown(document.get("overrides") or []),
         "usage_filter": usage_filter_history(filters),
+        **_recurring(document, named),
         "scheduled_charges": [answer for charge, answer in charges if charge["archived_at"] is None],
     }
     initial = {
@@ -318,18 +349,33 @@ def contract_answer(customer_id: str, document: Document, named: Named) -> Contr
         "ending_before": document["initial_ending_before"],
         "overrides": shown(made_with),
         "usage_filter": usage_filter_history(first),
+        **_recurring(document, named, as_made=True),
         "scheduled_charges": [answer for charge, answer in charges if charge["edit_id"] is None],
     }
     amendments = [
-        {**each, "overrides": shown(each["overrides"]), "commits": [], "scheduled_charges": []}
+        {
+            **each,
+            "overrides": shown(each["overrides"]),
+            "commits": [],
+            "credits": [],
+            "scheduled_charges": [answer for charge, answer in charges if charge["edit_id"] == each["id"]],
+        }
         for each in document.get("amendments") or ()
     ]
     return Contract.model_validate(
-        {**document, "customer_id": customer_id, "initial": initial, "current": current, "amendments": amendments}
+        {
+            **document,
+            **_billing(customer_id, document),
+            "customer_id": customer_id,
+            "initial": initial,
+            "current": current,
+            "amendments": amendments,
+            "subscriptions": _subscriptions(document, named, now_us),
+        }
     )
 
 
-def contract_v2_answer(customer_id: str, document: Document, named: Named) -> ContractV2:
+def contract_v2_answer(customer_id: str, document: Document, named: Named, now_us: int) -> ContractV2:
     overrides = [override_answer(each, named) for each in document.get("overrides") or ()]
     shown = {
         **_NOTHING,
@@ -338,8 +384,15 @@ def contract_v2_answer(customer_id: str, document: Document, named: Named) -> Co
         "overrides": overrides,
         "usage_filter": usage_filters_answer(document),
         "scheduled_charges": [answer for _, answer in _charges_answer(document, named)],
+        "subscriptions": _subscriptions(document, named, now_us),
+        **_recurring(document, named),
     }
-    return ContractV2.model_validate(shown)
+    return ContractV2.model_validate({**shown, **_billing(customer_id, document)})
+
+
+def _billing(customer_id: str, document: Document) -> dict[str, BillingConfiguration]:
+    held = document.get("billing_configuration")
+    return {} if held is None else {"customer_billing_provider_configuration": billing_answer(customer_id, held)}
 
 
 def _charges_answer(document: Document, named: Named) -> list[tuple[Document, ScheduledChargeAnswer]]:
@@ -347,7 +400,7 @@ def _charges_answer(document: Document, named: Named) -> list[tuple[Document, Sc
     return [(each, charge_answer(each, named.products, named.units, document["id"])) for each in charges]
 
 
-def listed_contracts(documents: list[Document], body: ContractList) -> list[Document]:
+def listed_contracts(documents: list[Document], body: ContractFilters) -> list[Document]:
     """The contracts that the filters of a list request let through, in order of creation."""
 
     def fits(contract: Document) -> bool:

@@ -15,7 +15,7 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
                  overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?,
                  scheduled_charges? (schemas.charge_documents), scheduled_charges_on_usage_invoices?, archived_at?,
-                 voids_invoices?}
+                 voids_invoices?, subscriptions?, recurring? (schemas.recurring_documents)}
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from engine.catalog import (
     BillableMetric,
     BillingSchedule,
     Catalog,
+    CommitRate,
     Contract,
     CustomerConfig,
     CustomFieldFilter,
@@ -44,6 +45,7 @@ from engine.catalog import (
     Frequency,
     Operation,
     Product,
+    ProductType,
     PropertyFilter,
     QuantityConversion,
     QuantityRounding,
@@ -57,6 +59,7 @@ from schemas.balance_documents import balances_of
 from schemas.charge_documents import scheduled_charges_of
 from schemas.numbers import document_default
 from schemas.override_documents import overrides_of, usage_filters_of
+from schemas.recurring_documents import recurring_in, subscriptions_of
 
 Document = dict[str, Any]
 
@@ -122,8 +125,18 @@ def metric_of(document: Document) -> BillableMetric:
 
 
 def product_of(document: Document) -> Product | None:
-    """None for a product that is not rated: one that is not of type USAGE."""
+    """None for a product that is not rated: one that is not of type USAGE, SUBSCRIPTION or COMPOSITE."""
     current = document["current"]
+    if document["type"] == "SUBSCRIPTION":
+        return Product(
+            id=document["id"],
+            name=current["name"],
+            archived=document.get("archived_at") is not None,
+            tags=frozenset(current.get("tags") or ()),
+            type=ProductType.SUBSCRIPTION,
+        )
+    if document["type"] == "COMPOSITE":
+        return _composite(document)
     if document["type"] != "USAGE":
         return None
     conversion = current.get("quantity_conversion")
@@ -142,20 +155,47 @@ def product_of(document: Document) -> Product | None:
     )
 
 
+def _composite(document: Document) -> Product:
+    current = document["current"]
+    return Product(
+        id=document["id"],
+        name=current["name"],
+        archived=document.get("archived_at") is not None,
+        tags=frozenset(current.get("tags") or ()),
+        type=ProductType.COMPOSITE,
+        composite_product_ids=frozenset(current.get("composite_product_ids") or ()),
+        composite_tags=frozenset(current.get("composite_tags") or ()),
+        include_composite_spend=current.get("include_composite_spend") or False,
+    )
+
+
+def _tiers(document: Document) -> tuple[Tier, ...]:
+    return tuple(
+        Tier(None if tier.get("size") is None else Decimal(tier["size"]), Decimal(tier["price"]))
+        for tier in document.get("tiers") or ()
+    )
+
+
+def _commit_rate(document: Document | None) -> CommitRate | None:
+    if document is None:
+        return None
+    return CommitRate(RateType(document["rate_type"]), Decimal(document.get("price") or 0), _tiers(document))
+
+
 def rate_of(document: Document) -> Rate:
     return Rate(
         product_id=document["product_id"],
-        rate_type=RateType(document["rate_type"]),
+        rate_type=RateType.FLAT if document["rate_type"] == "SUBSCRIPTION" else RateType(document["rate_type"]),
         starting_hour=_hour(document["starting_at"]),
         credit_type_id=document.get("credit_type_id") or USD_CENTS,
         price=Decimal(document.get("price") or 0),
-        tiers=tuple(
-            Tier(None if tier.get("size") is None else Decimal(tier["size"]), Decimal(tier["price"]))
-            for tier in document.get("tiers") or ()
-        ),
+        tiers=_tiers(document),
         ending_hour=_optional_hour(document.get("ending_before")),
         pricing_group_values=tuple(sorted((document.get("pricing_group_values") or {}).items())),
         entitled=document["entitled"],
+        commit_rate=_commit_rate(document.get("commit_rate")),
+        minimum=Decimal(document["minimum_config"]["minimum"]) if document.get("minimum_config") else None,
+        billing_frequency=None if document.get("billing_frequency") is None else Frequency(document["billing_frequency"]),
     )
 
 
@@ -209,7 +249,8 @@ def _field_filters(document: Document) -> tuple[CustomFieldFilter, ...]:
     )
 
 
-def contract_of(document: Document) -> Contract:
+def contract_of(document: Document, entries: Iterable[Document] = ()) -> Contract:
+    """``entries``: its customer's manual ledger entries."""
     schedule = document["usage_statement_schedule"]
     return Contract(
         id=document["id"],
@@ -221,6 +262,8 @@ def contract_of(document: Document) -> Contract:
         explicit_priorities=document.get("multiplier_override_prioritization") == "EXPLICIT",
         usage_filters=usage_filters_of(document),
         custom_fields=tuple(sorted((document.get("custom_fields") or {}).items())),
+        subscriptions=subscriptions_of(document),
+        recurring=recurring_in(document, entries),
         scheduled_charges=scheduled_charges_of(document),
         charges_on_usage_invoices=document.get("scheduled_charges_on_usage_invoices") == "ALL",
         archived_us=_optional_us(document.get("archived_at")),
@@ -234,14 +277,17 @@ def _live(documents: Iterable[Document]) -> Iterable[Document]:
 
 def customer_of(document: Document) -> CustomerConfig:
     """Archived alerts are left out. Archived contracts count as never made, but for what they invoiced until then."""
+    entries = document.get("ledger_entries") or ()
     return CustomerConfig(
         id=document["id"],
         version=document["version"],
-        contracts=tuple(contract_of(contract) for contract in _live(document["contracts"])),
+        contracts=tuple(contract_of(contract, entries) for contract in _live(document["contracts"])),
         alerts=tuple(alert_of(alert) for alert in _live(document["alerts"])),
         archived=document.get("archived_at") is not None,
         balances=balances_of(document),
-        archived_contracts=tuple(contract_of(each) for each in document["contracts"] if each.get("archived_at") is not None),
+        archived_contracts=tuple(
+            contract_of(each, entries) for each in document["contracts"] if each.get("archived_at") is not None
+        ),
         voided=tuple((each["id"], instant_us(each["voided_at"])) for each in document.get("voided_invoices") or ()),
     )
 

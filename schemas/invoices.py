@@ -100,6 +100,8 @@ class LineItemAnswer(Answer):
     pricing_group_values: dict[str, str] | None = None
     presentation_group_values: dict[str, str | None] | None = None
     tier: TierAnswer | None = None
+    subscription_id: str | None = None
+    subscription_custom_fields: dict[str, str] | None = None
     commit_id: str | None = None
     commit_segment_id: str | None = None
     commit_type: str | None = None
@@ -153,15 +155,36 @@ class Names:
         self.customer = customer
         self.contracts = {contract["id"]: contract for contract in customer["contracts"]}
         self.balances = {balance["id"]: balance for balance in customer.get("balances") or ()}
+        for balance in tuple(self.balances.values()):
+            self.balances.update((share["id"], balance) for share in balance.get("shares", {}).values())
         self.products = products
         self.units = units
         self.charges = {
             charge["id"]: charge for contract in customer["contracts"] for charge in contract.get("scheduled_charges") or ()
         }
 
-    def balance_product(self, balance_id: str) -> str:
-        name: str = self.products[self.balances[balance_id]["product_id"]]["current"]["name"]
-        return name
+    def payer(self, item: LineItem) -> Document:
+        """The balance that paid. A final invoice may name one that its recurring commit or credit does not make any more, because
+        the contract was ended before it."""
+        unknown: Document = {
+            "id": item.balance_id,
+            "type": item.balance_type,
+            "custom_fields": {},
+            "access_schedule": {},
+            "product_id": None,
+        }
+        found: Document = self.balances.get(item.balance_id or "", unknown)
+        return found
+
+    def subscription_fields(self, item: LineItem) -> dict[str, str]:
+        """The custom fields of the subscription that an item charges."""
+        every = (each for contract in self.contracts.values() for each in contract.get("subscriptions") or ())
+        return next((each["custom_fields"] for each in every if each["id"] == item.subscription_id), {})
+
+    def applied(self, balance: Document, otherwise: str) -> str:
+        """The name of a balance's payments."""
+        product_id = balance["product_id"]
+        return otherwise if product_id is None else f"{self.products[product_id]['current']['name']} applied"
 
 
 def _hour_text(hour: int) -> str:
@@ -172,9 +195,9 @@ def _paid_by(item: LineItem, names: Names) -> Document:
     """The balance that paid all of a usage line, or that an applied line is of."""
     if item.balance_id is None:
         return {}
-    balance = names.balances[item.balance_id]
+    balance = names.payer(item)
     fields: Document = {
-        "commit_id": item.balance_id,
+        "commit_id": balance["id"],
         "commit_segment_id": item.segment_id,
         "commit_type": "PostpaidCommit" if balance["type"] == BalanceType.POSTPAID else "PrepaidCommit",
         "commit_custom_fields": balance["custom_fields"],
@@ -183,8 +206,8 @@ def _paid_by(item: LineItem, names: Names) -> Document:
         fields["postpaid_commit"] = {"id": item.balance_id}
     if item.type is ItemType.APPLIED:
         access_type = balance["access_schedule"].get("access_type", "SPEND")
-        fields["name"] = f"{names.balance_product(item.balance_id)} applied"
-        fields["applied_commit_or_credit"] = {"id": item.balance_id, "type": balance["type"], "access_type": access_type}
+        fields["name"] = names.applied(balance, item.name)
+        fields["applied_commit_or_credit"] = {"id": balance["id"], "type": balance["type"], "access_type": access_type}
     return fields
 
 
@@ -215,6 +238,8 @@ def _line_item(item: LineItem, names: Names) -> Document:
     if item.scheduled_charge_id is not None:
         fields["scheduled_charge_id"] = item.scheduled_charge_id
         fields["scheduled_charge_custom_fields"] = names.charges[item.scheduled_charge_id]["custom_fields"]
+    if item.subscription_id is not None:
+        fields |= {"subscription_id": item.subscription_id, "subscription_custom_fields": names.subscription_fields(item)}
     if item.tier is not None:
         size = {} if item.tier.size is None else {"size": decimal_text(item.tier.size)}
         fields["tier"] = {"level": item.tier.level, "starting_at": decimal_text(item.tier.starting_at), **size}

@@ -241,6 +241,13 @@ class InvoiceProperties(AlertProperties):
     contract_id: str | None = None
 
 
+class MonthProperties(AlertProperties):
+    """The month is the notification's period."""
+
+    monthly_invoice_total: Number
+    credit_type_id: str
+
+
 class _Payload(_Model):
     id: str = Field(description="The same for every attempt to deliver this notification: drop an id that you have seen.")
 
@@ -307,7 +314,7 @@ class LowDaysPayload(_Payload):
 
 
 class InvoiceTotalPayload(_Payload):
-    """The total of a draft invoice reached the threshold; resolved: it fell below it again, or is final."""
+    """The total of an invoice reached the threshold; resolved: it fell below it again, or its billing period is over."""
 
     type: Literal["alerts.invoice_total_reached", "alerts.invoice_total_resolved"]
     properties: InvoiceProperties
@@ -316,9 +323,7 @@ class InvoiceTotalPayload(_Payload):
 class DigestProperties(_Model):
     alert_id: str
     count: int = Field(ge=2)
-    notifications: list[dict[str, Any]] = Field(
-        description="Each as it would have come by itself, those of one customer in order."
-    )
+    notifications: list[dict[str, Any]] = Field(description="Each as it would have come by itself; a customer's in order.")
 
 
 class DigestPayload(_Payload):
@@ -326,6 +331,13 @@ class DigestPayload(_Payload):
 
     type: Literal["alerts.digest"]
     properties: DigestProperties
+
+
+class MonthTotalPayload(_Payload):
+    """The totals of a calendar month's invoices reached the threshold; resolved: they fell below it again, or it is over."""
+
+    type: Literal["alerts.monthly_invoice_total_spend_threshold_reached", "alerts.monthly_invoice_total_spend_threshold_resolved"]
+    properties: MonthProperties
 
 
 WebhookPayload = Annotated[
@@ -337,6 +349,7 @@ WebhookPayload = Annotated[
     | LowDaysPayload
     | InvoiceTotalPayload
     | DigestPayload
+    | MonthTotalPayload
     | EndpointFailingPayload
     | EndpointDisabledPayload
     | MessageExhaustedPayload,

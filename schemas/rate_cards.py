@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from engine.catalog import USD_CENTS
 from schemas.common import (
@@ -101,8 +103,60 @@ class RateTier(Body):
     price: NotNegative
 
 
+def _plain_rate_type(value: object) -> object:
+    folded = value.upper() if isinstance(value, str) else value
+    if folded in {"PERCENTAGE", "SUBSCRIPTION", "TIERED_PERCENTAGE", "CUSTOM"}:
+        raise PydanticCustomError("unsupported", "the rate type {value} is not supported yet", {"value": folded})
+    return folded
+
+
+class CommitRate(Body):
+    """What usage costs a commit or credit of rate type COMMIT_RATE, in the rate's credit type."""
+
+    rate_type: Annotated[Literal["FLAT", "TIERED"], BeforeValidator(_plain_rate_type)]
+    price: NotNegative | None = None
+    tiers: Annotated[list[RateTier], Field(max_length=100)] = Field(default_factory=list)
+    minimum_config: Unsupported = None
+
+    @model_validator(mode="after")
+    def _priced(self) -> CommitRate:
+        if self.rate_type == "FLAT" and (self.price is None or self.tiers):
+            raise ValueError("a FLAT commit rate has a price and no tiers")
+        if self.rate_type == "TIERED" and (self.price is not None or not self.tiers):
+            raise ValueError("a TIERED commit rate has tiers and no price")
+        if any((tier.size is None) != (tier is self.tiers[-1]) for tier in self.tiers):
+            raise ValueError("every tier but the last must have a size, and the last must not")
+        return self
+
+    def document(self) -> Document:
+        parts = {"rate_type", "price"} if self.rate_type == "FLAT" else {"rate_type", "tiers"}
+        return self.model_dump(include=parts, exclude_none=True)
+
+
+class MinimumConfig(Body):
+    minimum: NotNegative
+
+
+FRACTION_INTEGER_DIGITS_MAX = 6
+FRACTION_DIGITS_MAX = 10
+
+
+def _check_fraction(price: Decimal | None) -> None:
+    """A percentage as a fraction (0.1 = 10 %). Raises ValueError."""
+    if price is None:
+        return
+    exponent = price.as_tuple().exponent
+    assert isinstance(exponent, int)  # finite
+    if exponent < -FRACTION_DIGITS_MAX or price >= 10**FRACTION_INTEGER_DIGITS_MAX:
+        raise ValueError(
+            f"a percentage is a fraction of at most {FRACTION_INTEGER_DIGITS_MAX} digits before the point "
+            f"and {FRACTION_DIGITS_MAX} after it"
+        )
+
+
 class Rate(Body):
-    """One price of one product from ``starting_at`` on. Of several rates that hold at one time, the latest added counts."""
+    """One price of one product from ``starting_at`` on. Of several rates that hold at one time, the latest added counts.
+    PERCENTAGE and TIERED_PERCENTAGE (of COMPOSITE products): prices are fractions (0.1 = 10 %), tiers count spend."""
 
     product_id: Id
     starting_at: HourInstant
@@ -113,29 +167,35 @@ class Rate(Body):
     tiers: Annotated[list[RateTier], Field(max_length=100)] = Field(default_factory=list)
     credit_type_id: Id = USD_CENTS
     pricing_group_values: Annotated[dict[str, Key], Field(max_length=10)] = Field(default_factory=dict)
-    billing_frequency: Unsupported = None
-    commit_rate: Unsupported = None
+    billing_frequency: BillingFrequency | None = Field(default=None, description="Of SUBSCRIPTION products, and only of these.")
+    commit_rate: CommitRate | None = None
     custom_rate: Unsupported = None
     is_prorated: Unsupported = None
-    minimum_config: Unsupported = None
+    minimum_config: MinimumConfig | None = Field(default=None, description="Of COMPOSITE products: charged at least.")
     quantity: Unsupported = None
 
     @model_validator(mode="after")
     def _priced(self) -> Rate:
-        if self.rate_type not in {"FLAT", "TIERED"}:
-            raise ValueError(f"rate_type {self.rate_type} is not supported: only FLAT and TIERED are")
+        if self.rate_type == "CUSTOM":
+            raise ValueError("rate_type CUSTOM is not supported: it is defined for single clients of the hosted service")
+        percentage = self.rate_type in ("PERCENTAGE", "TIERED_PERCENTAGE")
+        if self.minimum_config is not None and not percentage:
+            raise ValueError(f"minimum_config does not apply to a {self.rate_type} rate")
+        if percentage:
+            for price in (self.price, *(tier.price for tier in self.tiers)):
+                _check_fraction(price)
         if self.ending_before is not None and self.ending_before <= self.starting_at:
             raise ValueError("ending_before must be after starting_at")
-        if self.rate_type == "FLAT":
+        if self.rate_type in ("FLAT", "SUBSCRIPTION", "PERCENTAGE"):
             if self.price is None:
-                raise ValueError("price is required for a FLAT rate")
+                raise ValueError(f"price is required for a {self.rate_type} rate")
             if self.tiers:
-                raise ValueError("tiers do not apply to a FLAT rate")
+                raise ValueError(f"tiers do not apply to a {self.rate_type} rate")
             return self
         if self.price is not None:
-            raise ValueError("price does not apply to a TIERED rate")
+            raise ValueError(f"price does not apply to a {self.rate_type} rate")
         if not self.tiers:
-            raise ValueError("tiers are required for a TIERED rate")
+            raise ValueError(f"tiers are required for a {self.rate_type} rate")
         if self.tiers[-1].size is not None or any(tier.size is None for tier in self.tiers[:-1]):
             raise ValueError("every tier but the last must have a size, and the last must not")
         return self
@@ -156,7 +216,7 @@ class ScheduleSelector(Body):
     product_id: Id | None = None
     pricing_group_values: dict[str, str] | None = Field(default=None, description="Exactly these.")
     partial_pricing_group_values: dict[str, str] | None = Field(default=None, description="At least these.")
-    billing_frequency: Unsupported = None
+    billing_frequency: BillingFrequency | None = None
 
 
 class RateSelector(ScheduleSelector):
@@ -210,12 +270,27 @@ class TierAnswer(Answer):
     size: OutNumber | None = None
 
 
+class MinimumAnswer(Answer):
+    minimum: OutNumber
+
+
 class RateAnswer(Answer):
     rate_type: str
     price: OutNumber | None = None
     tiers: list[TierAnswer] | None = None
     credit_type: CreditType
     pricing_group_values: dict[str, str] | None = None
+    minimum_config: MinimumAnswer | None = None
+
+
+class CommitRateAnswer(Answer):
+    rate_type: str
+    price: OutNumber | None = None
+    tiers: list[TierAnswer] | None = None
+
+
+class AddedRate(RateAnswer):
+    commit_rate: CommitRateAnswer | None = None
 
 
 class RateRow(Answer):
@@ -227,7 +302,9 @@ class RateRow(Answer):
     starting_at: OutInstant
     ending_before: OutInstant | None
     pricing_group_values: dict[str, str] | None = None
+    billing_frequency: str | None = None
     rate: RateAnswer
+    commit_rate: CommitRateAnswer | None = None
 
 
 def rate_card_document(body: RateCardCreate, card_id: str, now: str) -> Document:
@@ -267,10 +344,16 @@ def rate_document(rate: Rate) -> Document:
         "entitled": rate.entitled,
         "pricing_group_values": rate.pricing_group_values,
     }
-    if rate.rate_type == "FLAT":
+    if rate.billing_frequency is not None:
+        document["billing_frequency"] = rate.billing_frequency
+    if rate.price is not None:
         document["price"] = rate.price
     else:
         document["tiers"] = [tier.model_dump(exclude_none=True) for tier in rate.tiers]
+    if rate.commit_rate is not None:
+        document["commit_rate"] = rate.commit_rate.document()
+    if rate.minimum_config is not None:
+        document["minimum_config"] = rate.minimum_config.model_dump()
     return document
 
 
@@ -291,7 +374,7 @@ def rate_card_answer(document: Document, units: dict[str, Document]) -> RateCard
 
 
 def rate_answer(rate: Document, units: dict[str, Document]) -> RateAnswer:
-    names = ("rate_type", "price", "tiers")
+    names = ("rate_type", "price", "tiers", "minimum_config")
     fields: dict[str, Any] = {name: rate[name] for name in names if name in rate}
     if rate["pricing_group_values"]:
         fields["pricing_group_values"] = rate["pricing_group_values"]

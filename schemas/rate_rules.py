@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.catalog import USD_CENTS
-from schemas.documents import Document, instant_us
+from schemas.alias_times import check_own_aliases, clash
+from schemas.documents import Document
 from schemas.errors import BadRequest, Conflict
 from schemas.rate_cards import Rate
-
-_FOREVER = 1 << 62
 
 
 def check_rate(place: str, rate: Rate, product: Document, card: Document, unit: Document | None) -> None:
@@ -17,8 +16,7 @@ def check_rate(place: str, rate: Rate, product: Document, card: Document, unit: 
 
     The rate's pricing group values must name exactly the product's pricing group key: a row with other keys prices nothing.
     """
-    if product["type"] != "USAGE":
-        raise BadRequest(f"{place}product_id: rates for {product['type']} products are not supported, only for USAGE products")
+    _check_kind(place, rate, product)
     expected = product["current"].get("pricing_group_key") or []
     if set(rate.pricing_group_values) != set(expected):
         wanted = ", ".join(expected) if expected else "nothing"
@@ -31,33 +29,29 @@ def check_rate(place: str, rate: Rate, product: Document, card: Document, unit: 
         raise BadRequest(f"{place}credit_type_id: the rate card has no credit_type_conversions entry for {rate.credit_type_id}")
 
 
-def _bounds(alias: Document) -> tuple[int, int]:
-    start, end = alias.get("starting_at"), alias.get("ending_before")
-    return 0 if start is None else instant_us(start), _FOREVER if end is None else instant_us(end)
+def _check_kind(place: str, rate: Rate, product: Document) -> None:
+    kind = product["type"]
+    if kind not in ("USAGE", "SUBSCRIPTION", "COMPOSITE"):
+        raise BadRequest(f"{place}product_id: a {kind} product has no rates, only USAGE, SUBSCRIPTION and COMPOSITE ones have")
+    if (kind == "COMPOSITE") != (rate.rate_type in ("PERCENTAGE", "TIERED_PERCENTAGE")):
+        raise BadRequest(
+            f"{place}rate_type: a COMPOSITE product, and only one, has PERCENTAGE or TIERED_PERCENTAGE rates; "
+            f"the product is a {kind} product, the rate {rate.rate_type}"
+        )
+    if kind == "COMPOSITE" and rate.commit_rate is not None:
+        raise BadRequest(f"{place}commit_rate: does not apply to a COMPOSITE product")
+    if kind == "SUBSCRIPTION" and rate.rate_type not in ("FLAT", "SUBSCRIPTION"):
+        raise BadRequest(f"{place}rate_type: a SUBSCRIPTION product has FLAT (or SUBSCRIPTION) rates, not {rate.rate_type}")
+    if kind != "SUBSCRIPTION" and rate.rate_type == "SUBSCRIPTION":
+        raise BadRequest(f"{place}rate_type: SUBSCRIPTION is for SUBSCRIPTION products; it is a {kind} product")
+    if (kind == "SUBSCRIPTION") != (rate.billing_frequency is not None):
+        raise BadRequest(f"{place}billing_frequency: is required for a SUBSCRIPTION product, and only for one")
 
 
 def check_aliases(card: Document, others: Iterable[Document]) -> None:
     """No alias may stand for two rate cards (or twice for one) at the same time. Raises BadRequest or Conflict."""
-    mine = card["aliases"]
-    for index, alias in enumerate(mine):
-        if any(_clash(alias, earlier) for earlier in mine[:index]):
-            raise BadRequest(f"aliases: {alias['name']!r} is given twice for the same time")
+    check_own_aliases(card["aliases"])
     for other in others:
         for alias in other["aliases"]:
-            if any(_clash(alias, each) for each in mine):
+            if any(clash(alias, each) for each in card["aliases"]):
                 raise Conflict(f"The alias {alias['name']!r} belongs to another rate card at that time.", other["id"])
-
-
-def _clash(one: Document, other: Document) -> bool:
-    (start, end), (other_start, other_end) = _bounds(one), _bounds(other)
-    return one["name"] == other["name"] and start < other_end and other_start < end
-
-
-def card_of_alias(name: str, at_us: int, cards: Iterable[Document]) -> Document | None:
-    """The rate card that the alias stands for at a moment (of a contract: its start)."""
-    for card in cards:
-        for alias in card["aliases"]:
-            start, end = _bounds(alias)
-            if alias["name"] == name and start <= at_us < end:
-                return card
-    return None

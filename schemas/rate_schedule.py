@@ -21,10 +21,12 @@ def _bounds(rate: Document) -> tuple[int, int]:
 
 
 def effective(rates: Sequence[Document]) -> list[Document]:
-    """Rows without overlap by product, pricing group values and time; each is a rate with the bounds in which it counts."""
-    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Document]] = defaultdict(list)
+    """Rows without overlap by product, billing frequency, pricing group values and time; each is a rate with the bounds in which
+    it counts."""
+    groups: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Document]] = defaultdict(list)
     for rate in rates:
-        groups[rate["product_id"], tuple(sorted(rate["pricing_group_values"].items()))].append(rate)
+        values = tuple(sorted(rate["pricing_group_values"].items()))
+        groups[rate["product_id"], rate.get("billing_frequency") or "", values].append(rate)
     return [row for key in sorted(groups) for row in _resolved(groups[key])]
 
 
@@ -63,6 +65,7 @@ def _fits(row: Document, product: Document, selector: ScheduleSelector) -> bool:
         (selector.product_id is None or selector.product_id == row["product_id"])
         and (selector.pricing_group_values is None or selector.pricing_group_values == values)
         and (selector.partial_pricing_group_values is None or selector.partial_pricing_group_values.items() <= values.items())
+        and selector.billing_frequency in (None, row.get("billing_frequency"))
         and (tags is None or set(tags) <= set(product["current"].get("tags") or ()))
     )
 
@@ -78,6 +81,10 @@ def rate_row(row: Document, product: Document, rate: RateAnswer) -> RateRow:
         "ending_before": row["ending_before"],
         "rate": rate,
     }
+    if "commit_rate" in row:
+        fields["commit_rate"] = row["commit_rate"]
+    if row.get("billing_frequency") is not None:
+        fields["billing_frequency"] = row["billing_frequency"]
     if row["pricing_group_values"]:
         fields["pricing_group_values"] = row["pricing_group_values"]
     return RateRow.model_validate(fields)

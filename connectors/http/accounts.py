@@ -12,23 +12,27 @@ from connectors.http.editing import CatalogEdit, read_catalog
 from connectors.http.services import Services
 from engine.alerts.stored import CARRY_PREFIX, decode_meta
 from engine.balances.ledger import BalanceStatement
+from engine.balances.shares import whole_statements
 from engine.catalog import CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.customer import stored_days
 from engine.effects import StoredCustomer
 from engine.invoices.codec import decode_invoices
 from engine.invoices.items import Invoice
-from engine.invoices.statement import Statement, finalize, statement
+from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import HourlyUsage, usage_of_store
 from engine.metering.codec import Reading, decode_quantity
 from engine.metering.windows import WindowStore
 from engine.numbers import exact
+from engine.periods import HOUR_US
 from schemas.documents import Document, customer_of, instant_us, load_catalog
+from schemas.recurring_answers import with_children_until
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """``finalized``: in the order in which they drew. ``units``: pricing units by id."""
+    """``customer``: its document, with the balances that recurring ones have made for any of its invoices. ``finalized``: in the
+    order in which they drew. ``units``: pricing units by id."""
 
     customer: Document
     products: dict[str, Document]
@@ -41,8 +45,9 @@ class Account:
         return (*self.finalized, *self.statement.drafts, *self.statement.scheduled)
 
     def statements(self) -> dict[str, BalanceStatement]:
-        """By balance; archived ones have none."""
-        return {each.balance.id: each for each in self.statement.balances}
+        """By balance; archived ones have none. The shares of seats are there by themselves, and as the whole."""
+        made = self.statement.balances
+        return {each.balance.id: each for each in (*made, *whole_statements(made))}
 
 
 async def read_account(services: Services, customer: Document, now_us: int) -> Account:
@@ -62,7 +67,7 @@ def account_of(customer: Document, catalog: CatalogEdit, stored: StoredCustomer,
     usage = _usage(stored, compiled)
     finalized = _finalized(config, compiled, usage, stored, now_us, grace_hours)
     return Account(
-        customer=customer,
+        customer=with_children_until(customer, reach_hour(config, now_us // HOUR_US)),
         products=catalog.all("products"),
         units=catalog.all("pricing_units"),
         finalized=tuple(finalized),

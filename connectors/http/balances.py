@@ -30,6 +30,8 @@ from schemas.commits import (
 from schemas.common import Data, IdAnswer, NoQuery, Page, rfc3339
 from schemas.documents import Document
 from schemas.errors import BadRequest
+from schemas.recurring_answers import with_children, with_own_document
+from schemas.seat_balances import seat_amounts
 
 
 async def _create(call: Call[CustomerCommitCreate, NoQuery] | Call[CustomerCreditCreate, NoQuery]) -> Data[IdAnswer]:
@@ -63,7 +65,7 @@ async def _list(
 ) -> Page[BalanceAnswer]:
     services, body = call.services, call.body
     customer = await get_customer(services, body.customer_id)
-    documents = listed_balances(customer, body)
+    documents = listed_balances(with_children(customer, call.now_us), body)
     if exclude_zero:
         statements = (await read_account(services, customer, call.now_us)).statements()
         documents = [each for each in documents if each["id"] in statements and statements[each["id"]].remaining]
@@ -120,6 +122,7 @@ async def end_commit(call: Call[CommitUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     invoices_end = None if body.invoices_ending_before is None else rfc3339(body.invoices_ending_before)
 
     def change(customer: Document) -> Document | None:
+        customer = with_own_document(customer, body.commit_id, call.now_us)
         balance = _ending(customer, body.commit_id, "PREPAID")
         changed = ended_at(balance, access_end, invoices_end, call.now)
         return None if changed == balance else replaced(customer, changed, call.now)
@@ -132,6 +135,7 @@ async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     body = call.body
 
     def change(customer: Document) -> Document | None:
+        customer = with_own_document(customer, body.credit_id, call.now_us)
         balance = _ending(customer, body.credit_id, "CREDIT")
         changed = ended_at(balance, rfc3339(body.access_ending_before), None, call.now)
         return None if changed == balance else replaced(customer, changed, call.now)
@@ -140,23 +144,27 @@ async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     return Data(data=IdAnswer(id=body.credit_id))
 
 
-def _entry(customer: Document, body: ManualEntryBody, entry_id: str, now: str) -> Document:
-    balance = balance_in(customer, body.id)
+def _entries(customer: Document, body: ManualEntryBody, entry_id: str, now_us: int, now: str) -> list[Document]:
+    """One, or one for each seat that is named; together they have the id."""
+    balance = balance_in(with_children(customer, now_us), body.id)
     no_longer("balances", balance)
     if balance["contract_id"] != body.contract_id:
         level = f"the contract {balance['contract_id']}" if balance["contract_id"] else "the customer, not to a contract"
         raise BadRequest(f"contract_id: the balance {body.id} belongs to {level}")
     for item in balance["access_schedule"]["schedule_items"]:
         if item["id"] == body.segment_id:
-            return {
+            entry = {
                 "id": entry_id,
                 "balance_id": body.id,
+                "recurring_id": balance.get("recurring_id"),
                 "segment_id": body.segment_id,
                 "amount": body.amount,
                 "timestamp": item["starting_at"] if body.timestamp is None else rfc3339(body.timestamp),
                 "reason": body.reason,
                 "created_at": now,
             }
+            amounts = seat_amounts(balance, body)
+            return [{**entry, "amount": amount, "seat_id": seat_id} for seat_id, amount in amounts.items()] or [entry]
     raise unknown("segments", body.segment_id)
 
 
@@ -168,7 +176,9 @@ async def add_manual_entry(call: Call[ManualEntryBody, NoQuery]) -> None:
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)
-        return {**with_entry(customer, _entry(customer, body, entry_id, call.now)), "updated_at": call.now}
+        for entry in _entries(customer, body, entry_id, call.now_us, call.now):
+            customer = with_entry(customer, entry)
+        return {**customer, "updated_at": call.now}
 
     claim = claim_of("ledger_entries", body.uniqueness_key, entry_id, body.customer_id)
     await edit_claiming(services, body.customer_id, claim, change, call.now_ms)

@@ -12,6 +12,7 @@ from schemas.balances import BalanceAnswer, balance_answer
 from schemas.commits import CommitBody, CreditBody, balance_document
 from schemas.contracts import Contract, ContractGet, ContractList, ContractV2
 from schemas.documents import Document
+from schemas.recurring_answers import with_children
 
 
 async def new_balances(
@@ -34,6 +35,12 @@ async def new_balances(
     return documents
 
 
+def real_ids(bodies: Sequence[tuple[str, CreditBody]], documents: Sequence[Document]) -> dict[str, str]:
+    """The ids of new balances by the temporary ids that they were given."""
+    named = ((body, document) for (_, body), document in zip(bodies, documents, strict=True) if isinstance(body, CommitBody))
+    return {body.temporary_id: document["id"] for body, document in named if body.temporary_id is not None}
+
+
 def placed(prefix: str, commits: Sequence[CommitBody], credits_: Sequence[CreditBody]) -> list[tuple[str, CreditBody]]:
     """With the name of each one's field: ``prefix`` is "" or "add_"."""
     return [
@@ -52,6 +59,7 @@ async def show_balances(
     """Fills in the commits and credits of contracts about to be answered; archived ones are left out. As a contract was made it
     has those that no edit brought."""
     held = {contract.id: [] for contract in contracts}  # type: dict[str, list[Document]]
+    customer = with_children(customer, now_us)
     for document in customer.get("balances") or ():
         if document["contract_id"] in held and document["archived_at"] is None:
             held[document["contract_id"]].append(document)
@@ -73,6 +81,9 @@ async def show_balances(
         else:
             _fill(contract.current, answers)
             _fill(contract.initial, initial)
+            for amendment in contract.amendments:
+                brought = {each["id"]: rows[each["id"]] for each in held[contract.id] if each["edit_id"] == amendment.id}
+                _fill(amendment, brought)
 
 
 def _fill(terms: object, answers: dict[str, BalanceAnswer]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from connectors.http.editing import read_catalog
 from connectors.http.services import Services
 from schemas.common import rfc3339
-from schemas.contracts import ContractCreate, has_overrides
+from schemas.contracts import ContractCreate, has_names
 from schemas.documents import Document
 from schemas.override_rules import with_overrides, with_usage_filter
 from schemas.overrides import Named, usage_filter_document
@@ -29,7 +29,7 @@ async def with_own_prices(services: Services, body: ContractCreate, contract: Do
 
 async def named_in(services: Services, contracts: Sequence[Document]) -> Named:
     """The names that answers about these contracts show."""
-    if not any(has_overrides(each) for each in contracts):
+    if not any(has_names(each) for each in contracts):
         return Named({}, {})
     catalog = await read_catalog(services)
     return Named(catalog.all("products"), catalog.all("pricing_units"))

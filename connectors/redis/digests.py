@@ -18,7 +18,7 @@ from connectors.redis.outbox import Outbox, encode_delivery
 from connectors.redis.scripts import Script
 from connectors.redis.types import Delivery
 
-REMEMBERED_MS = 8 * 86_400_000
+REMEMBERED_MS = 20 * 86_400_000
 """How long after its last change a window is remembered: longer than any of its deliveries may wait."""
 
 ALONE = -1

@@ -40,7 +40,7 @@ from connectors.redis.types import (
 ATTEMPTS_KEPT = 50
 """How many attempts of one delivery the log keeps: the latest ones."""
 
-HELD_MS = 8 * 86_400_000
+HELD_MS = 20 * 86_400_000
 """How long the list of what is held for a digest is kept."""
 
 ORDER_LENGTH = 16
@@ -315,6 +315,7 @@ def encode_delivery(delivery: Delivery) -> bytes:
             "due_ms": delivery.due_ms,
             "last_error": delivery.last_error,
             "place": delivery.place,
+            "fault_ms": delivery.fault_ms,
         }
     )
     return packed

@@ -95,7 +95,8 @@ class DeliveryOperations:
         return None
 
     async def select(self, wanted: DeliveryFilter) -> Selection:
-        """At most ``RESEND_MAX``, the oldest change last. Digests only where they are asked for by type: what they list is there."""
+        """At most ``RESEND_MAX``, the oldest change last. Digests only where they are asked for by type: what they list is found
+        by itself."""
         found: list[LoggedDelivery] = []
         async for logged in self._newest_first((wanted.until_ms, None)):
             if logged.changed_ms < wanted.since_ms:

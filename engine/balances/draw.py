@@ -12,7 +12,7 @@ How a balance pays:
 
     SPEND at the line's price    money: as much as it has of what is not paid yet
     SPEND at a price of its own  units, each at that price (a commit rate, an override for this commit); the rest keeps the line's
-    QUANTITY                     units, free ones included: what they cost is covered, and the number of them is drawn
+    QUANTITY                     units of usage, free ones included: what they cost is covered, and their number is drawn
 
 Where units and money meet, a division may not come out even: then the units are rounded down to 18 digits. Money is exact, and
 whoever takes the last units of a line takes it whole: not a trace of it is left to pay.
@@ -131,9 +131,12 @@ def draw_down(lines: Sequence[DrawLine], pools: Sequence[Pool]) -> Drawn:
 
 def may_pay(pool: Pool, line: DrawLine) -> bool:
     """Whether credit type, hours and applicability fit. Only usage has units that a QUANTITY balance holds."""
+    if line.kind is LineKind.COMPOSITE and pool.balance.access_type is AccessType.QUANTITY:
+        return False  # a charge on spend has no units
     return (
         pool.segment.starting_hour <= line.starting_hour
         and line.ending_hour <= pool.segment.ending_hour
+        and (line.kind is LineKind.USAGE or pool.balance.access_type is AccessType.SPEND)
         and may_draw(pool.balance, line.usage, line.credit_type_id)
         and (line.kind is LineKind.USAGE or pool.balance.access_type is AccessType.SPEND)
     )

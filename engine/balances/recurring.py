@@ -84,10 +84,14 @@ def balance_kinds(config: CustomerConfig) -> Iterator[Balance]:
 
 def with_children(config: CustomerConfig, until_hour: int) -> CustomerConfig:
     """The configuration with ``balances_until`` as its balances, and nothing left that recurs."""
-    if not any(contract.recurring for contract in config.contracts):
+    if not any(contract.recurring for contract in (*config.contracts, *config.archived_contracts)):
         return config
-    contracts = tuple(replace(contract, recurring=()) for contract in config.contracts)
-    return replace(config, balances=balances_until(config, until_hour), contracts=contracts)
+    return replace(
+        config,
+        balances=balances_until(config, until_hour),
+        contracts=tuple(replace(contract, recurring=()) for contract in config.contracts),
+        archived_contracts=tuple(replace(contract, recurring=()) for contract in config.archived_contracts),
+    )
 
 
 Until = Callable[[RecurringBalance, Contract], int]
@@ -102,7 +106,15 @@ def _with_children(config: CustomerConfig, until_hour: Until) -> tuple[Balance, 
         for child in children(recurring, contract, until_hour(recurring, contract))
         if child.id not in known
     ]
-    return (*config.balances, *made)
+    return (*config.balances, *made, *(child for child in _of_archived(config) if child.id not in known))
+
+
+def _of_archived(config: CustomerConfig) -> Iterator[Balance]:
+    """What archived contracts had made by then: archived with them, but their charges were due."""
+    for contract in config.archived_contracts:
+        until_hour = (contract.archived_us or 0) // HOUR_US + 1
+        for recurring in contract.recurring:
+            yield from (replace(child, archived=True) for child in children(recurring, contract, until_hour))
 
 
 def children(recurring: RecurringBalance, contract: Contract, until_hour: int) -> Iterator[Balance]:
@@ -162,6 +174,7 @@ def _share(
         whole,
         id=_named(whole.id, f"seat:{assigned.seat_id}"),
         segments=ended,
+        invoice_items=tuple(replace(each, id=_named(each.id, f"seat:{assigned.seat_id}")) for each in whole.invoice_items),
         manual_entries=tuple(entry for entry in whole.manual_entries if entry.seat_id == assigned.seat_id),
         seat=(group_key, assigned.seat_id),
         share_of=whole.id,

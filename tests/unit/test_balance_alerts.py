@@ -392,6 +392,27 @@ def test_an_end_in_the_past_is_evaluated_once(day: int, standing: set[str], *, l
         driver.reload()
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_draft_invoice_keeps_its_alarm_when_its_contract_gets_another_end(*, loaded: bool) -> None:
+    watching = alert(AlertType.INVOICE_TOTAL, "25")
+    driver = rig(balance(amount="10"), alerts=(watching,))
+    (reached,) = use(driver, "40")
+    ended = replace(config(balance(amount="10"), version=2), contracts=(replace(CONTRACT, ending_hour=START + 240),))
+    if loaded:
+        driver.customer = ended
+        driver.reload()
+        assert driver.collect() == []
+    else:
+        assert driver.reconfigure(customer=ended) == []
+    (resolved,) = use(driver, "-10")
+    assert (resolved.previous_value, resolved.value, resolved.sequence) == (30, 20, 2)
+    assert resolved.measure["invoice_id"] == reached.measure["invoice_id"]
+    assert resolved.period_ending_us == (START + 240) * HOUR_US
+    assert use(driver, "100") != []
+    back = replace(config(balance(amount="200"), version=3))
+    assert said(driver.reconfigure(customer=back)) == [("resolved", "120", "0", "contract_change")]  # longer, and all paid
+
+
 # --- periods and finalization ---------------------------------------------------------------------------------------------
 
 

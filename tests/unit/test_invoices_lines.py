@@ -257,10 +257,10 @@ class TestStored:
         assert decode_invoice(encode_invoice(invoice)) == as_stored(invoice)
         assert invoice_field(invoice) == f"i|contract|{START}-{START + 168}"
 
-    def test_the_id_is_that_of_contract_and_period(self) -> None:
+    def test_the_id_is_that_of_the_contract_and_the_periods_start(self) -> None:
         first = invoice_id("contract", Period(0, 10))
-        assert first == invoice_id("contract", Period(0, 10))
-        assert len({first, invoice_id("other", Period(0, 10)), invoice_id("contract", Period(0, 11))}) == 3
+        assert first == invoice_id("contract", Period(0, 8))
+        assert len({first, invoice_id("other", Period(0, 10)), invoice_id("contract", Period(10, 20))}) == 3
 
 
 class TestUsage:
