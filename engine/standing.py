@@ -116,7 +116,8 @@ class Standing:
         self.seat_keys = frozenset(alert.seat_filter[0] for alert in self._alerts if alert.seat_filter is not None)
         self._apart: frozenset[str] = frozenset()
         self._by_seat: dict[Seat, tuple[Balance, ...]] = {}
-        self.exact = bool(self.drawn) and draws_by_units(config)
+        composite = any(compiled.composites(contract) for contract in config.contracts)
+        self.exact = bool(self.drawn) and (composite or draws_by_units(config))
         if self.exact:
             books = [compiled.contract_book(contract) for contract in config.contracts]
             self.drawn = self.drawn.union(*(book.credit_types for book in books if book is not None))

@@ -22,6 +22,7 @@ from engine.balances.ledger import Deduction, manual_sum
 from engine.balances.matching import UsageKey, may_draw, precedence
 from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
+from engine.invoices.composite import composite_lines
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
 from engine.invoices.lines import OwnPrices, Payers, contract_lines
 from engine.invoices.paid import Paid, paid_parts
@@ -71,6 +72,8 @@ class Drafting:
         )
         lines = contract_lines(contract, period, self._compiled, self._usage, payers)
         lines += subscription_lines(contract, period, self._compiled)
+        composites = self._compiled.composites(contract)
+        lines += composite_lines(contract.id, period, composites, lines, lambda usage, unit: self._cuts(terms, usage, unit))
         custom = self._pay(contract.id, period, [item for item in lines if item.credit_type_id != terms.fiat])
         conversion_cuts = self._boundaries(UsageKey(contract.id, None), terms.fiat)
         conversions, committed = _conversions(custom, terms, period, conversion_cuts)
@@ -177,7 +180,7 @@ def _draw_line(contract_id: str, period: Period, item: LineItem) -> DrawLine:
         name=item.name,
         amount=item.total,
         units=item.quantity or ZERO,
-        kind=_KINDS[item.type],
+        kind=LineKind.COMPOSITE if item.is_composite else _KINDS[item.type],
         prices=dict(item.draw_prices),
     )
 
