@@ -14,6 +14,7 @@ up, a statement of that seat alone is enough. So what an event costs does not gr
 
 Where that reasoning does not hold, the statement is made at once:
 
+- a rate card has composites: usage costs more than its own lines then, and a minimum gives back what usage adds;
 - spend falls (a correction, a negative price), or part of it may have: a line is rated again that has a negative price among
   its tiers. Each tier is an item by itself, of which only those above zero are paid;
 - usage of an hour before the line's latest one, where the line's spend is no plain sum over its hours (tiers, quantity

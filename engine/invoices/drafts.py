@@ -22,6 +22,7 @@ from engine.balances.ledger import Deduction, manual_sum
 from engine.balances.matching import UsageKey, may_draw, precedence
 from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
+from engine.invoices.composite import composite_lines
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
 from engine.invoices.lines import OwnPrices, Payers, contract_lines
 from engine.invoices.paid import Paid, paid_parts
@@ -63,14 +64,16 @@ class Drafting:
         self.pools = _pools(config.balances, compiled, deductions)
         self._in_order = PoolsInOrder(self.pools)
 
-    def invoice(self, contract: Contract, period: Period) -> Invoice:
-        """The draft of one billing period."""
+    def invoice(self, contract: Contract, period: Period, own_id: str | None = None) -> Invoice:
+        """The draft of one billing period. ``own_id``: of one that takes another's place."""
         terms = self._terms(contract)
         payers = Payers(
             lambda usage, unit: self._cuts(terms, usage, unit), lambda usage, unit: self._own_prices(contract, usage, unit)
         )
         lines = contract_lines(contract, period, self._compiled, self._usage, payers)
         lines += subscription_lines(contract, period, self._compiled)
+        composites = self._compiled.composites(contract)
+        lines += composite_lines(contract.id, period, composites, lines, lambda usage, unit: self._cuts(terms, usage, unit))
         custom = self._pay(contract.id, period, [item for item in lines if item.credit_type_id != terms.fiat])
         conversion_cuts = self._boundaries(UsageKey(contract.id, None), terms.fiat)
         conversions, committed = _conversions(custom, terms, period, conversion_cuts)
@@ -79,7 +82,7 @@ class Drafting:
         items.extend(committed)
         items.extend(on_usage_invoice(self._config, contract, period, terms.fiat))
         return Invoice(
-            id=invoice_id(contract.id, period),
+            id=own_id or invoice_id(contract.id, period),
             customer_id=self._config.id,
             contract_id=contract.id,
             period=period,
@@ -177,7 +180,7 @@ def _draw_line(contract_id: str, period: Period, item: LineItem) -> DrawLine:
         name=item.name,
         amount=item.total,
         units=item.quantity or ZERO,
-        kind=_KINDS[item.type],
+        kind=LineKind.COMPOSITE if item.is_composite else _KINDS[item.type],
         prices=dict(item.draw_prices),
     )
 
