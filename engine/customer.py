@@ -423,7 +423,7 @@ class CustomerAggregate:
         if self._meta.final_hour is None:
             self._meta.final_hour = reach
             self._meta_changed = True
-        elif next_end(self._customer.contracts, self._meta.final_hour) <= reach:
+        elif next_end(self._customer.contracts, self._meta.final_hour) <= reach or self._standing.makes_again():
             self._delta.state_set.update(self._standing.finalize(self._now_us, self._meta.final_hour))
             self._meta.final_hour = reach
             self._meta_changed = True
