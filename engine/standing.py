@@ -37,6 +37,7 @@ from engine.invoices.coarse import CoarseUsage
 from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import usage_of_group, usage_of_store
+from engine.invoices.voids import to_make_again
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
 from engine.owed import nothing_owed, owed, owed_instants
@@ -192,6 +193,10 @@ class Standing:
             instants = owed_instants(self._alerts, config, after_us, self._grace_hours)
             instant = min((each for each in (*instants, instant or NEVER_US) if each > after_us), default=None)
         return NEVER_US if instant is None else instant
+
+    def makes_again(self) -> bool:
+        """Whether an invoice is to be made in the place of a voided one."""
+        return bool(self._config.regenerated) and bool(to_make_again(self._config, self._final.all()))
 
     def finalize(self, now_us: int, from_hour: int) -> dict[str, str]:
         """Makes and keeps the invoices of periods that ended after ``from_hour`` and are final now; the fields to store."""

@@ -64,8 +64,8 @@ class Drafting:
         self.pools = _pools(config.balances, compiled, deductions)
         self._in_order = PoolsInOrder(self.pools)
 
-    def invoice(self, contract: Contract, period: Period) -> Invoice:
-        """The draft of one billing period."""
+    def invoice(self, contract: Contract, period: Period, own_id: str | None = None) -> Invoice:
+        """The draft of one billing period. ``own_id``: of one that takes another's place."""
         terms = self._terms(contract)
         payers = Payers(
             lambda usage, unit: self._cuts(terms, usage, unit), lambda usage, unit: self._own_prices(contract, usage, unit)
@@ -82,7 +82,7 @@ class Drafting:
         items.extend(committed)
         items.extend(on_usage_invoice(self._config, contract, period, terms.fiat))
         return Invoice(
-            id=invoice_id(contract.id, period),
+            id=own_id or invoice_id(contract.id, period),
             customer_id=self._config.id,
             contract_id=contract.id,
             period=period,
