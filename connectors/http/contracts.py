@@ -38,6 +38,7 @@ from schemas.errors import BadRequest
 from schemas.override_rules import with_real_ids
 from schemas.packages import WITH_PACKAGE, contract_request, package_of_alias
 from schemas.rate_rules import card_of_alias
+from schemas.renewals import check_renewals, with_renewal
 
 CONTRACTS_MAX = 500
 """Of one customer, archived ones included. They are one document with it."""
@@ -103,7 +104,10 @@ async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
         if len(customer["contracts"]) >= CONTRACTS_MAX:
             raise BadRequest(f"customer_id: a customer has at most {CONTRACTS_MAX} contracts")
         with_contract = {**customer, "contracts": [*customer["contracts"], document], "updated_at": call.now}
-        return with_balances(with_contract, balances)
+        with_contract = with_balances(with_contract, balances)
+        if body.transition is None:
+            return with_contract
+        return with_renewal(with_contract, document, body.transition, services.new_id, call.now)
 
     claim = KeyClaim("contracts", body.uniqueness_key, document["id"], body.customer_id) if body.uniqueness_key else None
     if claim is not None:
@@ -173,7 +177,9 @@ async def edit_contract(
         if changed == contract:
             return None
         contracts = [changed if each["id"] == contract_id else each for each in customer["contracts"]]
-        return {**customer, "contracts": contracts, "updated_at": call.now}
+        changed_customer = {**customer, "contracts": contracts, "updated_at": call.now}
+        check_renewals(changed_customer, "ending_before")
+        return changed_customer
 
     await edit_customer(call.services, customer_id, change_customer)
     return Data(data=IdAnswer(id=contract_id))
