@@ -104,12 +104,15 @@ def hold(
     former: Callable[[], Figures] | None,
     occasion: Occasion,
     new: frozenset[str] = frozenset(),
+    *,
+    whole: bool = True,
 ) -> None:
-    """Holds the states of alerts that are read from a statement against their figures.
+    """Holds the states of alerts that are read from a statement against their figures. ``whole``: these are all there are.
 
     ``former``: makes the figures before the change, if they are wanted (None: not known). ``new``: as for ``reconcile``. A state
     whose figure is gone is resolved."""
-    left = sorted(key for key in tracker.stored_keys() if watch.alerts[key.alert_id].type not in GAUGED and key not in now)
+    stored = tracker.stored_keys() if whole else ()
+    left = sorted(key for key in stored if watch.alerts[key.alert_id].type not in GAUGED and key not in now)
     moved = _follow_invoices(tracker, watch, now, left) if left else {}
     changed: list[tuple[Alert, StateKey, Input, Decimal, Mapping[str, object]]] = []
     for key, figure in now.items():

@@ -17,6 +17,7 @@ of these: so it is past the line exactly while any value is, and it is told once
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ from engine.former import FormerQuantities
 from engine.invoices.coarse import CoarseUsage
 from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, reach_hour, statement
-from engine.invoices.usage import usage_of_store
+from engine.invoices.usage import usage_of_group, usage_of_store
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
 from engine.owed import nothing_owed, owed, owed_instants
@@ -79,11 +80,12 @@ class Standing:
 
     ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure.
     ``seat_keys``: the group keys by which alerts tell seats apart.
-    ``by_units``: no bound on spend bounds the figures (engine.headroom)."""
+    ``unbounded``: no bound on spend bounds the figures (engine.headroom)."""
 
     __slots__ = (
         "_alerts",
         "_apart",
+        "_by_seat",
         "_changes",
         "_coarse",
         "_compiled",
@@ -93,9 +95,9 @@ class Standing:
         "_reach_hour",
         "_reached",
         "_usage",
-        "by_units",
         "drawn",
         "seat_keys",
+        "unbounded",
     )
 
     def __init__(
@@ -114,8 +116,10 @@ class Standing:
         self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
         self.seat_keys = frozenset(alert.seat_filter[0] for alert in self._alerts if alert.seat_filter is not None)
         self._apart: frozenset[str] = frozenset()
-        self.by_units = bool(self.drawn) and draws_by_units(config)
-        if self.by_units:
+        self._by_seat: dict[Seat, tuple[Balance, ...]] = {}
+        composite = any(compiled.composites(contract) for contract in config.contracts)
+        self.unbounded = bool(self.drawn) and (composite or draws_by_units(config))
+        if self.unbounded:
             books = [compiled.contract_book(contract) for contract in config.contracts]
             self.drawn = self.drawn.union(*(book.credit_types for book in books if book is not None))
         self._usage = usage
@@ -124,9 +128,9 @@ class Standing:
         self._coarse = CoarseUsage()
         self._changes: frozenset[int] | None = None
 
-    def at(self, now_us: int, former: FormerQuantities | None = None) -> Callable[[], Figures]:
+    def at(self, now_us: int, former: FormerQuantities | None = None, seat: Seat | None = None) -> Callable[[], Figures]:
         """What makes the figures at an instant, with the invoices that are final at the time of this call.
-        ``former``: without this event."""
+        ``former``: without this event. ``seat``: those of one seat only, which has a headroom of its own."""
         finalized = self._final.all() if self._alerts else ()
 
         def make() -> Figures:
@@ -134,15 +138,15 @@ class Standing:
                 return {}
             apart_hour = None if former is None else former.hour
             usage = self._coarse.usage(*self._usage, self._cuts(now_us // HOUR_US, finalized), apart_hour)
-            made = statement(
-                self._with_children(now_us // HOUR_US),
-                self._compiled,
-                usage if former is None else former.taken_from(usage),
-                now_us=now_us,
-                grace_hours=self._grace_hours,
-                finalized=finalized,
-            )
-            return figures(self._alerts, self._config, made, now_us, self._grace_hours, self._apart)
+            if former is not None:
+                usage = former.taken_from(usage)
+            config, alerts = self._with_children(now_us // HOUR_US), self._alerts
+            if seat is not None:
+                config = replace(config, balances=self._by_seat.get(seat, ()))
+                usage = usage_of_group(usage, self._compiled.catalog.metrics, *seat)
+                alerts = tuple(alert for alert in alerts if alert.seat_filter is not None and alert.credit_type_id in self._apart)
+            made = statement(config, self._compiled, usage, now_us=now_us, grace_hours=self._grace_hours, finalized=finalized)
+            return figures(alerts, self._config, made, now_us, self._grace_hours, self._apart)
 
         return make
 
@@ -153,6 +157,11 @@ class Standing:
             self._reach_hour, self._reached, self._changes = hour, with_children(self._config, hour), None
             if self.seat_keys:
                 self._apart = drawn_apart(self._reached.balances, self._compiled.catalog.products)
+                by_seat: dict[Seat, list[Balance]] = {}
+                for balance in self._reached.balances:
+                    if balance.seat is not None:
+                        by_seat.setdefault(balance.seat, []).append(balance)
+                self._by_seat = {seat: tuple(balances) for seat, balances in by_seat.items()}
         return self._reached
 
     def _cuts(self, now_hour: int, finalized: Iterable[Invoice]) -> set[int]:
@@ -172,7 +181,7 @@ class Standing:
     def exact_at(self, now_us: int) -> bool:
         """Whether the figures are to be made after every event: no bound on spend bounds them, as late usage may change what is
         rolled over, too."""
-        return self.by_units or rolls_over_at(self._config, now_us // HOUR_US, self._grace_hours)
+        return self.unbounded or rolls_over_at(self._config, now_us // HOUR_US, self._grace_hours)
 
     def next_instant_us(self, after_us: int) -> int:
         """See ``next_instant``; NEVER_US if there is none."""

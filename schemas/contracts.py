@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from engine.catalog import Frequency
 from engine.periods import AnchorDay, anchor_for
 from schemas.balances import BalanceAnswer
+from schemas.billing_configurations import BillingConfiguration, ContractBillingConfiguration, billing_answer
 from schemas.commits import Commits, Credits
 from schemas.common import (
     Answer,
@@ -85,7 +86,7 @@ class ContractCreate(Body):
     credits: Credits = Field(default_factory=list)
     overrides: OverrideBodies = Field(default_factory=list)
     usage_filter: UsageFilterBody | None = None
-    billing_provider_configuration: Unsupported = None
+    billing_provider_configuration: ContractBillingConfiguration | None = None
     discounts: Unsupported = None
     hierarchy_configuration: Unsupported = None
     package_alias: Key | None = None
@@ -126,21 +127,26 @@ class ContractGetV2(ContractGet):
     as_of_date: Unsupported = None
 
 
-class ContractList(Body):
-    customer_id: Id
+class ContractFilters(Body):
+    """Which contracts a list shows."""
+
     covering_date: Instant | None = None
     starting_at: Instant | None = None
     include_archived: bool = False
+
+    @model_validator(mode="after")
+    def _one_date(self) -> ContractFilters:
+        if self.covering_date is not None and self.starting_at is not None:
+            raise ValueError("covering_date and starting_at exclude each other")
+        return self
+
+
+class ContractList(ContractFilters):
+    customer_id: Id
     include_balance: bool = False
     include_ledgers: bool = False
     limit: Annotated[int, Field(ge=1, le=20)] = 20
     cursor: str | None = None
-
-    @model_validator(mode="after")
-    def _one_date(self) -> ContractList:
-        if self.covering_date is not None and self.starting_at is not None:
-            raise ValueError("covering_date and starting_at exclude each other")
-        return self
 
 
 class ContractListQuery(Query):
@@ -238,6 +244,7 @@ class Contract(Answer):
     archived_at: OutInstant | None
     uniqueness_key: str | None
     package_id: str | None = None
+    customer_billing_provider_configuration: BillingConfiguration | None = None
     custom_fields: dict[str, str]
 
 
@@ -248,6 +255,7 @@ class ContractV2(_ContractFields):
     usage_filter: list[UsageFilterAnswer]
     subscriptions: list[SubscriptionAnswer]
     package_id: str | None = None
+    customer_billing_provider_configuration: BillingConfiguration | None = None
     archived_at: OutInstant | None
     uniqueness_key: str | None
     custom_fields: dict[str, str]
@@ -358,6 +366,7 @@ def contract_answer(customer_id: str, document: Document, named: Named, now_us: 
     return Contract.model_validate(
         {
             **document,
+            **_billing(customer_id, document),
             "customer_id": customer_id,
             "initial": initial,
             "current": current,
@@ -379,7 +388,12 @@ def contract_v2_answer(customer_id: str, document: Document, named: Named, now_u
         "subscriptions": _subscriptions(document, named, now_us),
         **_recurring(document, named),
     }
-    return ContractV2.model_validate(shown)
+    return ContractV2.model_validate({**shown, **_billing(customer_id, document)})
+
+
+def _billing(customer_id: str, document: Document) -> dict[str, BillingConfiguration]:
+    held = document.get("billing_configuration")
+    return {} if held is None else {"customer_billing_provider_configuration": billing_answer(customer_id, held)}
 
 
 def _charges_answer(document: Document, named: Named) -> list[tuple[Document, ScheduledChargeAnswer]]:
@@ -387,7 +401,7 @@ def _charges_answer(document: Document, named: Named) -> list[tuple[Document, Sc
     return [(each, charge_answer(each, named.products, named.units, document["id"])) for each in charges]
 
 
-def listed_contracts(documents: list[Document], body: ContractList) -> list[Document]:
+def listed_contracts(documents: list[Document], body: ContractFilters) -> list[Document]:
     """The contracts that the filters of a list request let through, in order of creation."""
 
     def fits(contract: Document) -> bool:

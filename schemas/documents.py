@@ -125,7 +125,7 @@ def metric_of(document: Document) -> BillableMetric:
 
 
 def product_of(document: Document) -> Product | None:
-    """None for a product that is not rated: one that is neither of type USAGE nor SUBSCRIPTION."""
+    """None for a product that is not rated: one that is not of type USAGE, SUBSCRIPTION or COMPOSITE."""
     current = document["current"]
     if document["type"] == "SUBSCRIPTION":
         return Product(
@@ -135,6 +135,8 @@ def product_of(document: Document) -> Product | None:
             tags=frozenset(current.get("tags") or ()),
             type=ProductType.SUBSCRIPTION,
         )
+    if document["type"] == "COMPOSITE":
+        return _composite(document)
     if document["type"] != "USAGE":
         return None
     conversion = current.get("quantity_conversion")
@@ -150,6 +152,20 @@ def product_of(document: Document) -> Product | None:
         rounding=rounding and QuantityRounding(RoundingMethod(rounding["rounding_method"]), rounding["decimal_places"]),
         archived=document.get("archived_at") is not None,
         tags=frozenset(current.get("tags") or ()),
+    )
+
+
+def _composite(document: Document) -> Product:
+    current = document["current"]
+    return Product(
+        id=document["id"],
+        name=current["name"],
+        archived=document.get("archived_at") is not None,
+        tags=frozenset(current.get("tags") or ()),
+        type=ProductType.COMPOSITE,
+        composite_product_ids=frozenset(current.get("composite_product_ids") or ()),
+        composite_tags=frozenset(current.get("composite_tags") or ()),
+        include_composite_spend=current.get("include_composite_spend") or False,
     )
 
 
@@ -178,6 +194,7 @@ def rate_of(document: Document) -> Rate:
         pricing_group_values=tuple(sorted((document.get("pricing_group_values") or {}).items())),
         entitled=document["entitled"],
         commit_rate=_commit_rate(document.get("commit_rate")),
+        minimum=Decimal(document["minimum_config"]["minimum"]) if document.get("minimum_config") else None,
         billing_frequency=None if document.get("billing_frequency") is None else Frequency(document["billing_frequency"]),
     )
 

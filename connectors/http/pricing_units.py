@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from connectors.http.all_customers import customers_holding
 from connectors.http.editing import CatalogEdit, edit_catalog, read_catalog
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
@@ -21,8 +22,6 @@ from schemas.pricing_units import (
     refuse_held,
     refuse_used,
 )
-
-_SCAN = 500
 
 
 async def create(call: Call[PricingUnitCreate, NoQuery]) -> Data[IdAnswer]:
@@ -42,12 +41,8 @@ async def list_all(call: Call[NoBody, PricingUnitQuery]) -> Page[PricingUnit]:
 async def _refuse_held(services: Services, unit_id: str) -> None:
     """Raises BadRequest if a customer's commit, credit or alert is in the unit. (One that another request is making at this very
     moment may be missed: it goes on, as those of archived products do.)"""
-    after: str | None = None
-    while ids := await services.customers.list(after, _SCAN):
-        for _, raw in (await services.customers.get_many(ids)).values():
-            if unit_id.encode() in raw:
-                refuse_held(unit_id, orjson.loads(raw))
-        after = ids[-1]
+    async for customer in customers_holding(services, unit_id.encode()):
+        refuse_held(unit_id, customer)
 
 
 async def archive(call: Call[PricingUnitArchive, NoQuery]) -> Data[IdAnswer]:

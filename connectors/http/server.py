@@ -18,6 +18,7 @@ from connectors.http import (
     balance_edits,
     balances,
     billable_metrics,
+    billing_configurations,
     contract_edits,
     contract_rates,
     contracts,
@@ -80,6 +81,7 @@ ROUTES: list[Route] = [
     *deliveries.ROUTES,
     *service_addresses.ROUTES,
     *audit_logs.ROUTES,
+    *billing_configurations.ROUTES,
     *preview.ROUTES,
     *packages.ROUTES,
 ]

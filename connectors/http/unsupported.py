@@ -79,9 +79,6 @@ _TABLE = (
     _Missing("DELETE", "/v1/customers/{customer_id}/billing-config/{billing_provider_type}", _PROVIDERS),
     _Missing("POST", "/v1/setUpBillingProvider", _PROVIDERS),
     _Missing("POST", "/v1/listConfiguredBillingProviders", _PROVIDERS),
-    _Missing("POST", "/v1/setCustomerBillingProviderConfigurations", _PROVIDERS),
-    _Missing("POST", "/v1/getCustomerBillingProviderConfigurations", _PROVIDERS),
-    _Missing("POST", "/v1/archiveCustomerBillingProviderConfigurations", _PROVIDERS),
     _Missing("POST", "/v1/upsertAvalaraCredentials", "Avalara credentials"),
 )
 

@@ -298,6 +298,7 @@ def encode_delivery(delivery: Delivery) -> bytes:
             "due_ms": delivery.due_ms,
             "last_error": delivery.last_error,
             "place": delivery.place,
+            "fault_ms": delivery.fault_ms,
         }
     )
     return packed

@@ -230,7 +230,7 @@ class Deliveries:
             again = after_failure(delivery, attempt, self._schedule, random.random(), now_ms)
         if again is None:
             if attempt is not None:
-                delivery = replace(delivery, attempts=delivery.attempts + 1, last_error=attempt.error)
+                delivery = replace(delivery, attempts=delivery.attempts + (not attempt.is_fault), last_error=attempt.error)
             return (await self._conclude(outbox, delivery, "exhausted", logged))[1]
         later, superseded = again, attempt is not None and self._supersedes(delivery.endpoint_id)
         put = await persist(lambda: outbox.put_back(delivery, later, now_ms, logged, unless_followed=superseded))

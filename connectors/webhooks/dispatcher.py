@@ -11,6 +11,7 @@ Redis. While no endpoint is enabled nothing is read from the outbox.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,7 @@ from connectors.webhooks.severities import AlertFields
 _log = structlog.get_logger("webhooks.dispatcher")
 
 _RESOLVER_THREADS = 32
+_YOUNG_OBJECTS = 50_000  # between two looks for reference cycles: at the default of 700 they are a tenth of all the work
 _READ_BLOCK_MS = 500  # also the longest that the reader takes to notice the order to stop
 _FULL_PAUSE_S = 0.005  # until the lanes are looked at again, while all of them are almost full
 _READ_FOR_ROOM = QUEUE_ROOM // 4
@@ -66,6 +68,8 @@ async def run_dispatcher(settings: Settings, stop: asyncio.Event, ready: Callabl
     # Names are resolved in threads. The default of a few more than there are cores would let a handful of endpoints whose name
     # servers do not answer hold up all others.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RESOLVER_THREADS, "resolver"))
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
     redis = connect(settings)
     try:
         partitions = await _partitions(CatalogStore(redis), stop)

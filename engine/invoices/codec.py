@@ -93,6 +93,7 @@ def _item_document(item: LineItem) -> dict[str, object]:
         "segment_id": item.segment_id,
         "scheduled_charge_id": item.scheduled_charge_id,
         "item_id": item.item_id,
+        "composite": item.is_composite or None,
         "subscription_id": item.subscription_id,
         "days": [[hour // 24, decimal_text(units), decimal_text(amount)] for hour, units, amount in by_days(item.increments)],
     }
@@ -123,6 +124,7 @@ def _item(document: Mapping[str, Any]) -> LineItem:
         segment_id=document.get("segment_id"),
         scheduled_charge_id=document.get("scheduled_charge_id"),
         item_id=document.get("item_id"),
+        is_composite=document.get("composite", False),
         subscription_id=document.get("subscription_id"),
         increments=tuple(Increment(day * 24, Decimal(units), Decimal(amount)) for day, units, amount in document.get("days", ())),
     )

@@ -23,6 +23,7 @@ from engine.balances.matching import UsageKey, may_draw, precedence
 from engine.balances.rollover import Taken, roll_over
 from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Contract, CustomerConfig, Segment
 from engine.compiled import CompiledCatalog
+from engine.invoices.composite import composite_lines
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
 from engine.invoices.lines import OwnPrices, Payers, contract_lines
 from engine.invoices.paid import Paid, paid_parts
@@ -87,6 +88,8 @@ class Drafting:
         )
         lines = contract_lines(contract, period, self._compiled, self._usage, payers)
         lines += subscription_lines(contract, period, self._compiled)
+        composites = self._compiled.composites(contract)
+        lines += composite_lines(contract.id, period, composites, lines, lambda usage, unit: self._cuts(terms, usage, unit))
         custom = self._pay(contract.id, period, [item for item in lines if item.credit_type_id != terms.fiat])
         conversion_cuts = self._boundaries(UsageKey(contract.id, None), terms.fiat)
         conversions, committed = _conversions(custom, terms, period, conversion_cuts)
@@ -133,7 +136,7 @@ class Drafting:
     def _own_prices(self, contract: Contract, usage: UsageKey, unit: str) -> list[OwnPrices]:
         return [
             OwnPrices(pool.balance.id, pool.segment.starting_hour, pool.segment.ending_hour, book)
-            for pool in self.pools
+            for pool in self._in_order.of(usage)
             if pool.balance.access_type is AccessType.SPEND
             and may_draw(pool.balance, usage, unit)
             and (book := self._compiled.draw_book(contract, pool.balance)) is not None
@@ -208,7 +211,7 @@ def _draw_line(contract_id: str, period: Period, item: LineItem) -> DrawLine:
         name=item.name,
         amount=item.total,
         units=item.quantity or ZERO,
-        kind=_KINDS[item.type],
+        kind=LineKind.COMPOSITE if item.is_composite else _KINDS[item.type],
         prices=dict(item.draw_prices),
     )
 

@@ -402,8 +402,8 @@ async def test_refused_commits(http: httpx.AsyncClient, change: dict[str, Any], 
         (
             f"{BASE}/addManualBalanceLedgerEntry",
             {"id": UNKNOWN, "segment_id": UNKNOWN, "amount": 1, "reason": "r", "per_group_amounts": {"a": 1}},
-            501,
-            "per_group_amounts: is not supported yet",
+            404,
+            f"there is no commit or credit {UNKNOWN}",
         ),
     ],
 )

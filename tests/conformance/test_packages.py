@@ -264,7 +264,7 @@ async def test_a_key_is_used_once(sdk: AsyncMetronome) -> None:
             "credits[0].access_schedule.schedule_items[0].ending_before: is not a known field",
         ),
         ({"name": "P", "spend_trackers": [{}]}, 501, "spend_trackers"),
-        ({"name": "P", "billing_provider": "stripe"}, 501, "billing_provider"),
+        ({"name": "P", "billing_provider": "stripe"}, 400, "billing_provider and delivery_method are given together"),
         ({"name": "P", "aliases": [{"name": "a"}, {"name": "a"}]}, 400, "aliases: 'a' is given twice"),
     ],
 )

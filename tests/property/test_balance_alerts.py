@@ -39,6 +39,7 @@ from engine.catalog import (
     InvoiceItem,
     ManualEntry,
     Product,
+    ProductType,
     Rate,
     RateCard,
     RateTarget,
@@ -47,6 +48,7 @@ from engine.catalog import (
     SeatStep,
     Segment,
     Subscription,
+    Tier,
 )
 from engine.customer import EngineSettings
 from engine.effects import UsageEvent
@@ -164,6 +166,15 @@ def alerts(draw: st.DrawFn, alert_id: str) -> Alert:
     )
 
 
+def with_composite(catalog: Catalog, card: RateCard, unit: str, minimum: Decimal | None) -> tuple[Catalog, RateCard]:
+    """A charge on the spend of all other products."""
+    composite = Product("support", "support", type=ProductType.COMPOSITE, composite_product_ids=frozenset(catalog.products))
+    tiers = (Tier(Decimal(5), Decimal("0.5")), Tier(None, Decimal("1.5")))
+    rate = Rate("support", RateType.TIERED_PERCENTAGE, 0, tiers=tiers, credit_type_id=unit, minimum=minimum)
+    products = {**catalog.products, "support": composite}
+    return replace(catalog, products=products), replace(card, rates=(*card.rates, rate))
+
+
 @st.composite
 def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
     catalog = draw(catalogs())
@@ -174,7 +185,10 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
         commit_rates = st.sampled_from([None, CommitRate(RateType.FLAT, Decimal("0.3")), CommitRate(RateType.FLAT, Decimal(3))])
         card = replace(card, rates=tuple(replace(rate, commit_rate=draw(commit_rates)) for rate in card.rates))
     standing = tuple(draw(alerts(f"s{number}")) for number in range(draw(st.integers(1, 5))))
-    catalog = replace(catalog, rate_cards={"card": replace(card, conversions=conversions)}, alerts=(*gauged, *standing))
+    card = replace(card, conversions=conversions)
+    if not draw(st.integers(0, 3)):
+        catalog, card = with_composite(catalog, card, draw(units), draw(st.sampled_from([None, Decimal(20)])))
+    catalog = replace(catalog, rate_cards={"card": card}, alerts=(*gauged, *standing))
     starts = [FIRST_HOUR, NOW - 40]
     contracts = tuple(
         Contract(
