@@ -38,10 +38,11 @@ from engine.invoices.coarse import CoarseUsage
 from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import usage_of_group, usage_of_store
+from engine.invoices.voids import to_make_again
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
 from engine.owed import nothing_owed, owed, owed_instants
-from engine.periods import HOUR_US, Period, periods_between
+from engine.periods import HOUR_US, Period, period_at, periods_between
 
 DAY_US = 24 * HOUR_US
 
@@ -154,7 +155,8 @@ class Standing:
         """The configuration with what its recurring commits and credits make; made once in a billing period."""
         hour = reach_hour(self._config, now_hour)
         if hour != self._reach_hour:
-            self._reach_hour, self._reached, self._changes = hour, with_children(self._config, hour), None
+            reached = with_children(self._config, hour, self._drawing_from(now_hour))
+            self._reach_hour, self._reached, self._changes = hour, reached, None
             if self.seat_keys:
                 self._apart = drawn_apart(self._reached.balances, self._compiled.catalog.products)
                 by_seat: dict[Seat, list[Balance]] = {}
@@ -163,6 +165,12 @@ class Standing:
                         by_seat.setdefault(balance.seat, []).append(balance)
                 self._by_seat = {seat: tuple(balances) for seat, balances in by_seat.items()}
         return self._reached
+
+    def _drawing_from(self, now_hour: int) -> int:
+        """What was over by this hour pays nothing on a draft; nor just before it, when the last grace period was not over yet."""
+        graced = now_hour - self._grace_hours - 1
+        periods = (period_at(each.schedule, each.starting_hour, each.ending_hour, graced) for each in self._config.contracts)
+        return min((period.starting_hour for period in periods if period is not None), default=graced)
 
     def _cuts(self, now_hour: int, finalized: Iterable[Invoice]) -> set[int]:
         """The hours at which a line, or what pays for it, can begin or end."""
@@ -191,6 +199,10 @@ class Standing:
             instants = owed_instants(self._alerts, config, after_us, self._grace_hours)
             instant = min((each for each in (*instants, instant or NEVER_US) if each > after_us), default=None)
         return NEVER_US if instant is None else instant
+
+    def makes_again(self) -> bool:
+        """Whether an invoice is to be made in the place of a voided one."""
+        return bool(self._config.regenerated) and bool(to_make_again(self._config, self._final.all()))
 
     def finalize(self, now_us: int, from_hour: int) -> dict[str, str]:
         """Makes and keeps the invoices of periods that ended after ``from_hour`` and are final now; the fields to store."""

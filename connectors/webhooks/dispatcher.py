@@ -116,6 +116,7 @@ class _Dispatcher:
             self._spawn,
             AlertFields(redis, partitions),
             self._notices,
+            self._outboxes,
             severities=severity_order(settings.severities),
             lease_ms=int(lease_s * 1000),
             disable_after_s=settings.webhook_disable_after_days * _DAY_MS / 1000,

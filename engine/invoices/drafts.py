@@ -79,8 +79,9 @@ class Drafting:
         self._to_roll_over = [pool for pool in self.pools if pool.balance.rolled_over is not None]
         self.taken: list[Taken] = []
 
-    def invoice(self, contract: Contract, period: Period) -> Invoice:
-        """The draft of one billing period. All invoices of a contract that it renews must have been made before."""
+    def invoice(self, contract: Contract, period: Period, own_id: str | None = None) -> Invoice:
+        """The draft of one billing period. ``own_id``: of one that takes another's place. The invoices of a contract that this
+        one renews come before it."""
         self.roll_over(contract.id)
         terms = self._terms(contract)
         payers = Payers(
@@ -98,7 +99,7 @@ class Drafting:
         items.extend(committed)
         items.extend(on_usage_invoice(self._config, contract, period, terms.fiat))
         return Invoice(
-            id=invoice_id(contract.id, period),
+            id=own_id or invoice_id(contract.id, period),
             customer_id=self._config.id,
             contract_id=contract.id,
             period=period,

@@ -24,7 +24,7 @@ from engine.invoices.drafts import Drafting, deductions_of
 from engine.invoices.items import Invoice
 from engine.invoices.scheduled import scheduled_invoices
 from engine.invoices.usage import HourlyUsage
-from engine.invoices.voids import with_voids
+from engine.invoices.voids import to_make_again, with_voids
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period, period_at, periods_between
 
@@ -101,14 +101,20 @@ def finalize(
     from_hour: int,
 ) -> list[Invoice]:
     """The invoices that have become final: of all billing periods that end after ``from_hour`` (the end of the last run's
-    reach), whose grace period has ended by now, and that ``finalized`` has not billed; in the order in which they draw."""
+    reach), whose grace period has ended by now, and that ``finalized`` has not billed; in the order in which they draw. Those
+    that take the place of voided ones come before them."""
     until_hour = now_us // HOUR_US - grace_hours
     config = with_children(config, reach_hour(config, until_hour))
     finalized = with_voids(config, finalized)
     deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     ended = [each for each in _unbilled(config, finalized, from_hour, until_hour) if each[1].ending_hour <= until_hour]
-    return [drafting.invoice(contract, period).finalized() for contract, period in ended]
+    again = [drafting.invoice(contract, period, own_id) for own_id, contract, period in to_make_again(config, finalized)]
+    made = [invoice.finalized() for invoice in (*again, *(drafting.invoice(contract, period) for contract, period in ended))]
+    if not to_make_again(config, [*finalized, *made]):
+        return made
+    common = {"now_us": now_us, "grace_hours": grace_hours, "from_hour": until_hour}
+    return [*made, *finalize(config, compiled, usage, finalized=[*finalized, *made], **common)]
 
 
 def _with_amounts(balance: Balance, amounts: Mapping[tuple[str, str], Decimal]) -> Balance:

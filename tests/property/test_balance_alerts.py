@@ -24,6 +24,7 @@ from engine.catalog import (
     Alert,
     AlertSpecifier,
     AlertType,
+    Allocation,
     Balance,
     BalanceType,
     BillableMetric,
@@ -44,10 +45,13 @@ from engine.catalog import (
     RateCard,
     RateTarget,
     RateType,
+    RecurringBalance,
+    RecurringTerms,
     ScheduledCharge,
     SeatStep,
     Segment,
     Subscription,
+    SubscriptionLink,
     Tier,
 )
 from engine.customer import EngineSettings
@@ -133,6 +137,18 @@ def subscriptions(draw: st.DrawFn, contract_id: str, starting_hour: int) -> Subs
 
 
 @st.composite
+def shares(draw: st.DrawFn, contract: Contract) -> tuple[RecurringBalance, ...]:
+    """A credit each week for each seat of the contract's subscription, or none."""
+    if not contract.subscriptions or draw(st.booleans()):
+        return ()
+    terms = RecurringTerms(0, draw(amounts))
+    child = Balance(f"{contract.id}-r", BalanceType.CREDIT, "fee", (), draw(units), contract_id=contract.id)
+    link = SubscriptionLink(contract.subscriptions[0].id, Allocation.INDIVIDUAL, is_prorated=False)
+    duration = draw(st.sampled_from([1, 1, 2]))
+    return (RecurringBalance(child, contract.schedule, contract.starting_hour, (terms,), duration, link=link),)
+
+
+@st.composite
 def filters(draw: st.DrawFn, entities: list[Entity]) -> CustomFieldFilter:
     return CustomFieldFilter(draw(st.sampled_from(entities)), draw(st.sampled_from(["team", "tier"])), draw(values))
 
@@ -204,6 +220,7 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
         )
         for number, start in enumerate(starts[: draw(st.sampled_from([1, 1, 2]))])
     )
+    contracts = tuple(replace(each, recurring=draw(shares(each))) for each in contracts)
     made = tuple(draw(balances(f"b{number}", list(catalog.products))) for number in range(draw(st.integers(1, 3))))
     return CustomerConfig("customer", 1, contracts, balances=made), catalog
 
