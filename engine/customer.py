@@ -395,7 +395,7 @@ class CustomerAggregate:
         if not frozen:
             self._finalize()
         standing = self._standing
-        self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact)
+        self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact_at(self._now_us))
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead, last_look=last_look)
         self._counting = Counting(self._compiled, self._usage.windows, self._live)
         stays = frozen or self._live.closed
@@ -423,7 +423,7 @@ class CustomerAggregate:
         if self._meta.final_hour is None:
             self._meta.final_hour = reach
             self._meta_changed = True
-        elif next_end(self._customer.contracts, self._meta.final_hour) <= reach:
+        elif next_end(self._customer.contracts, self._meta.final_hour) <= reach or self._standing.makes_again():
             self._delta.state_set.update(self._standing.finalize(self._now_us, self._meta.final_hour))
             self._meta.final_hour = reach
             self._meta_changed = True

@@ -11,7 +11,7 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
                  billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, alert_specifiers?,
                  archived_at?}
     customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
-                (the latter two: schemas.balance_documents), voided_invoices?: [{id, voided_at}]
+                (the latter two: schemas.balance_documents), voided_invoices?: [{id, voided_at, regenerated_at?}]
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
                  overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?,
                  scheduled_charges? (schemas.charge_documents), scheduled_charges_on_usage_invoices?, archived_at?,
@@ -288,6 +288,7 @@ def customer_of(document: Document) -> CustomerConfig:
         archived_contracts=tuple(
             contract_of(each, entries) for each in document["contracts"] if each.get("archived_at") is not None
         ),
+        regenerated=tuple(each["id"] for each in document.get("voided_invoices") or () if "regenerated_at" in each),
         voided=tuple((each["id"], instant_us(each["voided_at"])) for each in document.get("voided_invoices") or ()),
     )
 

@@ -134,6 +134,11 @@ def invoice_id(contract_id: str, period: Period) -> str:
     return str(uuid5(NAMESPACE_URL, f"tidemark:invoice:{contract_id}:{period.starting_hour}"))
 
 
+def regenerated_id(invoice_id: str) -> str:
+    """The id of the invoice that takes the place of a voided one."""
+    return str(uuid5(NAMESPACE_URL, f"tidemark:regenerated:{invoice_id}"))
+
+
 def invoice_total(credit_type_id: str, items: tuple[LineItem, ...]) -> Decimal:
     """See Invoice.total."""
     return sum((item.total for item in items if item.credit_type_id == credit_type_id and not _is_still_owed(item)), ZERO)
