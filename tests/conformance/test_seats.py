@@ -304,3 +304,31 @@ async def test_what_does_not_fit_together(sdk: AsyncMetronome, http: httpx.Async
         ("/v1/contracts/getSubscriptionSeatsHistory", {**seated.ids, "subscription_id": seated.subscription, "limit": 11}, 400),
     ]:
         assert (await http.post(path, json=body)).status_code == status, path
+
+
+async def test_a_quantity_becomes_seats(sdk: AsyncMetronome, http: httpx.AsyncClient, clock: Clock) -> None:
+    clock.set("2025-01-10T00:00:00")
+    card, _ = await make_priced(sdk)
+    customer, product = await make_customer(sdk), await make_plan(sdk, card)
+    terms: Any = {"subscriptions": [plan(product, 3)]}
+    made = await sdk.v1.contracts.create(customer_id=customer, starting_at=JANUARY, rate_card_id=card, **terms)
+    subscription = (await contract_of(sdk, customer, made.data.id)).subscriptions[0].id
+    seated = Seated(sdk, customer, made.data.id, subscription)
+    refused = {"subscription_id": subscription, "seat_updates": {"add_seat_ids": [at(12, "ann")]}}
+    answer = await http.post("/v2/contracts/edit", json={**seated.ids, "update_subscriptions": [refused]})
+    assert (answer.status_code, "do not apply" in answer.json()["message"]) == (400, True)
+
+    more: Any = {"subscription_id": subscription, "quantity_updates": [some(20, 5)]}
+    await sdk.v2.contracts.edit(**seated.ids, update_subscriptions=[more])
+    mode: Any = {"quantity_management_mode": "SEAT_BASED", "seat_config": {"seat_group_key": "region"}}
+    change: Any = {"subscription_id": subscription, "quantity_management_mode_update": mode}
+    change["seat_updates"] = {"add_seat_ids": [at(12, "ann", "bob", "cyn", "dan")]}
+    await sdk.v2.contracts.edit(**seated.ids, update_subscriptions=[change])
+    assert await seated.quantities() == [(1, 3), (12, 4), (20, 6)]
+    shown = (await contract_of(sdk, customer, made.data.id)).subscriptions[0]
+    assert (shown.quantity_management_mode, shown.seat_config.seat_group_key) == ("SEAT_BASED", "region")
+    again = await http.post("/v2/contracts/edit", json={**seated.ids, "update_subscriptions": [change]})
+    assert (again.status_code, "SEAT_BASED already" in again.json()["message"]) == (400, True)
+    quantity = {"subscription_id": subscription, "quantity_updates": [some(21, 9)]}
+    answer = await http.post("/v2/contracts/edit", json={**seated.ids, "update_subscriptions": [quantity]})
+    assert (answer.status_code, "use seat_updates" in answer.json()["message"]) == (400, True)
