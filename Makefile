@@ -14,9 +14,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN_STAMP := $(VENV)/.run.stamp
 DEV_STAMP := $(VENV)/.dev.stamp
 KAFKA_PORT ?= 9092
+SEEDS ?= 200
 KAFKA_DATA_DIR ?= .cache/kafka-data
 
-.PHONY: help demo test lint types bench bench-scale kafka dev lock clean
+.PHONY: help demo simulate test lint types bench bench-scale kafka dev lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -26,6 +27,9 @@ demo: $(RUN_STAMP) ## run the whole path once: usage events in, signed webhooks 
 
 test: lint types ## every check and every test; what is skipped says why
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+simulate: $(DEV_STAMP) ## dispatchers that die at every await: SEEDS=200 runs (a test has few)
+	TIDEMARK_SIMULATE_SEEDS=$(SEEDS) TIDEMARK_SIMULATE_STEP=1 $(BIN)/python -m pytest tests/simulation $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP) ## ruff and the import contracts
 	$(BIN)/ruff check .

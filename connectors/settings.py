@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     alerts_for_all_max: int = Field(default=300, ge=1)
     alerts_per_customer_max: int = Field(default=1_200, ge=1)
     group_value_keys_max: int = Field(default=3, ge=0)
+    individual_seats_max: int = Field(default=1_000, ge=1)  # seats of a subscription that each have credits of their own
     keyed_alerts_max: int = Field(default=3, ge=0)  # of one customer, split by the values of a custom field
     keyed_alert_values_max: int = Field(default=1_000, ge=1)  # so many values has one customer for each of these
 

@@ -100,13 +100,7 @@ class Family:
             [declared.index(name) for name in part]
             for part in (product.pricing_group_key, product.presentation_group_key, split.names)
         ]
-        cuts = {
-            hour
-            for values in book.priced_values(product.id)
-            for part in book.slices(product.id, values, period)
-            for hour in (part.starting_hour, part.ending_hour)
-        }
-        self.segments = sorted(cuts.union(selection.starts))
+        self.segments = sorted(book.changes(product.id, period).union(selection.starts))
 
     def group_sinks(self, hour: int) -> GroupSinks:
         changes = self._selection.starts if self._aggregation is Aggregation.LATEST else self.segments
@@ -134,7 +128,7 @@ class Family:
         group_values = tuple(value for value in group if value is not None)
         if len(pricing_values) < len(pricing) or len(group_values) < len(group):
             return None
-        slices = self._book.slices(self._product.id, pricing_values, self.period)
+        slices = self._book.slices(self._product.id, pricing_values, self.period, presentation)
         gauges: dict[str, Gauge] = {}
         drafts: dict[str, Draft] = {}
         for part in slices:

@@ -546,6 +546,7 @@ class AlertType(StrEnum):
     COMMIT_SEGMENT_DAYS = "low_remaining_days_for_commit_segment_reached"
     CREDIT_SEGMENT_DAYS = "low_remaining_days_for_contract_credit_segment_reached"
     INVOICE_TOTAL = "invoice_total_reached"
+    MONTH_TOTAL = "monthly_invoice_total_spend_threshold_reached"
     SEAT_BALANCE = "low_remaining_seat_balance_reached"
 
 

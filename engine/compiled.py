@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from engine.alerts.watch import Watch
-from engine.catalog import Catalog, Contract, Frequency, Override, Product, Rate
+from engine.catalog import Balance, Catalog, Contract, Frequency, Override, Product, Rate, RateTarget
 from engine.changes import hours_of_change
 from engine.metering.matching import MetricMatcher
 from engine.rating.book import RateBook
 from engine.rating.fees import FeeRows, fee_at, fee_rows
+from engine.rating.overrides import drawn_by
 
 EVENT_TYPES_MAX = 4_096
 """So many event types are remembered; they come from outside, so there must be a bound."""
@@ -41,7 +42,7 @@ class CompiledCatalog:
         self._books: dict[str, RateBook | None] = {}
         self._fees: dict[str, FeeRows] = {}
         self._card_changes: dict[str, frozenset[int]] = {}
-        self._contract_books: dict[tuple[str, bool, tuple[Override, ...]], RateBook] = {}
+        self._contract_books: dict[tuple[str, bool, tuple[Override, ...], RateTarget], RateBook] = {}
 
     def matchers_for(self, event_type: str) -> tuple[MetricMatcher, ...]:
         """The metrics that take events of a type."""
@@ -63,15 +64,29 @@ class CompiledCatalog:
 
     def contract_book(self, contract: Contract) -> RateBook | None:
         """The prices that a contract has: its rate card's, under its overrides. None and errors as for ``book``."""
+        overrides = tuple(override for override in contract.overrides if not override.for_commits)
+        return self._overridden(contract, overrides, RateTarget.LIST_RATE)
+
+    def draw_book(self, contract: Contract, balance: Balance) -> RateBook | None:
+        """The prices at which a balance draws the contract's usage; None: at those that the contract has."""
+        overrides = drawn_by(contract.overrides, balance)
+        if balance.rate_type is RateTarget.LIST_RATE:
+            overrides = tuple(override for override in overrides if override.target is RateTarget.LIST_RATE)
+            if not any(override.for_commits for override in overrides):
+                return None
+        return self._overridden(contract, overrides, balance.rate_type)
+
+    def _overridden(self, contract: Contract, overrides: tuple[Override, ...], target: RateTarget) -> RateBook | None:
         listed = self.book(contract.rate_card_id)
-        if listed is None or contract.rate_card_id is None or not contract.overrides:
+        if listed is None or contract.rate_card_id is None or (not overrides and target is RateTarget.LIST_RATE):
             return listed
-        key = (contract.rate_card_id, contract.explicit_priorities, contract.overrides)
+        key = (contract.rate_card_id, contract.explicit_priorities, overrides, target)
         found = self._contract_books.get(key)
         if found is None:
             if len(self._contract_books) >= CONTRACT_BOOKS_MAX:
                 self._contract_books.clear()
-            found = self._contract_books[key] = listed.overridden(contract.overrides, explicit=contract.explicit_priorities)
+            made = listed.overridden(overrides, explicit=contract.explicit_priorities, target=target)
+            found = self._contract_books[key] = made
         return found
 
     def fee(self, contract: Contract, product: Product, frequency: Frequency, hour: int) -> Rate | None:

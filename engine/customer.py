@@ -128,6 +128,8 @@ class CustomerAggregate:
             self._settle_due(event)
         if self._headrooms.due:
             self._hold(self._used(event), self._standing.at(self._now_us, former))
+        elif self._headrooms.due_seats:
+            self._hold_seats(self._used(event), former)
         return None
 
     def apply_all(self, events: Sequence[Counted], whole: Callable[[int], UsageEvent], now_us: int) -> dict[int, Rejection]:
@@ -374,6 +376,15 @@ class CustomerAggregate:
         self._delta.evaluations += len(figures)
         hold(self._tracker, self._watch, figures, former, occasion, new)
         self._headrooms.settle(margins(figures))
+
+    def _hold_seats(self, occasion: Occasion, former: FormerQuantities | None) -> None:
+        """The same for the seats whose own headroom is used up."""
+        for seat in sorted(self._headrooms.due_seats):
+            figures = self._standing.at(self._now_us, seat=seat)()
+            self._delta.evaluations += len(figures)
+            before = self._standing.at(self._now_us, former, seat)
+            hold(self._tracker, self._watch, figures, before, occasion, whole=False)
+            self._headrooms.settle_seat(seat, margins(figures))
 
     def _rebuild(self, hour_ahead: int | None = None, *, last_look: bool = False) -> None:
         """Computes the live frames and their gauges from the windows; an archived customer has none that matter."""

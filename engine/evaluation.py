@@ -8,10 +8,10 @@ from decimal import Decimal
 from engine.alerts.kinds import GAUGED, INVOICES
 from engine.alerts.ladder import Gauge
 from engine.alerts.states import Input, State
-from engine.alerts.stored import StateKey, sub_key_values
+from engine.alerts.stored import StateKey, sub_key_text, sub_key_values
 from engine.alerts.tracker import ALARMED, Finding, Occasion, Tracker
 from engine.alerts.watch import Watch, alert_group, group_names
-from engine.catalog import Alert
+from engine.catalog import Alert, AlertType
 from engine.effects import TriggeredBy
 from engine.live import LiveGauges
 from engine.numbers import ZERO
@@ -104,12 +104,16 @@ def hold(
     former: Callable[[], Figures] | None,
     occasion: Occasion,
     new: frozenset[str] = frozenset(),
+    *,
+    whole: bool = True,
 ) -> None:
-    """Holds the states of alerts that are read from a statement against their figures.
+    """Holds the states of alerts that are read from a statement against their figures. ``whole``: these are all there are.
 
     ``former``: makes the figures before the change, if they are wanted (None: not known). ``new``: as for ``reconcile``. A state
     whose figure is gone is resolved."""
-    moved = _follow_invoices(tracker, watch, now)
+    stored = tracker.stored_keys() if whole else ()
+    left = sorted(key for key in stored if watch.alerts[key.alert_id].type not in GAUGED and key not in now)
+    moved = _follow_invoices(tracker, watch, now, left) if left else {}
     changed: list[tuple[Alert, StateKey, Input, Decimal, Mapping[str, object]]] = []
     for key, figure in now.items():
         state = tracker.at(key)
@@ -120,9 +124,9 @@ def hold(
         else:
             continue
         changed.append((figure.alert, key, cause, figure.value, figure.measure))
-    for key, _ in tracker:
-        alert = watch.alerts[key.alert_id]
-        if alert.type not in GAUGED and key not in now:
+    for key in left:
+        if key not in moved:
+            alert = watch.alerts[key.alert_id]
             changed.append((alert, key, Input.FINAL, ZERO, gone(alert, sub_key_values(key.sub_key))))
     if not changed:
         return
@@ -134,14 +138,16 @@ def hold(
     ]
     for finding in sorted(findings, key=_order):
         first = finding.alert.id in new and finding.cause is not Input.FINAL
-        tracker.find(finding, _standing_occasion(finding, occasion, first=first), first=first)
+        appeared = StateKey(finding.alert.id, finding.period, sub_key_text(finding.group)) not in before
+        tracker.find(finding, _standing_occasion(finding, occasion, first=first, appeared=appeared), first=first)
 
 
-def _follow_invoices(tracker: Tracker, watch: Watch, now: Figures) -> dict[StateKey, StateKey]:
-    """A draft invoice whose period has got another end (its contract has) keeps its states: old key -> new key."""
+def _follow_invoices(tracker: Tracker, watch: Watch, now: Figures, left: Iterable[StateKey]) -> dict[StateKey, StateKey]:
+    """A draft invoice whose period has got another end (its contract has) keeps its states: old key -> new key.
+    ``left``: states that have no figure."""
     moved: dict[StateKey, StateKey] = {}
-    for key, _ in tracker:
-        if watch.alerts[key.alert_id].type in INVOICES and key not in now:
+    for key in left:
+        if watch.alerts[key.alert_id].type is AlertType.INVOICE_TOTAL:
             for new in now:
                 if (new.alert_id, new.sub_key) == (key.alert_id, key.sub_key):
                     tracker.move_one(key, new)
@@ -149,8 +155,8 @@ def _follow_invoices(tracker: Tracker, watch: Watch, now: Figures) -> dict[State
     return moved
 
 
-def _standing_occasion(finding: Finding, occasion: Occasion, *, first: bool) -> Occasion:
-    """Why a figure changed: to balances, any change of configuration is one of theirs."""
+def _standing_occasion(finding: Finding, occasion: Occasion, *, first: bool, appeared: bool) -> Occasion:
+    """Why a figure changed: to balances, any change of configuration is one of theirs. ``appeared``: there was none before."""
     invoice = finding.alert.type in INVOICES
     if first:
         return occasion._replace(triggered_by=TriggeredBy.CREATION)
@@ -158,6 +164,8 @@ def _standing_occasion(finding: Finding, occasion: Occasion, *, first: bool) -> 
         return occasion._replace(triggered_by=TriggeredBy.BALANCE_CHANGE)
     if occasion.triggered_by is TriggeredBy.TIME and invoice and finding.cause is Input.FINAL:
         return occasion._replace(triggered_by=TriggeredBy.PERIOD_RESET)
+    if occasion.triggered_by is TriggeredBy.TIME and invoice and appeared:
+        return occasion._replace(triggered_by=TriggeredBy.INVOICE_GENERATION)
     return occasion
 
 

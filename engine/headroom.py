@@ -7,9 +7,10 @@ Why this cannot hide a crossing. Usage is paid from balances in one fixed order,
 one place never leaves more in any balance, and the sum of what is left, and the total of an invoice, move by no more than the
 spend that was added. A headroom that takes off each change at its full amount is therefore pessimistic: with usage that no
 balance pays, a statement is made too early, never too late.
+
 What is left for one seat moves only with that seat's own spend where no other balance comes before the seat's
-(engine.balances.seats.drawn_apart); it then has a headroom of its own, which only lines of that seat use up. So the number of
-statements does not grow with the spend of all other seats.
+(engine.balances.seats.drawn_apart). It then has a headroom of its own, which only lines of that seat use up; and when it is used
+up, a statement of that seat alone is enough. So what an event costs does not grow with the number of seats.
 
 Where that reasoning does not hold, the statement is made at once:
 
@@ -31,20 +32,22 @@ ENDLESS = Decimal("Infinity")
 
 
 class Headroom:
-    """``left``: units of one credit type. With nothing to reach it is endless, and only falling spend is of interest."""
+    """``left``: units of one credit type. With nothing to reach it is endless, and only falling spend is of interest. ``seat``:
+    the one whose spend alone it is for."""
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "seat")
 
-    def __init__(self) -> None:
+    def __init__(self, seat: Seat | None = None) -> None:
         self.left = ENDLESS
+        self.seat = seat
 
 
 class Headrooms:
-    """Of one customer, by credit type, and by credit type and seat. ``due``: a statement is wanted. ``hour``: that of the event
-    being counted. ``seat_keys``: the group keys by which seats are told apart. ``exact``: there is no room at all, every change
-    of usage wants a statement."""
+    """Of one customer, by credit type, and by credit type and seat. ``due``: a statement is wanted. ``due_seats``: statements of
+    these seats are. ``hour``: that of the event being counted. ``seat_keys``: the group keys by which seats are told apart.
+    ``exact``: there is no room at all, every change of usage wants a statement."""
 
-    __slots__ = ("_by_seat", "_exact", "by_credit_type", "due", "hour", "seat_keys")
+    __slots__ = ("_by_seat", "_exact", "by_credit_type", "due", "due_seats", "hour", "seat_keys")
 
     def __init__(self, credit_types: Iterable[str], seat_keys: Collection[str] = (), *, exact: bool = False) -> None:
         self.by_credit_type = {credit_type: Headroom() for credit_type in sorted(credit_types)}
@@ -52,6 +55,7 @@ class Headrooms:
         self._by_seat: dict[tuple[str, Seat], Headroom] = {}
         self._exact = exact
         self.due = False
+        self.due_seats: set[Seat] = set()
         self.hour = 0
 
     def settle(self, margins: Iterable[tuple[str, Seat | None, Decimal]]) -> None:
@@ -64,12 +68,22 @@ class Headrooms:
             headroom = self.by_credit_type[credit_type] if seat is None else self._of_seat(credit_type, seat)
             headroom.left = min(headroom.left, margin)
         self.due = False
+        self.due_seats.clear()
+
+    def settle_seat(self, seat: Seat, margins: Iterable[tuple[str, Seat | None, Decimal]]) -> None:
+        """Takes new margins after a statement of one seat: all of that seat."""
+        for credit_type in self.by_credit_type:
+            self._of_seat(credit_type, seat).left = ENDLESS
+        for credit_type, _, margin in margins:
+            headroom = self._of_seat(credit_type, seat)
+            headroom.left = min(headroom.left, margin)
+        self.due_seats.discard(seat)
 
     def _of_seat(self, credit_type: str, seat: Seat) -> Headroom:
         key = credit_type, seat
         found = self._by_seat.get(key)
         if found is None:
-            found = self._by_seat[key] = Headroom()
+            found = self._by_seat[key] = Headroom(seat)
         return found
 
     def draft(self, credit_type: str, fiat: str, conversions: Sequence[tuple[str, Decimal]]) -> Draft | None:
@@ -106,5 +120,7 @@ class Draft:
         """Spend in the draft's credit type has changed by this much."""
         for headroom, factor in self.parts:
             left = headroom.left = headroom.left - amount * factor
-            if left <= 0 or amount < 0:
+            if amount < 0 or (left <= 0 and headroom.seat is None):
                 self.headrooms.due = True
+            elif left <= 0 and headroom.seat is not None:
+                self.headrooms.due_seats.add(headroom.seat)

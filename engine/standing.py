@@ -17,6 +17,7 @@ of these: so it is past the line exactly while any value is, and it is told once
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import NamedTuple
 
@@ -35,14 +36,13 @@ from engine.former import FormerQuantities
 from engine.invoices.coarse import CoarseUsage
 from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, reach_hour, statement
-from engine.invoices.usage import usage_of_store
+from engine.invoices.usage import usage_of_group, usage_of_store
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
+from engine.owed import nothing_owed, owed, owed_instants
 from engine.periods import HOUR_US, Period, periods_between
 
 DAY_US = 24 * HOUR_US
-INVOICE_TYPE = "USAGE"
-"""The type of the invoices of billing periods, the only ones that there are."""
 
 _HUNDRED = Decimal(100)
 _IDS = frozenset({"commit_id", "credit_id", "contract_id"})
@@ -53,7 +53,8 @@ _QUOTIENT_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 class Figure(NamedTuple):
     """``past``: the line is reached, by exact comparison (``value`` of a percentage or of days may be rounded).
     ``margin``: how much of the alert's credit type may be spent before it can be; None: no spend can change that.
-    ``seat``: only that seat's spend can; None: any."""
+    ``seat``: only that seat's spend can; None: any. ``may_fall``: spend may as well lower it, so that ``margin`` holds for its
+    recovery, too."""
 
     alert: Alert
     period: Period
@@ -63,6 +64,7 @@ class Figure(NamedTuple):
     measure: Mapping[str, object]
     margin: Decimal | None = None
     seat: Seat | None = None
+    may_fall: bool = False
 
     @property
     def key(self) -> StateKey:
@@ -82,6 +84,7 @@ class Standing:
     __slots__ = (
         "_alerts",
         "_apart",
+        "_by_seat",
         "_changes",
         "_coarse",
         "_compiled",
@@ -112,6 +115,7 @@ class Standing:
         self.drawn = frozenset(alert.credit_type_id for alert in self._alerts if alert.type not in DAYS)
         self.seat_keys = frozenset(alert.seat_filter[0] for alert in self._alerts if alert.seat_filter is not None)
         self._apart: frozenset[str] = frozenset()
+        self._by_seat: dict[Seat, tuple[Balance, ...]] = {}
         self.exact = bool(self.drawn) and draws_by_units(config)
         if self.exact:
             books = [compiled.contract_book(contract) for contract in config.contracts]
@@ -122,9 +126,9 @@ class Standing:
         self._coarse = CoarseUsage()
         self._changes: frozenset[int] | None = None
 
-    def at(self, now_us: int, former: FormerQuantities | None = None) -> Callable[[], Figures]:
+    def at(self, now_us: int, former: FormerQuantities | None = None, seat: Seat | None = None) -> Callable[[], Figures]:
         """What makes the figures at an instant, with the invoices that are final at the time of this call.
-        ``former``: without this event."""
+        ``former``: without this event. ``seat``: those of one seat only, which has a headroom of its own."""
         finalized = self._final.all() if self._alerts else ()
 
         def make() -> Figures:
@@ -132,15 +136,15 @@ class Standing:
                 return {}
             apart_hour = None if former is None else former.hour
             usage = self._coarse.usage(*self._usage, self._cuts(now_us // HOUR_US, finalized), apart_hour)
-            made = statement(
-                self._with_children(now_us // HOUR_US),
-                self._compiled,
-                usage if former is None else former.taken_from(usage),
-                now_us=now_us,
-                grace_hours=self._grace_hours,
-                finalized=finalized,
-            )
-            return figures(self._alerts, self._config, made, now_us, self._apart)
+            if former is not None:
+                usage = former.taken_from(usage)
+            config, alerts = self._with_children(now_us // HOUR_US), self._alerts
+            if seat is not None:
+                config = replace(config, balances=self._by_seat.get(seat, ()))
+                usage = usage_of_group(usage, self._compiled.catalog.metrics, *seat)
+                alerts = tuple(alert for alert in alerts if alert.seat_filter is not None and alert.credit_type_id in self._apart)
+            made = statement(config, self._compiled, usage, now_us=now_us, grace_hours=self._grace_hours, finalized=finalized)
+            return figures(alerts, self._config, made, now_us, self._grace_hours, self._apart)
 
         return make
 
@@ -151,6 +155,11 @@ class Standing:
             self._reach_hour, self._reached, self._changes = hour, with_children(self._config, hour), None
             if self.seat_keys:
                 self._apart = drawn_apart(self._reached.balances, self._compiled.catalog.products)
+                by_seat: dict[Seat, list[Balance]] = {}
+                for balance in self._reached.balances:
+                    if balance.seat is not None:
+                        by_seat.setdefault(balance.seat, []).append(balance)
+                self._by_seat = {seat: tuple(balances) for seat, balances in by_seat.items()}
         return self._reached
 
     def _cuts(self, now_hour: int, finalized: Iterable[Invoice]) -> set[int]:
@@ -170,6 +179,10 @@ class Standing:
     def next_instant_us(self, after_us: int) -> int:
         """See ``next_instant``; NEVER_US if there is none."""
         instant = next_instant(self._alerts, self._config, after_us)
+        if any(alert.type in INVOICES for alert in self._alerts):
+            config = self._with_children(after_us // HOUR_US)
+            instants = owed_instants(self._alerts, config, after_us, self._grace_hours)
+            instant = min((each for each in (*instants, instant or NEVER_US) if each > after_us), default=None)
         return NEVER_US if instant is None else instant
 
     def finalize(self, now_us: int, from_hour: int) -> dict[str, str]:
@@ -188,9 +201,9 @@ class Standing:
 
 
 def margins(figures: Figures) -> Iterator[tuple[str, Seat | None, Decimal]]:
-    """The margins of figures that are not past their line, with their credit type and seat."""
+    """The margins of figures that spend can take over their line, with their credit type and seat."""
     for figure in figures.values():
-        if figure.margin is not None and not figure.past:
+        if figure.margin is not None and (figure.may_fall or not figure.past):
             yield figure.alert.credit_type_id, figure.seat, figure.margin
 
 
@@ -199,6 +212,7 @@ def figures(
     config: CustomerConfig,
     statement: Statement,
     now_us: int,
+    grace_hours: int,
     apart: frozenset[str] = frozenset(),
 ) -> Figures:
     """All figures at ``now_us``, for which the statement was made. ``apart``: see engine.balances.seats.drawn_apart."""
@@ -207,7 +221,7 @@ def figures(
     for alike in _alike(alerts):
         first = alike[0]
         if first.type in INVOICES:
-            found.extend(figure for alert in alike for figure in _invoices(alert, contracts, statement.drafts))
+            found.extend(each for alert in alike for each in _invoices(alert, config, statement, now_us, grace_hours))
             continue
         matching = [each for each in statement.balances if selects(first, each.balance, contracts)]
         if first.type in DAYS:
@@ -389,33 +403,18 @@ def _reached_us(alert: Alert, ending_hour: int) -> int:
     return ending_hour * HOUR_US - int(alert.threshold * DAY_US)
 
 
-def _invoices(alert: Alert, contracts: Mapping[str, Contract], drafts: Iterable[Invoice]) -> Iterator[Figure]:
-    if alert.invoice_types is not None and INVOICE_TYPE not in alert.invoice_types:
-        return
-    for draft in drafts:
-        if draft.credit_type_id != alert.credit_type_id or not bills(alert, contracts[draft.contract_id]):
-            continue
-        measure = {
-            "invoice_id": draft.id,
-            "invoice_total": draft.total,
-            "invoice_type": INVOICE_TYPE,
-            "contract_id": draft.contract_id,
-            "credit_type_id": alert.credit_type_id,
-        }
-        margin = alert.threshold - draft.total
-        yield Figure(alert, draft.period, (draft.id,), draft.total, margin <= 0, measure, margin)
+def _invoices(alert: Alert, config: CustomerConfig, statement: Statement, now_us: int, grace_hours: int) -> Iterator[Figure]:
+    for each in owed(alert, config, statement, now_us, grace_hours):
+        margin = alert.threshold - each.value
+        room = abs(margin) if each.may_fall else margin
+        yield Figure(alert, each.period, each.group, each.value, margin <= 0, each.measure, room, may_fall=each.may_fall)
 
 
 def gone(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
     """What is told of something that is no longer measured: a segment that is over, an invoice that is final, balances that were
     archived, a seat that was removed. Its value is 0."""
     if alert.type in INVOICES:
-        return {
-            "invoice_id": group[0],
-            "invoice_total": ZERO,
-            "invoice_type": INVOICE_TYPE,
-            "credit_type_id": alert.credit_type_id,
-        }
+        return nothing_owed(alert, group)
     if alert.type in DAYS:
         return {"remaining_days": ZERO, "segment_id": group[0]}
     if alert.seat_filter is not None:

@@ -10,6 +10,7 @@
 | seat balance | an amount, 0 or more | credit_type_id, access_type, seat_filter (required) |
 | days | days, 0 or more | custom_field_filters |
 | invoice total | an amount, 0 or more | credit_type_id, custom_field_filters, invoice_types_filter |
+| monthly invoice total | an amount, 0 or more | credit_type_id, custom_field_filters |
 
 A custom field filter looks at the balances that the type measures, or at the contract: see ``_ENTITIES``.
 
@@ -48,6 +49,7 @@ _FILTERS = {
     "low_remaining_days_for_contract_credit_segment_reached": {"custom_field_filters"},
     "low_remaining_seat_balance_reached": {"credit_type_id", "access_type", "seat_filter"},
     "invoice_total_reached": {"credit_type_id", "custom_field_filters", "invoice_types_filter"},
+    "monthly_invoice_total_spend_threshold_reached": {"credit_type_id", "custom_field_filters"},
 }
 """The filters that apply to each type that is supported."""
 
@@ -64,6 +66,7 @@ _ENTITIES = {
     "low_remaining_days_for_commit_segment_reached": _COMMITS,
     "low_remaining_days_for_contract_credit_segment_reached": _CREDITS,
     "invoice_total_reached": {"Contract"},
+    "monthly_invoice_total_spend_threshold_reached": {"Contract"},
 }
 """The entities that custom field filters of each type may name."""
 

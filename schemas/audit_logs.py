@@ -35,6 +35,7 @@ _RESOURCES = (
     ("/v1/webhook-deliveries", "webhook_delivery"),
 )
 """The first prefix counts."""
+_CUSTOMERS = re.compile(r"/v1/(\w+?)Customer(\w+)\Z")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 _DESCRIPTION_CHARACTERS_MAX = 500
 _RESOURCE_ID_CHARACTERS_MAX = 128
@@ -54,6 +55,9 @@ def subject_of(method: str, path: str) -> Subject | None:
     last = path.rsplit("/", 1)[-1]
     if method == "GET" or path in _NOT_CONFIGURATION or last == "previewEvents" or _READS.match(last):
         return None
+    of_customer = _CUSTOMERS.match(path)
+    if of_customer is not None:
+        return Subject("customer", _snake(of_customer[1] + of_customer[2]))
     resource = next((name for prefix, name in _RESOURCES if path.startswith(prefix)), None)
     if resource is None:
         resource = _snake(path.strip("/").split("/")[1])
@@ -72,6 +76,8 @@ def named_resource(subject: Subject, path: Mapping[str, str], body: object) -> D
         return _resource(given["entity"], given["entity_id"])
     if subject.resource_type == "custom_field" and isinstance(given.get("key"), str):
         return _resource("custom_field", f"{given.get('entity')}/{given['key']}")
+    if isinstance(given.get("data"), list) and given["data"] and isinstance(given["data"][0], dict):
+        given = {**given["data"][0], **given}  # a list of configurations, all of one customer
     if subject.action == "create":
         return {"resource_type": subject.resource_type}
     kind = subject.resource_type.removeprefix("webhook_")

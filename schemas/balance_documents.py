@@ -3,7 +3,7 @@
     customer  {..., balances?: [balance], ledger_entries?: [entry]}
     balance   {id, type, product_id, contract_id?, priority?, access_schedule: {credit_type_id, access_type?,
                schedule_items: [{id, amount, starting_at, ending_before}]}, invoice_schedule?: {schedule_items: [{amount, ...}]},
-               applicable_contract_ids?, applicable_product_ids, applicable_product_tags, specifiers, custom_fields,
+               rate_type?, applicable_contract_ids?, applicable_product_ids, applicable_product_tags, specifiers, custom_fields,
                created_at, archived_at?}
     entry     {id, balance_id, segment_id, amount, timestamp, reason}
 
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from engine.catalog import AccessType, Balance, BalanceType, Frequency, ManualEntry, Segment, Specifier
+from engine.catalog import AccessType, Balance, BalanceType, Frequency, ManualEntry, RateTarget, Segment, Specifier
 from engine.periods import HOUR_US
 from schemas.charge_documents import invoice_items_of
 from schemas.timestamps import parse_timestamp
@@ -80,12 +80,15 @@ def balance_of(document: Document, entries: Iterable[Document], *, archived: boo
         specifiers=tuple(specifier_of(each) for each in document["specifiers"]),
         cost_basis_free=_cost_nothing(document),
         manual_entries=tuple(
-            ManualEntry(each["segment_id"], Decimal(each["amount"]), _instant_us(each["timestamp"]), each["reason"])
+            ManualEntry(
+                each["segment_id"], Decimal(each["amount"]), _instant_us(each["timestamp"]), each["reason"], each.get("seat_id")
+            )
             for each in entries
         ),
         custom_fields=_pairs(document["custom_fields"]),
         created_us=_instant_us(document["created_at"]),
         archived=archived or document.get("archived_at") is not None,
+        rate_type=RateTarget(document.get("rate_type", "LIST_RATE")),
         recurring_id=document.get("recurring_id"),
         invoice_items=invoice_items_of(document.get("invoice_schedule"), document.get("archived_at")),
         invoice_contract_id=document.get("invoice_contract_id"),

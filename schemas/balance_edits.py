@@ -17,7 +17,7 @@ from schemas.commits import (
     SpecifierBody,
     access_item,
 )
-from schemas.common import Body, HourInstant, Id, Instant, Name, NotNegative, Number, Unsupported, rfc3339
+from schemas.common import Body, HourInstant, Id, Instant, Key, Name, NotNegative, Number, Unsupported, rfc3339
 from schemas.documents import Document, instant_us
 from schemas.errors import BadRequest, NotFound
 from schemas.invoice_schedules import SCHEDULE_ITEMS_MAX, InvoiceItem, NewId, invoice_item
@@ -64,21 +64,39 @@ class InvoiceEdit(Body):
     update_schedule_items: list[InvoiceItemUpdate] = _Few
 
 
-class _BalanceEdit(Body):
-    """What is absent stays. Null takes back who or what the balance was limited to, and its priority."""
+class _BalanceChange(Body):
+    """What is absent stays. Null takes back what the balance was limited to, and its priority."""
 
-    customer_id: Id
     access_schedule: AccessEdit | None = None
-    applicable_contract_ids: Ids | None = None
     applicable_product_ids: Ids | None = None
     applicable_product_tags: Tags | None = None
-    specifiers: Annotated[list[SpecifierBody], Field(max_length=SPECIFIERS_MAX)] | None = None
     priority: Number | None = None
     product_id: Id | None = None
     name: Name | None = None
     description: Description | None = None
     rate_type: RateType | None = None
     hierarchy_configuration: Unsupported = None
+
+
+class CommitUpdate(_BalanceChange):
+    """A part of an edit of the commit's contract."""
+
+    commit_id: Id
+    invoice_schedule: InvoiceEdit | None = None
+    netsuite_sales_order_id: Key | None = None
+
+
+class CreditUpdate(_BalanceChange):
+    credit_id: Id
+    netsuite_sales_order_id: Key | None = None
+
+
+class _BalanceEdit(_BalanceChange):
+    """As an edit by itself; null takes back who the balance was limited to, too."""
+
+    customer_id: Id
+    applicable_contract_ids: Ids | None = None
+    specifiers: Annotated[list[SpecifierBody], Field(max_length=SPECIFIERS_MAX)] | None = None
 
 
 class CommitEdit(_BalanceEdit):
@@ -91,27 +109,40 @@ class CreditEdit(_BalanceEdit):
     credit_id: Id
 
 
-def edited_balance(balance: Document, body: CommitEdit | CreditEdit, new_id: NewId, now: str) -> Document:
+AnyEdit = CommitEdit | CreditEdit | CommitUpdate | CreditUpdate
+
+
+class CommitArchive(Body):
+    customer_id: Id
+    commit_id: Id
+
+
+class CreditArchive(Body):
+    customer_id: Id
+    credit_id: Id
+
+
+def edited_balance(balance: Document, body: AnyEdit, new_id: NewId, now: str) -> Document:
     """Raises BadRequest for a balance that could not have been made like this, NotFound for a schedule item that is not there."""
     given = body.model_fields_set
     changes: Document = {}
-    for name in ("name", "description", "product_id", "invoice_contract_id"):
+    for name in ("name", "description", "product_id", "invoice_contract_id", "rate_type"):
         if getattr(body, name, None) is not None:
             changes[name] = getattr(body, name)
-    if "priority" in given:
-        changes["priority"] = body.priority
-    if "applicable_contract_ids" in given:
+    for name in ("priority", "netsuite_sales_order_id"):
+        if name in given:
+            changes[name] = getattr(body, name)
+    if isinstance(body, _BalanceEdit) and "applicable_contract_ids" in given:
         if balance["contract_id"] is not None:
             raise BadRequest("applicable_contract_ids: does not apply to a balance of a contract")
         changes["applicable_contract_ids"] = body.applicable_contract_ids
-    for name in ("applicable_product_ids", "applicable_product_tags"):
-        if name in given:
-            changes[name] = getattr(body, name) or []
-    if "specifiers" in given:
+    limits = ("applicable_product_ids", "applicable_product_tags")
+    changes |= {name: getattr(body, name) or [] for name in limits if name in given}
+    if isinstance(body, _BalanceEdit) and "specifiers" in given:
         changes["specifiers"] = [each.model_dump(exclude_none=True) for each in body.specifiers or ()]
     if body.access_schedule is not None:
         changes["access_schedule"] = _edited_access(balance["access_schedule"], body.access_schedule, new_id)
-    if isinstance(body, CommitEdit) and body.invoice_schedule is not None:
+    if isinstance(body, CommitEdit | CommitUpdate) and body.invoice_schedule is not None:
         schedule = balance["invoice_schedule"] or {"credit_type_id": USD_CENTS, "do_not_invoice": False, "schedule_items": []}
         changes["invoice_schedule"] = edited_invoices(schedule, body.invoice_schedule, new_id, now, "invoice_schedule")
     changed = {**balance, **changes}

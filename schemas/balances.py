@@ -17,11 +17,11 @@ from schemas.common import (
     CustomFields,
     Id,
     Instant,
+    Key,
     Number,
     OutInstant,
     OutNumber,
     UniquenessKey,
-    Unsupported,
     Upper,
     rfc3339,
 )
@@ -102,7 +102,9 @@ class ManualEntryBody(Body):
     amount: Number
     reason: Reason
     timestamp: Instant | None = None
-    per_group_amounts: Unsupported = None
+    per_group_amounts: Annotated[dict[Key, Number], Field(min_length=1, max_length=1_000)] | None = Field(
+        default=None, description="By seat id; of commits and credits with INDIVIDUAL allocation. They add up to the amount."
+    )
     uniqueness_key: UniquenessKey | None = None
 
 
@@ -216,7 +218,7 @@ def balance_answer(
     shown = {
         **document,
         "product": {"id": product["id"], "name": product["current"]["name"]},
-        "rate_type": "LIST_RATE",
+        "rate_type": document.get("rate_type", "LIST_RATE"),
         "access_schedule": _access(document["access_schedule"], units),
         "invoice_schedule": invoices and schedule_answer(invoices, units, invoice_contract_id, document["created_at"]),
         "contract": None if contract_id is None else {"id": contract_id},

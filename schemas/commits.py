@@ -54,7 +54,7 @@ def only(name: str, supported: str, *later: str) -> Any:
 
 
 AccessType = Annotated[Literal["SPEND", "QUANTITY"], Upper]
-RateType = only("the rate type", "LIST_RATE", "COMMIT_RATE")
+RateType = Annotated[Literal["LIST_RATE", "COMMIT_RATE"], Upper]
 
 
 class AccessItem(Body):
@@ -114,7 +114,7 @@ class CreditBody(Body):
     description: Description | None = None
     custom_fields: CustomFields = Field(default_factory=dict)
     netsuite_sales_order_id: Key | None = None
-    rate_type: RateType = "LIST_RATE"  # type: ignore[valid-type]
+    rate_type: RateType = Field(default="LIST_RATE", description="At which of a rate's prices usage is drawn.")
     rollover_fraction: Unsupported = None
     hierarchy_configuration: Unsupported = None
 
@@ -131,7 +131,7 @@ class CommitBody(CreditBody):
     type: Annotated[Literal["PREPAID", "POSTPAID"], Upper]
     invoice_schedule: InvoiceSchedule | None = None
     amount: Unsupported = None
-    temporary_id: Unsupported = None
+    temporary_id: Key | None = Field(default=None, description="Stands for the id in commit-specific overrides of this request.")
     payment_gate_config: Unsupported = None
     spend_tracker_attributes: Unsupported = None
 
@@ -222,6 +222,7 @@ def balance_document(
         "name": body.name,
         "description": body.description,
         "priority": body.priority,
+        "rate_type": body.rate_type,
         "access_schedule": _access(body.access_schedule, new_id),
         "invoice_schedule": None if invoices is None else schedule_document(invoices, new_id),
         "invoice_contract_id": own.invoice_contract_id if isinstance(own, CustomerCommitCreate) else contract_id,

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from engine.catalog import Rate, RateType
+from engine.catalog import CommitRate, Rate, RateType
 from engine.periods import HOUR_US
 from engine.rating.schedule import ScheduledRate
 from schemas.common import Answer, Body, Id, Instant, OutInstant
 from schemas.documents import Document, instant_text
-from schemas.rate_cards import RateAnswer, ScheduleSelector, rate_answer
+from schemas.rate_cards import CommitRateAnswer, RateAnswer, ScheduleSelector, rate_answer
 
 
 class ContractRateSelector(ScheduleSelector):
@@ -41,6 +41,7 @@ class ContractRateRow(Answer):
     ending_before: OutInstant | None
     pricing_group_values: dict[str, str] | None = None
     list_rate: RateAnswer
+    commit_rate: CommitRateAnswer | None = None
     override_rate: RateAnswer | None = None
 
 
@@ -78,16 +79,20 @@ def contract_rate_row(rate: ScheduledRate, card_id: str, product: Document, unit
     }
     if values:
         fields["pricing_group_values"] = values
+    own = stretch.listed.commit_rate
+    if own is not None:
+        fields["commit_rate"] = {"rate_type": str(own.rate_type), **_price(own)}
     if stretch.charged is not stretch.listed:
         fields["override_rate"] = _shown(stretch.charged, values, units)
     return ContractRateRow.model_validate(fields)
 
 
 def _shown(rate: Rate, values: dict[str, str], units: dict[str, Document]) -> RateAnswer:
-    price = (
-        {"price": rate.price}
-        if rate.rate_type is RateType.FLAT
-        else {"tiers": [{"price": each.price} | ({} if each.size is None else {"size": each.size}) for each in rate.tiers]}
-    )
-    fields = {"rate_type": str(rate.rate_type), "pricing_group_values": values, "credit_type_id": rate.credit_type_id, **price}
-    return rate_answer(fields, units)
+    fields = {"rate_type": str(rate.rate_type), "pricing_group_values": values, "credit_type_id": rate.credit_type_id}
+    return rate_answer({**fields, **_price(rate)}, units)
+
+
+def _price(rate: Rate | CommitRate) -> Document:
+    if rate.rate_type is RateType.FLAT:
+        return {"price": rate.price}
+    return {"tiers": [{"price": each.price} | ({} if each.size is None else {"size": each.size}) for each in rate.tiers]}

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from engine.catalog import Frequency
 from engine.periods import AnchorDay, anchor_for
 from schemas.balances import BalanceAnswer
+from schemas.billing_configurations import BillingConfiguration, ContractBillingConfiguration, billing_answer
 from schemas.commits import Commits, Credits
 from schemas.common import (
     Answer,
@@ -84,7 +85,7 @@ class ContractCreate(Body):
     credits: Credits = Field(default_factory=list)
     overrides: OverrideBodies = Field(default_factory=list)
     usage_filter: UsageFilterBody | None = None
-    billing_provider_configuration: Unsupported = None
+    billing_provider_configuration: ContractBillingConfiguration | None = None
     discounts: Unsupported = None
     hierarchy_configuration: Unsupported = None
     package_alias: Key | None = None
@@ -125,21 +126,26 @@ class ContractGetV2(ContractGet):
     as_of_date: Unsupported = None
 
 
-class ContractList(Body):
-    customer_id: Id
+class ContractFilters(Body):
+    """Which contracts a list shows."""
+
     covering_date: Instant | None = None
     starting_at: Instant | None = None
     include_archived: bool = False
+
+    @model_validator(mode="after")
+    def _one_date(self) -> ContractFilters:
+        if self.covering_date is not None and self.starting_at is not None:
+            raise ValueError("covering_date and starting_at exclude each other")
+        return self
+
+
+class ContractList(ContractFilters):
+    customer_id: Id
     include_balance: bool = False
     include_ledgers: bool = False
     limit: Annotated[int, Field(ge=1, le=20)] = 20
     cursor: str | None = None
-
-    @model_validator(mode="after")
-    def _one_date(self) -> ContractList:
-        if self.covering_date is not None and self.starting_at is not None:
-            raise ValueError("covering_date and starting_at exclude each other")
-        return self
 
 
 class ContractListQuery(Query):
@@ -162,21 +168,21 @@ class ContractUpdateEndDate(Body):
 
 
 class ContractAmend(Body):
-    """Adds overrides to a contract, as its latest."""
+    """Adds to a contract; overrides as its latest. What is added has dates of its own: ``starting_at`` is told as it is given."""
 
     customer_id: Id
     contract_id: Id
     starting_at: HourInstant
     overrides: OverrideBodies = Field(default_factory=list)
-    commits: Unsupported = None
-    credits: Unsupported = None
+    commits: Commits = Field(default_factory=list)
+    credits: Credits = Field(default_factory=list)
+    scheduled_charges: Charges = Field(default_factory=list)
+    netsuite_sales_order_id: Key | None = None
+    salesforce_opportunity_id: Key | None = None
     custom_fields: Unsupported = None
     discounts: Unsupported = None
-    netsuite_sales_order_id: Unsupported = None
     professional_services: Unsupported = None
     reseller_royalties: Unsupported = None
-    salesforce_opportunity_id: Unsupported = None
-    scheduled_charges: Unsupported = None
     total_contract_value: Unsupported = None
 
 
@@ -219,9 +225,12 @@ class Amendment(Answer):
     created_at: OutInstant
     created_by: str
     starting_at: OutInstant
-    commits: list[Any]
+    commits: list[BalanceAnswer]
+    credits: list[BalanceAnswer]
     overrides: list[FlatOverrideAnswer]
-    scheduled_charges: list[Any]
+    scheduled_charges: list[ScheduledChargeAnswer]
+    netsuite_sales_order_id: str | None = None
+    salesforce_opportunity_id: str | None = None
 
 
 class Contract(Answer):
@@ -234,6 +243,7 @@ class Contract(Answer):
     archived_at: OutInstant | None
     uniqueness_key: str | None
     package_id: str | None = None
+    customer_billing_provider_configuration: BillingConfiguration | None = None
     custom_fields: dict[str, str]
 
 
@@ -244,6 +254,7 @@ class ContractV2(_ContractFields):
     usage_filter: list[UsageFilterAnswer]
     subscriptions: list[SubscriptionAnswer]
     package_id: str | None = None
+    customer_billing_provider_configuration: BillingConfiguration | None = None
     archived_at: OutInstant | None
     uniqueness_key: str | None
     custom_fields: dict[str, str]
@@ -342,12 +353,19 @@ def contract_answer(customer_id: str, document: Document, named: Named, now_us: 
         "scheduled_charges": [answer for charge, answer in charges if charge["edit_id"] is None],
     }
     amendments = [
-        {**each, "overrides": shown(each["overrides"]), "commits": [], "scheduled_charges": []}
+        {
+            **each,
+            "overrides": shown(each["overrides"]),
+            "commits": [],
+            "credits": [],
+            "scheduled_charges": [answer for charge, answer in charges if charge["edit_id"] == each["id"]],
+        }
         for each in document.get("amendments") or ()
     ]
     return Contract.model_validate(
         {
             **document,
+            **_billing(customer_id, document),
             "customer_id": customer_id,
             "initial": initial,
             "current": current,
@@ -369,7 +387,12 @@ def contract_v2_answer(customer_id: str, document: Document, named: Named, now_u
         "subscriptions": _subscriptions(document, named, now_us),
         **_recurring(document, named),
     }
-    return ContractV2.model_validate(shown)
+    return ContractV2.model_validate({**shown, **_billing(customer_id, document)})
+
+
+def _billing(customer_id: str, document: Document) -> dict[str, BillingConfiguration]:
+    held = document.get("billing_configuration")
+    return {} if held is None else {"customer_billing_provider_configuration": billing_answer(customer_id, held)}
 
 
 def _charges_answer(document: Document, named: Named) -> list[tuple[Document, ScheduledChargeAnswer]]:
@@ -377,7 +400,7 @@ def _charges_answer(document: Document, named: Named) -> list[tuple[Document, Sc
     return [(each, charge_answer(each, named.products, named.units, document["id"])) for each in charges]
 
 
-def listed_contracts(documents: list[Document], body: ContractList) -> list[Document]:
+def listed_contracts(documents: list[Document], body: ContractFilters) -> list[Document]:
     """The contracts that the filters of a list request let through, in order of creation."""
 
     def fits(contract: Document) -> bool:

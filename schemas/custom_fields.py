@@ -3,7 +3,7 @@
     key       {id: "<entity>/<key>", entity, key, enforce_uniqueness, created_at, archived_at?}      one document each
     values    "custom_fields" of the entity's own document
 
-Contracts, commits and credits are parts of their customer's document.
+Contracts, their subscriptions and scheduled charges, commits and credits are parts of their customer's document.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ CATALOG_KINDS = {
     "alert": "alerts",
 }
 """An alert of one customer is in that customer's document instead."""
-CUSTOMER_ENTITIES = frozenset({"customer", "contract", "commit", "contract_credit"})
+CONTRACT_PARTS = {"subscription": "subscriptions", "scheduled_charge": "scheduled_charges"}
+"""Lists of a contract's document whose items carry custom fields."""
+CUSTOMER_ENTITIES = frozenset({"customer", "contract", "commit", "contract_credit", *CONTRACT_PARTS})
 LATER_ENTITIES = frozenset(
     {
         "charge",
@@ -40,8 +42,6 @@ LATER_ENTITIES = frozenset(
         "invoice",
         "plan",
         "professional_service",
-        "scheduled_charge",
-        "subscription",
         "package_commit",
         "package_credit",
         "package_subscription",
@@ -137,6 +137,8 @@ def _parts(customer: Document) -> Iterator[tuple[str, Document]]:
     yield "customer", customer
     for contract in customer["contracts"]:
         yield "contract", contract
+        for entity, name in CONTRACT_PARTS.items():
+            yield from ((entity, each) for each in contract.get(name) or ())
     for balance in customer.get("balances") or ():
         yield _balance_entity(balance), balance
     for alert in customer["alerts"]:
@@ -169,8 +171,14 @@ def with_values(
     def changed(part: str, document: Document) -> Document:
         return with_fields(document, fields, gone) if part == entity and entity_id in (None, document["id"]) else document
 
+    def changed_contract(contract: Document) -> Document:
+        parts = {
+            name: [changed(part, each) for each in contract[name]] for part, name in CONTRACT_PARTS.items() if contract.get(name)
+        }
+        return {**changed("contract", contract), **parts}
+
     new = changed("customer", customer)
-    new = {**new, "contracts": [changed("contract", each) for each in customer["contracts"]]}
+    new = {**new, "contracts": [changed_contract(each) for each in customer["contracts"]]}
     new["alerts"] = [changed("alert", each) for each in customer["alerts"]]
     if customer.get("balances"):
         new["balances"] = [changed(_balance_entity(each), each) for each in customer["balances"]]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from schemas.billing_configurations import NewBillingConfigurations
 from schemas.common import (
     Answer,
     Body,
@@ -30,7 +31,7 @@ class CustomerCreate(Body):
     external_id: Key | None = Field(default=None, description="Deprecated: one more ingest alias.")
     custom_fields: CustomFields = Field(default_factory=dict)
     billing_config: Unsupported = None
-    customer_billing_provider_configurations: Unsupported = None
+    customer_billing_provider_configurations: NewBillingConfigurations = Field(default_factory=list)
     customer_revenue_system_configurations: Unsupported = None
 
     def aliases(self) -> list[str]:

@@ -37,6 +37,7 @@ from engine.catalog import (
     BillableMetric,
     BillingSchedule,
     Catalog,
+    CommitRate,
     Contract,
     CustomerConfig,
     CustomFieldFilter,
@@ -152,6 +153,19 @@ def product_of(document: Document) -> Product | None:
     )
 
 
+def _tiers(document: Document) -> tuple[Tier, ...]:
+    return tuple(
+        Tier(None if tier.get("size") is None else Decimal(tier["size"]), Decimal(tier["price"]))
+        for tier in document.get("tiers") or ()
+    )
+
+
+def _commit_rate(document: Document | None) -> CommitRate | None:
+    if document is None:
+        return None
+    return CommitRate(RateType(document["rate_type"]), Decimal(document.get("price") or 0), _tiers(document))
+
+
 def rate_of(document: Document) -> Rate:
     return Rate(
         product_id=document["product_id"],
@@ -159,13 +173,11 @@ def rate_of(document: Document) -> Rate:
         starting_hour=_hour(document["starting_at"]),
         credit_type_id=document.get("credit_type_id") or USD_CENTS,
         price=Decimal(document.get("price") or 0),
-        tiers=tuple(
-            Tier(None if tier.get("size") is None else Decimal(tier["size"]), Decimal(tier["price"]))
-            for tier in document.get("tiers") or ()
-        ),
+        tiers=_tiers(document),
         ending_hour=_optional_hour(document.get("ending_before")),
         pricing_group_values=tuple(sorted((document.get("pricing_group_values") or {}).items())),
         entitled=document["entitled"],
+        commit_rate=_commit_rate(document.get("commit_rate")),
         billing_frequency=None if document.get("billing_frequency") is None else Frequency(document["billing_frequency"]),
     )
 

@@ -1,7 +1,8 @@
 """Editing a contract: the body, and the record that its edit history keeps.
 
     record   {id, contract_id, timestamp, uniqueness_key?, add_commits?: [balance], add_credits?: [balance],
-              archive_commits?: [{id}], archive_credits?: [{id}], add_overrides?: [override], remove_overrides?: [{id}],
+              archive_commits?: [{id}], archive_credits?: [{id}], update_commits?, update_credits?: [{id, ...}],
+              add_overrides?: [override], remove_overrides?: [{id}],
               add_scheduled_charges?: [charge], update_scheduled_charges?, archive_scheduled_charges?: [{id}],
               add_subscriptions?, add_recurring_commits?, add_recurring_credits?: [as shown], update_subscriptions?,
               update_recurring_commits?, update_recurring_credits?: [{id, ...}],
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from schemas.balance_edits import CommitUpdate, CreditUpdate
 from schemas.balances import BalanceAnswer, balance_answer
 from schemas.commits import BALANCES_A_REQUEST_MAX, Commits, Credits
 from schemas.common import Answer, Body, HourInstant, Id, Name, OutInstant, OutNumber, UniquenessKey, Unsupported, rfc3339
@@ -55,6 +57,8 @@ CHANGES = (
     "add_credits",
     "archive_commits",
     "archive_credits",
+    "update_commits",
+    "update_credits",
     "add_overrides",
     "remove_overrides",
     "add_subscriptions",
@@ -88,6 +92,8 @@ class ContractEdit(Body):
     add_credits: Credits = Field(default_factory=list)
     archive_commits: Archived = Field(default_factory=list)
     archive_credits: Archived = Field(default_factory=list)
+    update_commits: Annotated[list[CommitUpdate], Field(max_length=BALANCES_A_REQUEST_MAX)] = Field(default_factory=list)
+    update_credits: Annotated[list[CreditUpdate], Field(max_length=BALANCES_A_REQUEST_MAX)] = Field(default_factory=list)
     add_overrides: OverrideBodies = Field(default_factory=list)
     remove_overrides: Annotated[list[IdBody], Field(max_length=OVERRIDES_MAX)] = Field(default_factory=list)
     add_subscriptions: SubscriptionBodies = Field(default_factory=list)
@@ -111,8 +117,6 @@ class ContractEdit(Body):
     add_spend_threshold_configuration: Unsupported = None
     add_spend_trackers: Unsupported = None
     archive_spend_trackers: Unsupported = None
-    update_commits: Unsupported = None
-    update_credits: Unsupported = None
     update_net_payment_terms_days: Unsupported = None
     update_prepaid_balance_threshold_configuration: Unsupported = None
     update_spend_threshold_configuration: Unsupported = None
@@ -146,6 +150,8 @@ class Edit(Answer):
     add_credits: list[BalanceAnswer] | None = None
     archive_commits: list[_Ref] | None = None
     archive_credits: list[_Ref] | None = None
+    update_commits: list[_BalanceUpdated] | None = None
+    update_credits: list[_BalanceUpdated] | None = None
     add_overrides: list[OverrideAnswer] | None = None
     remove_overrides: list[_Ref] | None = None
     add_subscriptions: list[SubscriptionAnswer] | None = None
@@ -161,10 +167,59 @@ class Edit(Answer):
     update_contract_name: str | None = None
 
 
+class _ItemTold(Answer):
+    """Of a schedule: as it was asked for."""
+
+    id: str | None = None
+    timestamp: OutInstant | None = None
+    starting_at: OutInstant | None = None
+    ending_before: OutInstant | None = None
+    amount: OutNumber | None = None
+    unit_price: OutNumber | None = None
+    quantity: OutNumber | None = None
+
+
+class _ScheduleUpdated(Answer):
+    add_schedule_items: list[_ItemTold] | None = None
+    remove_schedule_items: list[_Ref] | None = None
+    update_schedule_items: list[_ItemTold] | None = None
+
+
+class _BalanceUpdated(Answer):
+    id: str
+    name: str | None = None
+    description: str | None = None
+    product_id: str | None = None
+    priority: OutNumber | None = None
+    rate_type: str | None = None
+    netsuite_sales_order_id: str | None = None
+    applicable_product_ids: list[str] | None = None
+    applicable_product_tags: list[str] | None = None
+    access_schedule: _ScheduleUpdated | None = None
+    invoice_schedule: _ScheduleUpdated | None = None
+
+
 class _QuantityUpdated(Answer):
     starting_at: OutInstant
     quantity: OutNumber | None = None
     quantity_delta: OutNumber | None = None
+
+
+class _SeatIdsFrom(Answer):
+    seat_ids: list[str]
+    starting_at: OutInstant
+
+
+class _UnassignedFrom(Answer):
+    quantity: OutNumber
+    starting_at: OutInstant
+
+
+class _SeatsUpdated(Answer):
+    add_seat_ids: list[_SeatIdsFrom] | None = None
+    remove_seat_ids: list[_SeatIdsFrom] | None = None
+    add_unassigned_seats: list[_UnassignedFrom] | None = None
+    remove_unassigned_seats: list[_UnassignedFrom] | None = None
 
 
 class _SubscriptionUpdated(Answer):
@@ -172,6 +227,7 @@ class _SubscriptionUpdated(Answer):
     ending_before: OutInstant | None = None
     name: str | None = None
     quantity_updates: list[_QuantityUpdated] | None = None
+    seat_updates: _SeatsUpdated | None = None
 
 
 class _AmountUpdated(Answer):
@@ -207,6 +263,8 @@ def edit_record(body: ContractEdit, edit_id: str, added: list[Document], charges
         "add_credits": [each for each in added if each["type"] == "CREDIT"],
         "archive_commits": [{"id": each.id} for each in body.archive_commits],
         "archive_credits": [{"id": each.id} for each in body.archive_credits],
+        "update_commits": [_updated(each, each.commit_id) for each in body.update_commits],
+        "update_credits": [_updated(each, each.credit_id) for each in body.update_credits],
         "remove_overrides": [{"id": each.id} for each in body.remove_overrides],
         "update_subscriptions": [_updated(each, each.subscription_id) for each in body.update_subscriptions],
         "update_recurring_commits": [_updated(each, each.recurring_id) for each in body.update_recurring_commits],
@@ -224,9 +282,13 @@ def edit_record(body: ContractEdit, edit_id: str, added: list[Document], charges
     return record
 
 
-def _updated(update: SubscriptionUpdate | RecurringCommitUpdate | RecurringCreditUpdate, changed_id: str) -> Document:
+_Update = CommitUpdate | CreditUpdate | SubscriptionUpdate | RecurringCommitUpdate | RecurringCreditUpdate
+_IDS = {"commit_id", "credit_id", "subscription_id", "recurring_commit_id", "recurring_credit_id"}
+
+
+def _updated(update: _Update, changed_id: str) -> Document:
     """What an update says, instants as texts; ``ending_before`` null included."""
-    fields = update.model_dump(exclude_unset=True, exclude={"subscription_id", "recurring_commit_id", "recurring_credit_id"})
+    fields = update.model_dump(exclude_unset=True, exclude=_IDS)
     return {"id": changed_id, **_with_texts(fields)}
 
 

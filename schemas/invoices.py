@@ -155,6 +155,8 @@ class Names:
         self.customer = customer
         self.contracts = {contract["id"]: contract for contract in customer["contracts"]}
         self.balances = {balance["id"]: balance for balance in customer.get("balances") or ()}
+        for balance in tuple(self.balances.values()):
+            self.balances.update((share["id"], balance) for share in balance.get("shares", {}).values())
         self.products = products
         self.units = units
         self.charges = {
@@ -164,7 +166,13 @@ class Names:
     def payer(self, item: LineItem) -> Document:
         """The balance that paid. A final invoice may name one that its recurring commit or credit does not make any more, because
         the contract was ended before it."""
-        unknown: Document = {"type": item.balance_type, "custom_fields": {}, "access_schedule": {}, "product_id": None}
+        unknown: Document = {
+            "id": item.balance_id,
+            "type": item.balance_type,
+            "custom_fields": {},
+            "access_schedule": {},
+            "product_id": None,
+        }
         found: Document = self.balances.get(item.balance_id or "", unknown)
         return found
 
@@ -189,7 +197,7 @@ def _paid_by(item: LineItem, names: Names) -> Document:
         return {}
     balance = names.payer(item)
     fields: Document = {
-        "commit_id": item.balance_id,
+        "commit_id": balance["id"],
         "commit_segment_id": item.segment_id,
         "commit_type": "PostpaidCommit" if balance["type"] == BalanceType.POSTPAID else "PrepaidCommit",
         "commit_custom_fields": balance["custom_fields"],
@@ -199,7 +207,7 @@ def _paid_by(item: LineItem, names: Names) -> Document:
     if item.type is ItemType.APPLIED:
         access_type = balance["access_schedule"].get("access_type", "SPEND")
         fields["name"] = names.applied(balance, item.name)
-        fields["applied_commit_or_credit"] = {"id": item.balance_id, "type": balance["type"], "access_type": access_type}
+        fields["applied_commit_or_credit"] = {"id": balance["id"], "type": balance["type"], "access_type": access_type}
     return fields
 
 

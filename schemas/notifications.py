@@ -241,6 +241,13 @@ class InvoiceProperties(AlertProperties):
     contract_id: str | None = None
 
 
+class MonthProperties(AlertProperties):
+    """The month is the notification's period."""
+
+    monthly_invoice_total: Number
+    credit_type_id: str
+
+
 class _Payload(_Model):
     id: str = Field(description="The same for every attempt to deliver this notification: drop an id that you have seen.")
 
@@ -307,10 +314,17 @@ class LowDaysPayload(_Payload):
 
 
 class InvoiceTotalPayload(_Payload):
-    """The total of a draft invoice reached the threshold; resolved: it fell below it again, or is final."""
+    """The total of an invoice reached the threshold; resolved: it fell below it again, or its billing period is over."""
 
     type: Literal["alerts.invoice_total_reached", "alerts.invoice_total_resolved"]
     properties: InvoiceProperties
+
+
+class MonthTotalPayload(_Payload):
+    """The totals of a calendar month's invoices reached the threshold; resolved: they fell below it again, or it is over."""
+
+    type: Literal["alerts.monthly_invoice_total_spend_threshold_reached", "alerts.monthly_invoice_total_spend_threshold_resolved"]
+    properties: MonthProperties
 
 
 WebhookPayload = Annotated[
@@ -321,6 +335,7 @@ WebhookPayload = Annotated[
     | LowSeatBalancePayload
     | LowDaysPayload
     | InvoiceTotalPayload
+    | MonthTotalPayload
     | EndpointFailingPayload
     | EndpointDisabledPayload
     | MessageExhaustedPayload,

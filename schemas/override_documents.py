@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from engine.catalog import (
     Override,
     OverrideType,
     OverwriteRate,
+    RateTarget,
     RateType,
     Specifier,
     Tier,
@@ -43,12 +45,21 @@ def _overwrite_rate(document: Document) -> OverwriteRate:
     )
 
 
+def _specifier(document: Document) -> Specifier:
+    any_ids = frozenset(document.get("any_commit_or_credit_ids") or ())
+    return replace(
+        specifier_of(document),
+        balance_ids=any_ids.union(document.get("commit_ids") or ()),
+        recurring_ids=any_ids.union(document.get("recurring_commit_ids") or ()),
+    )
+
+
 def _specifiers(document: Document) -> tuple[Specifier, ...]:
     if document.get("product_id") is not None:
         return (Specifier(product_id=document["product_id"]),)
     tags = document.get("applicable_product_tags") or ()
     listed = document.get("override_specifiers") or ()
-    return (*(Specifier(product_tags=frozenset({tag})) for tag in tags), *(specifier_of(each) for each in listed))
+    return (*(Specifier(product_tags=frozenset({tag})) for tag in tags), *(_specifier(each) for each in listed))
 
 
 def override_of(document: Document) -> Override:
@@ -66,6 +77,8 @@ def override_of(document: Document) -> Override:
         priority=_optional(document.get("priority")),
         entitled=document.get("entitled"),
         specifiers=_specifiers(document),
+        for_commits=document.get("is_commit_specific", False),
+        target=RateTarget(document.get("target", "LIST_RATE")),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from engine.catalog import USD_CENTS
@@ -42,6 +42,26 @@ def with_overrides(
     return {**contract, "overrides": [*kept, *added]}
 
 
+def with_real_ids(contract: Document, real: Mapping[str, str]) -> Document:
+    """The contract's document with its overrides naming commits by their ids. ``real``: by the temporary ids of one request."""
+    if not real:
+        return contract
+    changed = dict(contract)
+    for name in ("overrides", "initial_overrides"):
+        if name in contract:
+            changed[name] = [_with_real_ids(each, real) for each in contract[name]]
+    return changed
+
+
+def _with_real_ids(override: Document, real: Mapping[str, str]) -> Document:
+    names = ("commit_ids", "any_commit_or_credit_ids")
+    specifiers = [
+        each | {name: [real.get(given, given) for given in each[name]] for name in names if name in each}
+        for each in override["override_specifiers"]
+    ]
+    return {**override, "override_specifiers": specifiers}
+
+
 def _check_override(place: str, override: OverrideBody, contract: Document, catalog: Catalog) -> None:
     explicit = contract["multiplier_override_prioritization"] == "EXPLICIT"
     if override.type == "TIERED" and not explicit:
@@ -58,6 +78,9 @@ def _check_override(place: str, override: OverrideBody, contract: Document, cata
         key = product["current"].get("pricing_group_key") or []
         if not set(specifier.pricing_group_values or ()) <= set(key):
             raise BadRequest(f"{name}pricing_group_values: names keys that are not in the product's pricing_group_key")
+        shown = product["current"].get("presentation_group_key") or []
+        if not set(specifier.presentation_group_values or ()) <= set(shown):
+            raise BadRequest(f"{name}presentation_group_values: names keys that are not in the product's presentation_group_key")
     if override.overwrite_rate is not None:
         _check_credit_type(f"{place}overwrite_rate.credit_type_id", override.overwrite_rate.credit_type_id, contract, catalog)
 

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from engine.catalog import USD_CENTS
-from schemas.commits import GroupValues, only
+from schemas.commits import GroupValues
 from schemas.common import (
     Answer,
     Body,
@@ -65,7 +65,8 @@ def _supported_rate_type(value: object) -> object:
 
 
 Multiplier = Annotated[NotNegative, AfterValidator(_multiplier)]
-Target = only("the target", "LIST_RATE", "COMMIT_RATE")
+Target = Annotated[Literal["LIST_RATE", "COMMIT_RATE"], Upper]
+Ids = Annotated[list[Key], Field(min_length=1, max_length=1000)]
 
 
 class OverrideTier(Body):
@@ -105,17 +106,23 @@ class OverrideSpecifier(Body):
     product_id: Id | None = None
     product_tags: Tags | None = None
     pricing_group_values: GroupValues | None = None
-    presentation_group_values: Unsupported = None
+    presentation_group_values: GroupValues | None = None
     billing_frequency: BillingFrequency | None = Field(default=None, description="Of subscription rates.")
-    commit_ids: Unsupported = None
-    recurring_commit_ids: Unsupported = None
-    any_commit_or_credit_ids: Unsupported = None
+    commit_ids: Ids | None = None
+    recurring_commit_ids: Ids | None = None
+    any_commit_or_credit_ids: Ids | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> OverrideSpecifier:
-        if not (self.product_id or self.product_tags or self.pricing_group_values):
-            raise ValueError("must name a product, product tags or pricing group values")
+        if not (self.product_id or self.product_tags or self.pricing_group_values or self.presentation_group_values):
+            raise ValueError("must name a product, product tags, pricing or presentation group values")
+        if self.any_commit_or_credit_ids and (self.commit_ids or self.recurring_commit_ids):
+            raise ValueError("any_commit_or_credit_ids excludes commit_ids and recurring_commit_ids")
         return self
+
+    @property
+    def names_commits(self) -> bool:
+        return bool(self.commit_ids or self.recurring_commit_ids or self.any_commit_or_credit_ids)
 
 
 class OverrideBody(Body):
@@ -132,8 +139,8 @@ class OverrideBody(Body):
     product_id: Id | None = None
     applicable_product_tags: Tags | None = Field(default=None, description="Products that have any of them.")
     override_specifiers: Annotated[list[OverrideSpecifier], Field(max_length=SPECIFIERS_MAX)] = Field(default_factory=list)
-    is_commit_specific: Unsupported = None
-    target: Target = "LIST_RATE"  # type: ignore[valid-type]
+    is_commit_specific: bool = Field(default=False, description="Only for what commits and credits draw.")
+    target: Target = "LIST_RATE"
 
     @model_validator(mode="after")
     def _consistent(self) -> OverrideBody:
@@ -149,6 +156,11 @@ class OverrideBody(Body):
                 raise ValueError(f"{name} is required when type is {kind}, and only then")
         if any(tier.size is None for tier in self.tiers[:-1]):
             raise ValueError("every tier but the last must have a size")
+        if self.is_commit_specific:
+            if self.type is None or self.entitled is not None:
+                raise ValueError("a commit-specific override changes a price: it has a type, and no entitled")
+        elif self.target != "LIST_RATE" or any(each.names_commits for each in self.override_specifiers):
+            raise ValueError("target COMMIT_RATE and the ids of commits and credits need is_commit_specific")
         return self
 
     def document(self, override_id: str, now: str) -> Document:
@@ -167,6 +179,8 @@ class OverrideBody(Body):
             "product_id": self.product_id,
             "applicable_product_tags": self.applicable_product_tags,
             "override_specifiers": specifiers,
+            "is_commit_specific": self.is_commit_specific,
+            "target": self.target,
         }
 
 
@@ -209,6 +223,10 @@ class SpecifierAnswer(Answer):
     billing_frequency: str | None = None
     product_tags: list[str] | None = None
     pricing_group_values: dict[str, str] | None = None
+    presentation_group_values: dict[str, str] | None = None
+    commit_ids: list[str] | None = None
+    recurring_commit_ids: list[str] | None = None
+    any_commit_or_credit_ids: list[str] | None = None
 
 
 class ProductName(Answer):
@@ -279,7 +297,7 @@ def override_fields(override: Document, named: Named) -> dict[str, Any]:
     if rate is not None:
         shown = {name: value for name, value in rate.items() if value not in (None, [])}
         fields["overwrite_rate"] = {**shown, "credit_type": credit_type(named.units, rate["credit_type_id"])}
-    return {**fields, "target": "LIST_RATE", "is_commit_specific": False}
+    return {"target": "LIST_RATE", "is_commit_specific": False, **fields}
 
 
 def override_answer(override: Document, named: Named) -> OverrideAnswer:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+
 from engine.catalog import USD_CENTS
 from schemas.common import Answer, Body, Id, Name, PageQuery
-from schemas.documents import Document
+from schemas.documents import Document, encode
+from schemas.errors import BadRequest
 
 USD_NAME = "USD (cents)"
 
@@ -45,6 +48,34 @@ def pricing_units(documents: list[Document]) -> list[PricingUnit]:
         PricingUnit(id=USD_CENTS, name=USD_NAME, is_currency=True),
         *(PricingUnit(id=each["id"], name=each["name"], is_currency=False) for each in units),
     ]
+
+
+def refuse_used(unit_id: str, all_of: Callable[[str], Mapping[str, Document]]) -> None:
+    """Raises BadRequest if a rate card or an alert for all customers uses the unit. ``all_of``: documents of a kind, by id."""
+    for card in all_of("rate_cards").values():
+        converted = {each["custom_credit_type_id"] for each in card["credit_type_conversions"]}
+        if card["archived_at"] is None and unit_id in converted:
+            raise BadRequest(f"id: the rate card {card['id']} uses the credit type")
+    _refuse_alerts(unit_id, all_of("alerts").values())
+
+
+def refuse_held(unit_id: str, customer: Document) -> None:
+    """Raises BadRequest if a commit, a credit, a contract or an alert of a customer that is not archived uses the unit."""
+    if customer["archived_at"] is not None:
+        return
+    for balance in customer.get("balances") or ():
+        if balance["archived_at"] is None and balance["access_schedule"]["credit_type_id"] == unit_id:
+            raise BadRequest(f"id: a commit or credit ({balance['id']}) is in the credit type")
+    for contract in customer["contracts"]:
+        if contract["archived_at"] is None and unit_id.encode() in encode(contract):
+            raise BadRequest(f"id: the contract {contract['id']} uses the credit type")
+    _refuse_alerts(unit_id, customer["alerts"])
+
+
+def _refuse_alerts(unit_id: str, alerts: Iterable[Document]) -> None:
+    for alert in alerts:
+        if alert["archived_at"] is None and alert.get("credit_type_id") == unit_id:
+            raise BadRequest(f"id: the alert {alert['id']} is on the credit type")
 
 
 def credit_type(units: dict[str, Document], credit_type_id: str) -> CreditType:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from engine.catalog import USD_CENTS
 from schemas.common import (
@@ -101,6 +102,36 @@ class RateTier(Body):
     price: NotNegative
 
 
+def _plain_rate_type(value: object) -> object:
+    folded = value.upper() if isinstance(value, str) else value
+    if folded in {"PERCENTAGE", "SUBSCRIPTION", "TIERED_PERCENTAGE", "CUSTOM"}:
+        raise PydanticCustomError("unsupported", "the rate type {value} is not supported yet", {"value": folded})
+    return folded
+
+
+class CommitRate(Body):
+    """What usage costs a commit or credit of rate type COMMIT_RATE, in the rate's credit type."""
+
+    rate_type: Annotated[Literal["FLAT", "TIERED"], BeforeValidator(_plain_rate_type)]
+    price: NotNegative | None = None
+    tiers: Annotated[list[RateTier], Field(max_length=100)] = Field(default_factory=list)
+    minimum_config: Unsupported = None
+
+    @model_validator(mode="after")
+    def _priced(self) -> CommitRate:
+        if self.rate_type == "FLAT" and (self.price is None or self.tiers):
+            raise ValueError("a FLAT commit rate has a price and no tiers")
+        if self.rate_type == "TIERED" and (self.price is not None or not self.tiers):
+            raise ValueError("a TIERED commit rate has tiers and no price")
+        if any((tier.size is None) != (tier is self.tiers[-1]) for tier in self.tiers):
+            raise ValueError("every tier but the last must have a size, and the last must not")
+        return self
+
+    def document(self) -> Document:
+        parts = {"rate_type", "price"} if self.rate_type == "FLAT" else {"rate_type", "tiers"}
+        return self.model_dump(include=parts, exclude_none=True)
+
+
 class Rate(Body):
     """One price of one product from ``starting_at`` on. Of several rates that hold at one time, the latest added counts."""
 
@@ -114,7 +145,7 @@ class Rate(Body):
     credit_type_id: Id = USD_CENTS
     pricing_group_values: Annotated[dict[str, Key], Field(max_length=10)] = Field(default_factory=dict)
     billing_frequency: BillingFrequency | None = Field(default=None, description="Of SUBSCRIPTION products, and only of these.")
-    commit_rate: Unsupported = None
+    commit_rate: CommitRate | None = None
     custom_rate: Unsupported = None
     is_prorated: Unsupported = None
     minimum_config: Unsupported = None
@@ -218,6 +249,16 @@ class RateAnswer(Answer):
     pricing_group_values: dict[str, str] | None = None
 
 
+class CommitRateAnswer(Answer):
+    rate_type: str
+    price: OutNumber | None = None
+    tiers: list[TierAnswer] | None = None
+
+
+class AddedRate(RateAnswer):
+    commit_rate: CommitRateAnswer | None = None
+
+
 class RateRow(Answer):
     product_id: str
     product_name: str
@@ -229,6 +270,7 @@ class RateRow(Answer):
     pricing_group_values: dict[str, str] | None = None
     billing_frequency: str | None = None
     rate: RateAnswer
+    commit_rate: CommitRateAnswer | None = None
 
 
 def rate_card_document(body: RateCardCreate, card_id: str, now: str) -> Document:
@@ -274,6 +316,8 @@ def rate_document(rate: Rate) -> Document:
         document["price"] = rate.price
     else:
         document["tiers"] = [tier.model_dump(exclude_none=True) for tier in rate.tiers]
+    if rate.commit_rate is not None:
+        document["commit_rate"] = rate.commit_rate.document()
     return document
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.catalog import USD_CENTS
-from schemas.documents import Document, instant_us
+from schemas.alias_times import check_own_aliases, clash
+from schemas.documents import Document
 from schemas.errors import BadRequest, Conflict
 from schemas.rate_cards import Rate
-
-_FOREVER = 1 << 62
 
 
 def check_rate(place: str, rate: Rate, product: Document, card: Document, unit: Document | None) -> None:
@@ -44,33 +43,10 @@ def _check_kind(place: str, rate: Rate, product: Document) -> None:
         raise BadRequest(f"{place}billing_frequency: is required for a SUBSCRIPTION product, and only for one")
 
 
-def _bounds(alias: Document) -> tuple[int, int]:
-    start, end = alias.get("starting_at"), alias.get("ending_before")
-    return 0 if start is None else instant_us(start), _FOREVER if end is None else instant_us(end)
-
-
 def check_aliases(card: Document, others: Iterable[Document]) -> None:
     """No alias may stand for two rate cards (or twice for one) at the same time. Raises BadRequest or Conflict."""
-    mine = card["aliases"]
-    for index, alias in enumerate(mine):
-        if any(_clash(alias, earlier) for earlier in mine[:index]):
-            raise BadRequest(f"aliases: {alias['name']!r} is given twice for the same time")
+    check_own_aliases(card["aliases"])
     for other in others:
         for alias in other["aliases"]:
-            if any(_clash(alias, each) for each in mine):
+            if any(clash(alias, each) for each in card["aliases"]):
                 raise Conflict(f"The alias {alias['name']!r} belongs to another rate card at that time.", other["id"])
-
-
-def _clash(one: Document, other: Document) -> bool:
-    (start, end), (other_start, other_end) = _bounds(one), _bounds(other)
-    return one["name"] == other["name"] and start < other_end and other_start < end
-
-
-def card_of_alias(name: str, at_us: int, cards: Iterable[Document]) -> Document | None:
-    """The rate card that the alias stands for at a moment (of a contract: its start)."""
-    for card in cards:
-        for alias in card["aliases"]:
-            start, end = _bounds(alias)
-            if alias["name"] == name and start <= at_us < end:
-                return card
-    return None

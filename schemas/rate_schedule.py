@@ -81,6 +81,8 @@ def rate_row(row: Document, product: Document, rate: RateAnswer) -> RateRow:
         "ending_before": row["ending_before"],
         "rate": rate,
     }
+    if "commit_rate" in row:
+        fields["commit_rate"] = row["commit_rate"]
     if row.get("billing_frequency") is not None:
         fields["billing_frequency"] = row["billing_frequency"]
     if row["pricing_group_values"]:

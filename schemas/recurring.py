@@ -19,7 +19,6 @@ from schemas.commits import (
     RateType,
     SpecifierBody,
     balance_document,
-    only,
 )
 from schemas.common import (
     Body,
@@ -36,6 +35,7 @@ from schemas.common import (
 from schemas.documents import Document, instant_us
 from schemas.errors import BadRequest, NotFound
 from schemas.products import Ids, Tags
+from schemas.seats import assigned_max
 from schemas.subscriptions import Rounding
 
 RECURRING_MAX = 100
@@ -97,7 +97,9 @@ class SubscriptionConfig(Body):
     """``subscription_id``: of the contract's, or the temporary id of one of the same request."""
 
     subscription_id: Key
-    allocation: only("the allocation", "POOLED", "INDIVIDUAL") = "POOLED"  # type: ignore[valid-type]
+    allocation: Annotated[Literal["POOLED", "INDIVIDUAL"], Upper] = Field(
+        default="POOLED", description="INDIVIDUAL: a balance for each seat that is assigned, of a SEAT_BASED subscription."
+    )
     apply_seat_increase_config: SeatIncrease
 
 
@@ -268,6 +270,7 @@ def with_recurring(
         subscription_id = None if link is None else _subscription_id(f"{place}.", link.subscription_id, contract, named)
         made = recurring_document(body, new_id, now, contract_id=contract["id"], subscription_id=subscription_id, edit_id=edit_id)
         check_balance(f"{place}.", made["balance"], products, units)
+        _check_allocation(place, made, contract)
         if made["invoice_credit_type_id"] not in (None, USD_CENTS):
             raise BadRequest(f"{place}.invoice_amount.credit_type_id: only US dollars in cents are supported")
         if contract["ending_before"] is not None and instant_us(made["starting_at"]) >= instant_us(contract["ending_before"]):
@@ -284,6 +287,31 @@ def _subscription_id(place: str, given: str, contract: Document, named: Mapping[
     if any(each["id"] == given for each in contract.get("subscriptions") or ()):
         return given
     raise BadRequest(f"{place}subscription_config.subscription_id: the contract has no subscription {given!r}")
+
+
+def _check_allocation(place: str, recurring: Document, contract: Document) -> None:
+    """INDIVIDUAL needs seats with ids."""
+    link = recurring["subscription_config"]
+    if link is None or link["allocation"] != "INDIVIDUAL":
+        return
+    subscription = next(each for each in contract["subscriptions"] if each["id"] == link["subscription_id"])
+    if subscription.get("seats") is None:
+        raise BadRequest(f"{place}.subscription_config.allocation: INDIVIDUAL needs a SEAT_BASED subscription")
+
+
+def check_individual_seats(contract: Document, seats_max: int) -> None:
+    """Raises BadRequest if more seats are assigned at the same time than may have balances of their own."""
+    linked = {
+        each["subscription_config"]["subscription_id"]
+        for each in contract.get("recurring") or ()
+        if each["subscription_config"] is not None and each["subscription_config"]["allocation"] == "INDIVIDUAL"
+    }
+    for subscription in contract.get("subscriptions") or ():
+        if subscription["id"] in linked and assigned_max(subscription["seats"], subscription["starting_at"]) > seats_max:
+            raise BadRequest(
+                f"subscriptions: at most {seats_max} seats of a subscription may be assigned while recurring commits or credits "
+                "with INDIVIDUAL allocation are linked to it"
+            )
 
 
 def with_updated_recurring(

@@ -6,10 +6,11 @@ the id that it always had, with ``recurring_id``, and no longer follows the recu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.balances.recurring import balances_at, balances_until
+from engine.balances.shares import whole_balance
 from engine.catalog import Balance, CustomerConfig
 from engine.numbers import exact
 from engine.periods import HOUR_US
@@ -17,6 +18,7 @@ from schemas.balance_rules import with_balances
 from schemas.balances import SpecifierAnswer
 from schemas.common import Answer, OutInstant, OutNumber
 from schemas.documents import Document, customer_of, instant_text
+from schemas.errors import NotSupported
 from schemas.subscriptions import RoundingAnswer
 
 
@@ -139,12 +141,15 @@ def with_children_until(customer: Document, until_hour: int) -> Document:
 
 def with_own_document(customer: Document, balance_id: str, now_us: int) -> Document:
     """The customer's document in which this balance, if it is a child of a recurring one, is put among the others, to be changed
-    by itself."""
+    by itself. Raises NotSupported for one with a share for each seat."""
     held = customer.get("balances") or []
     if any(each["id"] == balance_id for each in held):
         return customer
-    made = with_children(customer, now_us).get("balances") or []
-    return with_balances(customer, [each for each in made[len(held) :] if each["id"] == balance_id])
+    made = (with_children(customer, now_us).get("balances") or [])[len(held) :]
+    chosen = [each for each in made if each["id"] == balance_id]
+    if any("shares" in each for each in chosen):
+        raise NotSupported(f"{balance_id}: a commit or credit with INDIVIDUAL allocation cannot be changed by itself yet")
+    return with_balances(customer, chosen)
 
 
 def _with(customer: Document, balances: Callable[[CustomerConfig], Iterable[Balance]]) -> Document:
@@ -153,13 +158,26 @@ def _with(customer: Document, balances: Callable[[CustomerConfig], Iterable[Bala
         return customer
     held = customer.get("balances") or []
     stored = {each["id"] for each in held}
+    made: dict[str, list[Balance]] = {}
     with exact():
-        made = [
-            _child(recurring[balance.recurring_id], balance)
-            for balance in balances(customer_of(customer))
-            if balance.recurring_id is not None and balance.id not in stored
-        ]
-    return {**customer, "balances": [*held, *made]}
+        for balance in balances(customer_of(customer)):
+            if balance.recurring_id is not None and balance.id not in stored:
+                made.setdefault(balance.share_of or balance.id, []).append(balance)
+        children = [_child_or_whole(recurring[shares[0].recurring_id or ""], shares) for shares in made.values()]
+    return {**customer, "balances": [*held, *children]}
+
+
+def _child_or_whole(recurring: Document, shares: Sequence[Balance]) -> Document:
+    """The document of a child; of one with a share for each seat, that of the whole, with its shares:
+    ``shares: {seat id: {id, segment_ids}}``."""
+    if shares[0].share_of is None:
+        return _child(recurring, shares[0])
+    seats = {
+        share.seat[1]: {"id": share.id, "segment_ids": [segment.id for segment in share.segments]}
+        for share in shares
+        if share.seat is not None
+    }
+    return {**_child(recurring, whole_balance(shares)), "shares": seats}
 
 
 def _child(recurring: Document, balance: Balance) -> Document:

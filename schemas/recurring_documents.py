@@ -3,6 +3,7 @@
     contract      {..., subscriptions?: [subscription], recurring?: [recurring]}
     subscription  {id, product_id, billing_frequency, anchor_date, collection_schedule, starting_at, ending_before?,
                    quantity_management_mode, quantities: [{starting_at, quantity}], name?, description?, custom_fields,
+                   seats? (schemas.seats; quantities then follow from them),
                    proration: {is_prorated, invoice_behavior, rounding?}, created_at, edit_id?}
     recurring     {id, balance: <a balance's document without schedule items>, starting_at, recurrence_frequency?,
                    duration_periods, proration, proration_rounding?: {access?, invoice?}, invoice_credit_type_id?,
@@ -15,7 +16,7 @@ entries of a recurring one's children are among the customer's ``ledger_entries`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -30,6 +31,7 @@ from engine.catalog import (
     QuantityStep,
     RecurringBalance,
     RecurringTerms,
+    SeatStep,
     Subscription,
     SubscriptionLink,
 )
@@ -69,7 +71,7 @@ def _rounding(document: Document | None) -> AmountRounding | None:
 
 
 def subscription_of(document: Document) -> Subscription:
-    proration = document["proration"]
+    proration, seats = document["proration"], document.get("seats")
     return Subscription(
         id=document["id"],
         product_id=document["product_id"],
@@ -83,10 +85,19 @@ def subscription_of(document: Document) -> Subscription:
         is_prorated=proration["is_prorated"],
         bill_immediately=proration["invoice_behavior"] == "BILL_IMMEDIATELY",
         rounding=_rounding(proration.get("rounding")),
+        seat_group_key=None if seats is None else seats["group_key"],
+        seat_steps=() if seats is None else tuple(_seat_steps(seats["changes"])),
         name=document["name"],
         custom_fields=tuple(sorted(document["custom_fields"].items())),
         created_us=_instant_us(document["created_at"]),
     )
+
+
+def _seat_steps(changes: Iterable[Document]) -> Iterator[SeatStep]:
+    for change in changes:
+        hour = _hour(change["starting_at"])
+        yield from (SeatStep(hour, seat_id, assigned=True) for seat_id in change.get("assign", ()))
+        yield from (SeatStep(hour, seat_id, assigned=False) for seat_id in change.get("remove", ()))
 
 
 def subscriptions_of(contract: Document) -> tuple[Subscription, ...]:

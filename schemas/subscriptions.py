@@ -32,6 +32,7 @@ from schemas.documents import Document, instant_text, instant_us
 from schemas.errors import BadRequest, NotFound
 from schemas.rate_cards import BillingFrequency
 from schemas.recurring_documents import subscription_of
+from schemas.seats import SeatConfig, SeatUpdates, quantities_of, seats_document, with_seat_updates
 
 SUBSCRIPTIONS_MAX = 100
 """Of one contract."""
@@ -78,8 +79,8 @@ class SubscriptionBody(Body):
     collection_schedule: Annotated[Literal["ADVANCE", "ARREARS"], Upper]
     proration: SubscriptionProration
     initial_quantity: NotNegative | None = None
-    quantity_management_mode: only("the quantity management mode", "QUANTITY_ONLY", "SEAT_BASED") = "QUANTITY_ONLY"  # type: ignore[valid-type]
-    seat_config: Unsupported = None
+    quantity_management_mode: Annotated[Literal["QUANTITY_ONLY", "SEAT_BASED"], Upper] = "QUANTITY_ONLY"
+    seat_config: SeatConfig | None = None
     starting_at: HourInstant | None = None
     ending_before: HourInstant | None = None
     billing_cycle_config: BillingCycleConfig | None = None
@@ -90,8 +91,13 @@ class SubscriptionBody(Body):
 
     @model_validator(mode="after")
     def _consistent(self) -> SubscriptionBody:
-        if self.initial_quantity is None:
-            raise ValueError("initial_quantity is required for quantity_management_mode QUANTITY_ONLY")
+        wanted, other = "initial_quantity", "seat_config"
+        if self.quantity_management_mode == "SEAT_BASED":
+            wanted, other = other, wanted
+        if getattr(self, wanted) is None:
+            raise ValueError(f"{wanted} is required for quantity_management_mode {self.quantity_management_mode}")
+        if getattr(self, other) is not None:
+            raise ValueError(f"{other} does not apply to quantity_management_mode {self.quantity_management_mode}")
         if self.proration.invoice_behavior == "BILL_IMMEDIATELY" and self.collection_schedule != "ADVANCE":
             raise ValueError("proration.invoice_behavior BILL_IMMEDIATELY needs the collection_schedule ADVANCE")
         anchored = self.billing_cycle_config is not None and self.billing_cycle_config.anchor_date is not None
@@ -129,7 +135,7 @@ class SubscriptionUpdate(Body):
     proration_rounding: Rounding | None = None
     quantity_updates: Annotated[list[QuantityUpdate], Field(max_length=QUANTITIES_MAX)] = Field(default_factory=list)
     quantity_management_mode_update: Unsupported = None
-    seat_updates: Unsupported = None
+    seat_updates: SeatUpdates | None = None
 
     def given(self, name: str) -> bool:
         """Whether the field is there, null included."""
@@ -182,6 +188,10 @@ class _CycleAnswer(Answer):
     invoice_placement: str
 
 
+class _SeatConfigAnswer(Answer):
+    seat_group_key: str
+
+
 class SubscriptionAnswer(Answer):
     """``quantity_schedule``: the quantity now (before the start, and after the end, the nearest one), and those scheduled."""
 
@@ -196,6 +206,7 @@ class SubscriptionAnswer(Answer):
     proration: _ProrationAnswer
     quantity_management_mode: str
     quantity_schedule: list[_QuantityAnswer]
+    seat_config: _SeatConfigAnswer | None = None
     billing_periods: _PeriodsAnswer
     billing_cycle_config: _CycleAnswer
     custom_fields: dict[str, str]
@@ -209,6 +220,8 @@ def subscription_document(
     """``contract``: the document of the contract that it is for."""
     starting_at = contract["starting_at"] if body.starting_at is None else rfc3339(body.starting_at)
     anchor = None if body.billing_cycle_config is None else body.billing_cycle_config.anchor_date
+    seats = None if body.seat_config is None else seats_document(body.seat_config, starting_at)
+    quantities = [{"starting_at": starting_at, "quantity": body.initial_quantity}]
     return {
         "id": subscription_id,
         "product_id": body.subscription_rate.product_id,
@@ -219,7 +232,8 @@ def subscription_document(
         "starting_at": starting_at,
         "ending_before": None if body.ending_before is None else rfc3339(body.ending_before),
         "quantity_management_mode": body.quantity_management_mode,
-        "quantities": [{"starting_at": starting_at, "quantity": body.initial_quantity}],
+        "quantities": quantities if seats is None else quantities_of(seats, starting_at),
+        "seats": seats,
         "name": body.name,
         "description": body.description,
         "custom_fields": body.custom_fields,
@@ -311,6 +325,15 @@ def _updated(subscription: Document, update: SubscriptionUpdate, contract: Docum
         rounding = update.proration_rounding
         changed["proration"] = {**changed["proration"], "rounding": None if rounding is None else rounding.model_dump()}
     _check_times(place, changed, contract)
+    seats = changed.get("seats")
+    if update.seat_updates is not None:
+        if seats is None:
+            raise BadRequest(f"{place}seat_updates: do not apply to quantity_management_mode QUANTITY_ONLY")
+        updates = f"{place}seat_updates."
+        seats = with_seat_updates(seats, update.seat_updates, lambda name, at: _check_in_time(changed, f"{updates}{name}", at))
+        return {**changed, "seats": seats, "quantities": quantities_of(seats, changed["starting_at"])}
+    if update.quantity_updates and seats is not None:
+        raise BadRequest(f"{place}quantity_updates: do not apply to quantity_management_mode SEAT_BASED; use seat_updates")
     for index, each in enumerate(update.quantity_updates):
         changed["quantities"] = _with_quantity(changed, each, f"{place}quantity_updates[{index}].")
     return changed
@@ -318,9 +341,7 @@ def _updated(subscription: Document, update: SubscriptionUpdate, contract: Docum
 
 def _with_quantity(subscription: Document, update: QuantityUpdate, place: str) -> list[Document]:
     at = rfc3339(update.starting_at)
-    start, end = instant_us(subscription["starting_at"]), subscription["ending_before"]
-    if instant_us(at) < start or (end is not None and instant_us(at) >= instant_us(end)):
-        raise BadRequest(f"{place}starting_at: must lie in the subscription's time")
+    _check_in_time(subscription, f"{place}starting_at", at)
     held = subscription["quantities"]
     before = [each for each in held if instant_us(each["starting_at"]) <= instant_us(at)]
     quantity = update.quantity
@@ -337,6 +358,12 @@ def _with_quantity(subscription: Document, update: QuantityUpdate, place: str) -
     return changed
 
 
+def _check_in_time(subscription: Document, field: str, at: str) -> None:
+    start, end = instant_us(subscription["starting_at"]), subscription["ending_before"]
+    if instant_us(at) < start or (end is not None and instant_us(at) >= instant_us(end)):
+        raise BadRequest(f"{field}: must lie in the subscription's time")
+
+
 def subscription_answer(
     document: Document, contract: Document, products: Mapping[str, Document], now_us: int
 ) -> SubscriptionAnswer:
@@ -350,6 +377,7 @@ def subscription_answer(
             },
             "proration": {name: value for name, value in document["proration"].items() if value is not None},
             "quantity_schedule": _schedule(document, now_us),
+            **({} if document.get("seats") is None else {"seat_config": {"seat_group_key": document["seats"]["group_key"]}}),
             "billing_periods": _periods(document, contract, now_us),
             "billing_cycle_config": {"anchor_date": document["anchor_date"], "invoice_placement": "ON_USAGE_INVOICE"},
             "product_custom_fields": product["custom_fields"],

@@ -12,6 +12,7 @@ from connectors.http.editing import CatalogEdit, read_catalog
 from connectors.http.services import Services
 from engine.alerts.stored import CARRY_PREFIX, decode_meta
 from engine.balances.ledger import BalanceStatement
+from engine.balances.shares import whole_statements
 from engine.catalog import CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.customer import stored_days
@@ -44,8 +45,9 @@ class Account:
         return (*self.finalized, *self.statement.drafts, *self.statement.scheduled)
 
     def statements(self) -> dict[str, BalanceStatement]:
-        """By balance; archived ones have none."""
-        return {each.balance.id: each for each in self.statement.balances}
+        """By balance; archived ones have none. The shares of seats are there by themselves, and as the whole."""
+        made = self.statement.balances
+        return {each.balance.id: each for each in (*made, *whole_statements(made))}
 
 
 async def read_account(services: Services, customer: Document, now_us: int) -> Account:

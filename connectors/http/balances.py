@@ -31,6 +31,7 @@ from schemas.common import Data, IdAnswer, NoQuery, Page, rfc3339
 from schemas.documents import Document
 from schemas.errors import BadRequest
 from schemas.recurring_answers import with_children, with_own_document
+from schemas.seat_balances import seat_amounts
 
 
 async def _create(call: Call[CustomerCommitCreate, NoQuery] | Call[CustomerCreditCreate, NoQuery]) -> Data[IdAnswer]:
@@ -143,7 +144,8 @@ async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]
     return Data(data=IdAnswer(id=body.credit_id))
 
 
-def _entry(customer: Document, body: ManualEntryBody, entry_id: str, now_us: int, now: str) -> Document:
+def _entries(customer: Document, body: ManualEntryBody, entry_id: str, now_us: int, now: str) -> list[Document]:
+    """One, or one for each seat that is named; together they have the id."""
     balance = balance_in(with_children(customer, now_us), body.id)
     no_longer("balances", balance)
     if balance["contract_id"] != body.contract_id:
@@ -151,7 +153,7 @@ def _entry(customer: Document, body: ManualEntryBody, entry_id: str, now_us: int
         raise BadRequest(f"contract_id: the balance {body.id} belongs to {level}")
     for item in balance["access_schedule"]["schedule_items"]:
         if item["id"] == body.segment_id:
-            return {
+            entry = {
                 "id": entry_id,
                 "balance_id": body.id,
                 "recurring_id": balance.get("recurring_id"),
@@ -161,6 +163,8 @@ def _entry(customer: Document, body: ManualEntryBody, entry_id: str, now_us: int
                 "reason": body.reason,
                 "created_at": now,
             }
+            amounts = seat_amounts(balance, body)
+            return [{**entry, "amount": amount, "seat_id": seat_id} for seat_id, amount in amounts.items()] or [entry]
     raise unknown("segments", body.segment_id)
 
 
@@ -172,7 +176,9 @@ async def add_manual_entry(call: Call[ManualEntryBody, NoQuery]) -> None:
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)
-        return {**with_entry(customer, _entry(customer, body, entry_id, call.now_us, call.now)), "updated_at": call.now}
+        for entry in _entries(customer, body, entry_id, call.now_us, call.now):
+            customer = with_entry(customer, entry)
+        return {**customer, "updated_at": call.now}
 
     claim = claim_of("ledger_entries", body.uniqueness_key, entry_id, body.customer_id)
     await edit_claiming(services, body.customer_id, claim, change, call.now_ms)

@@ -35,6 +35,12 @@ async def new_balances(
     return documents
 
 
+def real_ids(bodies: Sequence[tuple[str, CreditBody]], documents: Sequence[Document]) -> dict[str, str]:
+    """The ids of new balances by the temporary ids that they were given."""
+    named = ((body, document) for (_, body), document in zip(bodies, documents, strict=True) if isinstance(body, CommitBody))
+    return {body.temporary_id: document["id"] for body, document in named if body.temporary_id is not None}
+
+
 def placed(prefix: str, commits: Sequence[CommitBody], credits_: Sequence[CreditBody]) -> list[tuple[str, CreditBody]]:
     """With the name of each one's field: ``prefix`` is "" or "add_"."""
     return [
@@ -75,6 +81,9 @@ async def show_balances(
         else:
             _fill(contract.current, answers)
             _fill(contract.initial, initial)
+            for amendment in contract.amendments:
+                brought = {each["id"]: rows[each["id"]] for each in held[contract.id] if each["edit_id"] == amendment.id}
+                _fill(amendment, brought)
 
 
 def _fill(terms: object, answers: dict[str, BalanceAnswer]) -> None:

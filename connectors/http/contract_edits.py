@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from connectors.http.balance_edits import balance_to_change
+from connectors.http.balances import replaced
 from connectors.http.claimed import claim_of, edit_claiming
-from connectors.http.contract_balances import new_balances, placed
+from connectors.http.contract_balances import new_balances, placed, real_ids
 from connectors.http.contract_recurring import edited
 from connectors.http.contracts import contract_in, with_end
-from connectors.http.editing import get_customer, no_longer, read_catalog, unknown
+from connectors.http.editing import CatalogEdit, get_customer, no_longer, read_catalog, unknown
 from connectors.http.routing import Call, Route, route
 from connectors.http.scheduled_charges import new_charges
-from schemas.balance_rules import with_balances
+from schemas.balance_edits import CommitUpdate, CreditUpdate, edited_balance
+from schemas.balance_rules import check_balance, with_balances
 from schemas.common import Answer, Data, NoQuery
 from schemas.documents import Document
 from schemas.edits import (
@@ -26,7 +30,7 @@ from schemas.edits import (
     edit_record,
 )
 from schemas.errors import BadRequest
-from schemas.override_rules import with_overrides
+from schemas.override_rules import with_overrides, with_real_ids
 from schemas.recurring_answers import with_own_document
 from schemas.scheduled_charges import with_charges
 
@@ -53,6 +57,27 @@ def _archived(customer: Document, contract_id: str, chosen: Sequence[IdBody], *,
         for each in customer["balances"]
     ]
     return {**customer, "balances": balances}
+
+
+def _updated(
+    customer: Document,
+    update: CommitUpdate | CreditUpdate,
+    place: str,
+    contract_id: str,
+    catalog: CatalogEdit,
+    call: Call[Any, Any],
+) -> Document:
+    """The customer's document with one balance of the contract changed."""
+    credit = isinstance(update, CreditUpdate)
+    balance_id = update.credit_id if isinstance(update, CreditUpdate) else update.commit_id
+    customer = with_own_document(customer, balance_id, call.now_us)
+    balance = balance_to_change(customer, balance_id, credit=credit)
+    if balance["contract_id"] != contract_id:
+        raise unknown("balances", balance_id)
+    no_longer("balances", balance)
+    changed = edited_balance(balance, update, call.services.new_id, call.now)
+    check_balance(place, changed, catalog.all("products"), catalog.all("pricing_units"), before=balance)
+    return replaced(customer, changed, call.now)
 
 
 def _changed_contract(contract: Document, body: ContractEdit, now_us: int, grace_hours: int) -> Document:
@@ -83,6 +108,7 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         new = _changed_contract(old, body, call.now_us, services.settings.grace_period_hours)
         removed = [each.id for each in body.remove_overrides]
         new = with_overrides(new, body.add_overrides, removed, catalog, services.new_id, call.now, "add_overrides")
+        new = with_real_ids(new, real_ids(bodies, added))
         archived = [each.id for each in body.archive_scheduled_charges]
         new = with_charges(new, charges, body.update_scheduled_charges, archived, services.new_id, call.now)
         if body.add_overrides:
@@ -92,6 +118,10 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         edits = customer.get("contract_edits") or []
         if len(edits) >= EDITS_MAX:
             raise BadRequest(f"customer_id: a customer's contracts have at most {EDITS_MAX} edits")
+        for index, update in enumerate(body.update_commits):
+            customer = _updated(customer, update, f"update_commits[{index}].", body.contract_id, catalog, call)
+        for index, change_of in enumerate(body.update_credits):
+            customer = _updated(customer, change_of, f"update_credits[{index}].", body.contract_id, catalog, call)
         for each in (*body.archive_commits, *body.archive_credits):
             customer = with_own_document(customer, each.id, call.now_us)
         customer = _archived(customer, body.contract_id, body.archive_commits, credit=False, now=call.now)

@@ -4,42 +4,57 @@ from __future__ import annotations
 
 from typing import Any
 
+from connectors.http.contract_balances import new_balances, placed, real_ids
 from connectors.http.contracts import contract_in, edit_contract
-from connectors.http.editing import get_customer, no_longer, read_catalog
+from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
+from connectors.http.scheduled_charges import new_charges
 from engine.periods import HOUR_US
 from engine.rating.schedule import ScheduledRate, contract_schedule
+from schemas.balance_rules import with_balances
 from schemas.common import Data, IdAnswer, NoQuery, Page, rfc3339
 from schemas.contract_rates import ContractRateRow, GetContractRateSchedule, contract_rate_row, is_selected
 from schemas.contracts import ContractAmend
 from schemas.documents import Document, contract_of, instant_us, product_of, rate_card_of
-from schemas.override_rules import with_overrides, with_usage_filter
+from schemas.override_rules import with_overrides, with_real_ids, with_usage_filter
 from schemas.overrides import SetUsageFilter, usage_filter_document
 from schemas.products import CREATED_BY
 from schemas.rate_cards import RatesQuery
+from schemas.scheduled_charges import with_charges
 
 
 async def amend(call: Call[ContractAmend, NoQuery]) -> Data[IdAnswer]:
-    """The amendment keeps a copy of the overrides that it brought."""
+    """The amendment keeps a copy of the overrides that it brought; its balances and charges keep its id."""
     body, services = call.body, call.services
     catalog = await read_catalog(services)
     amendment_id = services.new_id()
+    bodies = placed("", body.commits, body.credits)
+    added = await new_balances(services, bodies, body.contract_id, call.now, amendment_id)
+    charges = await new_charges(services, body.scheduled_charges, "scheduled_charges", call.now, amendment_id)
 
-    def change(contract: Document) -> Document:
+    def change(customer: Document) -> Document:
+        no_longer("customers", customer)
+        contract = contract_in(customer, body.contract_id)
         no_longer("contracts", contract)
         held = contract.get("overrides") or []
         changed = with_overrides(contract, body.overrides, (), catalog, services.new_id, call.now, "overrides")
+        changed = with_real_ids(changed, real_ids(bodies, added))
+        changed = with_charges(changed, charges, (), (), services.new_id, call.now)
         amendment = {
             "id": amendment_id,
             "created_at": call.now,
             "created_by": CREATED_BY,
             "starting_at": rfc3339(body.starting_at),
             "overrides": (changed.get("overrides") or [])[len(held) :],
+            "netsuite_sales_order_id": body.netsuite_sales_order_id,
+            "salesforce_opportunity_id": body.salesforce_opportunity_id,
         }
-        return {**changed, "amendments": [*(contract.get("amendments") or ()), amendment]}
+        changed = {**changed, "amendments": [*(contract.get("amendments") or ()), amendment]}
+        contracts = [changed if each is contract else each for each in customer["contracts"]]
+        return with_balances({**customer, "contracts": contracts, "updated_at": call.now}, added)
 
-    await edit_contract(call, body.customer_id, body.contract_id, change)
+    await edit_customer(services, body.customer_id, change)
     return Data(data=IdAnswer(id=amendment_id))
 
 
@@ -83,7 +98,7 @@ async def get_schedule(call: Call[GetContractRateSchedule, RatesQuery]) -> Page[
 
 
 ROUTES: list[Route] = [
-    route("POST", "/v1/contracts/amend", amend, "Add overrides to a contract"),
+    route("POST", "/v1/contracts/amend", amend, "Add to a contract"),
     route("POST", "/v1/contracts/setUsageFilter", set_usage_filter, "Bill only some usage on a contract"),
     route("POST", "/v1/contracts/getContractRateSchedule", get_schedule, "Get what a contract is charged at one time"),
 ]

@@ -10,6 +10,7 @@ from schemas.edits import ContractEdit
 from schemas.recurring import (
     RecurringCommitBody,
     RecurringCreditBody,
+    check_individual_seats,
     with_recurring,
     with_updated_recurring,
 )
@@ -23,7 +24,9 @@ async def with_own_recurring(services: Services, body: ContractCreate, contract:
         return contract
     catalog, now = await read_catalog(services), contract["created_at"]
     contract, named = with_subscriptions(contract, body.subscriptions, catalog, services.new_id, now, "subscriptions")
-    return with_recurring(contract, bodies, named, catalog, services.new_id, now)
+    contract = with_recurring(contract, bodies, named, catalog, services.new_id, now)
+    check_individual_seats(contract, services.settings.individual_seats_max)
+    return contract
 
 
 def edited(contract: Document, body: ContractEdit, edit_id: str, catalog: CatalogEdit, services: Services, now: str) -> Document:
@@ -34,7 +37,9 @@ def edited(contract: Document, body: ContractEdit, edit_id: str, catalog: Catalo
     new_id = services.new_id
     contract, named = with_subscriptions(contract, body.add_subscriptions, catalog, new_id, now, "add_subscriptions", edit_id)
     bodies = _placed("add_", body.add_recurring_commits, body.add_recurring_credits)
-    return with_recurring(contract, bodies, named, catalog, new_id, now, edit_id)
+    contract = with_recurring(contract, bodies, named, catalog, new_id, now, edit_id)
+    check_individual_seats(contract, services.settings.individual_seats_max)
+    return contract
 
 
 def _placed(

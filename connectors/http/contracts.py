@@ -6,17 +6,19 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from connectors.http.contract_balances import new_balances, placed, show_balances
+from connectors.http.claimed import claim_of, edit_claiming
+from connectors.http.contract_balances import new_balances, placed, real_ids, show_balances
 from connectors.http.contract_overrides import named_in, with_own_prices
 from connectors.http.contract_recurring import with_own_recurring
-from connectors.http.editing import claim_for_customer, edit_customer, get_customer, no_longer, read_catalog, unknown
+from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog, unknown
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.scheduled_charges import new_charges
 from connectors.http.services import Services
-from connectors.redis.types import KeyClaim
 from engine.periods import HOUR_US, period_at
+from schemas.alias_times import holder_at
 from schemas.balance_rules import with_balances
+from schemas.billing_configurations import configuration_for
 from schemas.common import CursorPage, Data, IdAnswer, NoQuery, rfc3339
 from schemas.contracts import (
     Contract,
@@ -35,8 +37,8 @@ from schemas.contracts import (
 )
 from schemas.documents import Document, contract_of, instant_us
 from schemas.errors import BadRequest
-from schemas.packages import WITH_PACKAGE, contract_request, package_of_alias
-from schemas.rate_rules import card_of_alias
+from schemas.override_rules import with_real_ids
+from schemas.packages import WITH_PACKAGE, contract_request
 
 CONTRACTS_MAX = 500
 """Of one customer, archived ones included. They are one document with it."""
@@ -51,7 +53,7 @@ async def _rate_card_id(services: Services, body: ContractCreate) -> str | None:
         no_longer("rate_cards", card)
         return body.rate_card_id
     cards = [each for each in catalog.all("rate_cards").values() if each["archived_at"] is None]
-    found = card_of_alias(body.rate_card_alias or "", instant_us(rfc3339(body.starting_at)), cards)
+    found = holder_at(body.rate_card_alias or "", instant_us(rfc3339(body.starting_at)), cards)
     if found is None:
         raise BadRequest(f"rate_card_alias: no rate card has the alias {body.rate_card_alias!r} when the contract starts")
     return str(found["id"])
@@ -64,8 +66,9 @@ async def new_contract(services: Services, body: ContractCreate, now: str) -> tu
     document = await with_own_recurring(services, body, document)
     charges = await new_charges(services, body.scheduled_charges, "scheduled_charges", now)
     document = {**document, "scheduled_charges": charges}
-    balances = await new_balances(services, placed("", body.commits, body.credits), document["id"], now)
-    return document, balances
+    bodies = placed("", body.commits, body.credits)
+    balances = await new_balances(services, bodies, document["id"], now)
+    return with_real_ids(document, real_ids(bodies, balances)), balances
 
 
 async def _with_package(services: Services, body: ContractCreate) -> ContractCreate:
@@ -82,7 +85,8 @@ async def _with_package(services: Services, body: ContractCreate) -> ContractCre
         package = catalog.need("packages", body.package_id)
         no_longer("packages", package)
     else:
-        found = package_of_alias(body.package_alias or "", body.starting_at, catalog.all("packages").values())
+        live = [each for each in catalog.all("packages").values() if each["archived_at"] is None]
+        found = holder_at(body.package_alias or "", instant_us(rfc3339(body.starting_at)), live)
         if found is None:
             raise BadRequest(f"package_alias: no package has the alias {body.package_alias!r} when the contract starts")
         package = found
@@ -100,18 +104,14 @@ async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
         no_longer("customers", customer)
         if len(customer["contracts"]) >= CONTRACTS_MAX:
             raise BadRequest(f"customer_id: a customer has at most {CONTRACTS_MAX} contracts")
-        with_contract = {**customer, "contracts": [*customer["contracts"], document], "updated_at": call.now}
+        made = document
+        if body.billing_provider_configuration is not None:
+            made = {**document, "billing_configuration": configuration_for(customer, body.billing_provider_configuration)}
+        with_contract = {**customer, "contracts": [*customer["contracts"], made], "updated_at": call.now}
         return with_balances(with_contract, balances)
 
-    claim = KeyClaim("contracts", body.uniqueness_key, document["id"], body.customer_id) if body.uniqueness_key else None
-    if claim is not None:
-        await claim_for_customer(services, claim, call.now_ms)
-    try:
-        await edit_customer(services, body.customer_id, change)
-    except BadRequest:
-        if claim is not None:
-            await services.customers.release_key(claim)
-        raise
+    claim = claim_of("contracts", body.uniqueness_key, document["id"], body.customer_id)
+    await edit_claiming(services, body.customer_id, claim, change, call.now_ms)
     return Data(data=IdAnswer(id=document["id"]))
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import orjson
 
+from connectors.http.all_customers import customers_holding
 from connectors.http.editing import CatalogEdit, edit_catalog, edit_customer, read_catalog
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
@@ -35,18 +34,6 @@ from schemas.documents import Document
 from schemas.errors import BadRequest, Conflict, NotFound, NotSupported
 
 _PAGE = 100
-_SCAN = 500
-"""So many customers are read at a time where all of them are searched."""
-
-
-async def _customers(services: Services, holding: bytes | None = None) -> AsyncIterator[Document]:
-    """All customers, or those whose document holds a text."""
-    after: str | None = None
-    while ids := await services.customers.list(after, _SCAN):
-        for _, raw in (await services.customers.get_many(ids)).values():
-            if holding is None or holding in raw:
-                yield orjson.loads(raw)
-        after = ids[-1]
 
 
 async def add_key(call: Call[AddKey, NoQuery]) -> None:
@@ -74,7 +61,7 @@ async def add_key(call: Call[AddKey, NoQuery]) -> None:
         return
     claims: list[KeyClaim] = []
     try:
-        async for customer in _customers(services):
+        async for customer in customers_holding(services):
             values = [each for each in values_in(customer) if (each.entity, each.key) == (body.entity, body.key)]
             claims += await claim_values(services, customer["id"], values)
     except Conflict:
@@ -103,7 +90,7 @@ async def remove_key(call: Call[RemoveKey, NoQuery]) -> None:
     services, entity, key = call.services, call.body.entity, call.body.key
     kind = CATALOG_KINDS.get(entity)
     if kind is None or entity == "alert":
-        async for customer in _customers(services, orjson.dumps(key)):
+        async for customer in customers_holding(services, orjson.dumps(key)):
             if any((each.entity, each.key) == (entity, key) for each in values_in(customer)):
                 await edit_customer(services, customer["id"], lambda document: with_values(document, entity, None, {}, [key]))
 
@@ -134,7 +121,7 @@ async def _owner(services: Services, entity: str, entity_id: str) -> str:
     """The customer whose document holds the entity. But for customers there is no index: all of them are searched."""
     if entity == "customer":
         return entity_id
-    async for customer in _customers(services, entity_id.encode()):
+    async for customer in customers_holding(services, entity_id.encode()):
         if holds(customer, entity, entity_id):
             return str(customer["id"])
     raise NotFound(f"there is no {entity} {entity_id}")

@@ -10,6 +10,7 @@ from connectors.http.routing import Call, Route, route
 from connectors.http.unique_fields import claim_difference, release_values
 from connectors.redis.types import Taken
 from schemas.billable_metrics import CustomerMetricsQuery, Metric, metric_answer
+from schemas.billing_configurations import with_billing_configurations
 from schemas.common import Data, IdAnswer, NoBody, NoQuery, Page
 from schemas.customers import (
     Customer,
@@ -37,6 +38,8 @@ def _alias_conflict(taken: Taken) -> Conflict:
 async def create(call: Call[CustomerCreate, NoQuery]) -> Data[Customer]:
     customer_id = call.services.new_id()
     document = customer_document(call.body, customer_id, call.now)
+    billing = call.body.customer_billing_provider_configurations
+    document = with_billing_configurations(document, billing, call.services.new_id)
     claimed, _ = await claim_difference(call.services, customer_id, None, document)
     taken = await call.services.customers.create(customer_id, document["ingest_aliases"], encode(document), call.now_ms)
     if taken is not None:

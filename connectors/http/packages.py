@@ -12,24 +12,21 @@ from connectors.http.pages import decode_cursor, encode_cursor, page
 from connectors.http.routing import Call, Route, route
 from connectors.redis.types import KeyClaim
 from engine.periods import HOUR_US
+from schemas.alias_times import check_own_aliases, without_aliases
 from schemas.common import Data, IdAnswer, NoQuery, Page, PageQuery
+from schemas.contracts import listed_contracts
 from schemas.documents import Document
 from schemas.errors import BadRequest
+from schemas.package_answers import ContractOnPackage, Package, package_answer
 from schemas.packages import (
-    ContractOnPackage,
     ContractsOnPackage,
-    Package,
     PackageArchive,
     PackageCreate,
     PackageGet,
     PackageList,
     PackageListQuery,
-    check_own_aliases,
     contract_request,
-    on_package,
-    package_answer,
     package_document,
-    without_aliases,
 )
 
 PACKAGES_MAX = 1_000
@@ -122,8 +119,9 @@ async def list_contracts(call: Call[ContractsOnPackage, PageQuery]) -> Page[Cont
         found = await services.customers.get_many(ids)
         for customer_id in ids:
             raw = found[customer_id][1] if customer_id in found else b""
-            contracts = orjson.loads(raw)["contracts"] if body.package_id.encode() in raw else []
-            for contract in sorted((each for each in contracts if on_package(each, body)), key=lambda each: str(each["id"])):
+            held = orjson.loads(raw)["contracts"] if body.package_id.encode() in raw else []
+            contracts = [each for each in listed_contracts(held, body) if each.get("package_id") == body.package_id]
+            for contract in sorted(contracts, key=lambda each: str(each["id"])):
                 if customer_id == customer_from and contract["id"] <= contract_from:
                     continue
                 if len(data) == call.query.limit:

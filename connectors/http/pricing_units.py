@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import orjson
 
-from connectors.http.editing import CatalogEdit, edit_catalog
+from connectors.http.all_customers import customers_holding
+from connectors.http.editing import CatalogEdit, edit_catalog, read_catalog
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
+from connectors.http.services import Services
 from engine.catalog import USD_CENTS
 from schemas.common import Data, IdAnswer, NoBody, NoQuery, Page
 from schemas.errors import BadRequest
@@ -17,6 +19,8 @@ from schemas.pricing_units import (
     PricingUnitQuery,
     pricing_unit_document,
     pricing_units,
+    refuse_held,
+    refuse_used,
 )
 
 
@@ -34,6 +38,13 @@ async def list_all(call: Call[NoBody, PricingUnitQuery]) -> Page[PricingUnit]:
     return Page(data=shown, next_page=cursor)
 
 
+async def _refuse_held(services: Services, unit_id: str) -> None:
+    """Raises BadRequest if a customer's commit, credit or alert is in the unit. (One that another request is making at this very
+    moment may be missed: it goes on, as those of archived products do.)"""
+    async for customer in customers_holding(services, unit_id.encode()):
+        refuse_held(unit_id, customer)
+
+
 async def archive(call: Call[PricingUnitArchive, NoQuery]) -> Data[IdAnswer]:
     if call.body.id == USD_CENTS:
         raise BadRequest("id: US dollars cannot be archived")
@@ -41,8 +52,11 @@ async def archive(call: Call[PricingUnitArchive, NoQuery]) -> Data[IdAnswer]:
     def change(edit: CatalogEdit) -> None:
         document = edit.need("pricing_units", call.body.id)
         if document["archived_at"] is None:
+            refuse_used(call.body.id, edit.all)
             edit.put("pricing_units", {**document, "archived_at": call.now})
 
+    (await read_catalog(call.services)).need("pricing_units", call.body.id)
+    await _refuse_held(call.services, call.body.id)
     await edit_catalog(call.services, change)
     return Data(data=IdAnswer(id=call.body.id))
 

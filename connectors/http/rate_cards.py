@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from connectors.http.editing import CatalogEdit, edit_catalog, no_longer, read_catalog
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
+from connectors.http.services import Services
 from engine.catalog import USD_CENTS
 from schemas.common import Data, IdAnswer, NoBody, NoQuery, Page
 from schemas.documents import Document
 from schemas.errors import BadRequest
+from schemas.product_order import MoveProducts, SetProductOrder, with_moves, with_order
 from schemas.rate_cards import (
     RATES_MAX,
+    AddedRate,
     AddRate,
     AddRates,
     Rate,
-    RateAnswer,
     RateCard,
     RateCardArchive,
     RateCardCreate,
@@ -89,6 +91,24 @@ async def update(call: Call[RateCardUpdate, NoQuery]) -> Data[IdAnswer]:
     return Data(data=IdAnswer(id=call.body.rate_card_id))
 
 
+async def set_product_order(call: Call[SetProductOrder, NoQuery]) -> Data[IdAnswer]:
+    return await _reorder(call.services, call.body.rate_card_id, lambda card: with_order(card, call.body))
+
+
+async def move_products(call: Call[MoveProducts, NoQuery]) -> Data[IdAnswer]:
+    return await _reorder(call.services, call.body.rate_card_id, lambda card: with_moves(card, call.body))
+
+
+async def _reorder(services: Services, card_id: str, reorder: Callable[[Document], Document]) -> Data[IdAnswer]:
+    def change(edit: CatalogEdit) -> None:
+        card = edit.need("rate_cards", card_id)
+        no_longer("rate_cards", card)
+        edit.put("rate_cards", reorder(card))
+
+    await edit_catalog(services, change)
+    return Data(data=IdAnswer(id=card_id))
+
+
 async def archive(call: Call[RateCardArchive, NoQuery]) -> Data[IdAnswer]:
     """Contracts that use the card go on; new ones may not."""
 
@@ -117,10 +137,12 @@ def _add(edit: CatalogEdit, card_id: str, rates: Iterable[tuple[str, Rate]]) -> 
     edit.put("rate_cards", {**card, "rates": [*card["rates"], *added]})
 
 
-async def add_rate(call: Call[AddRate, NoQuery]) -> Data[RateAnswer]:
-    def change(edit: CatalogEdit) -> RateAnswer:
+async def add_rate(call: Call[AddRate, NoQuery]) -> Data[AddedRate]:
+    def change(edit: CatalogEdit) -> AddedRate:
         _add(edit, call.body.rate_card_id, [("", call.body)])
-        return rate_answer(rate_document(call.body), edit.all("pricing_units"))
+        document = rate_document(call.body)
+        shown = rate_answer(document, edit.all("pricing_units")).model_dump(exclude_unset=True)
+        return AddedRate.model_validate(shown | {name: document[name] for name in ("commit_rate",) if name in document})
 
     return Data(data=await edit_catalog(call.services, change))
 
@@ -137,6 +159,8 @@ ROUTES: list[Route] = [
     route("POST", f"{_BASE}/list", list_all, "List rate cards"),
     route("POST", f"{_BASE}/update", update, "Update a rate card"),
     route("POST", f"{_BASE}/archive", archive, "Archive a rate card"),
+    route("POST", f"{_BASE}/setRateCardProductsOrder", set_product_order, "Set the order of a rate card's products"),
+    route("POST", f"{_BASE}/moveRateCardProducts", move_products, "Move products in a rate card's order"),
     route("POST", f"{_BASE}/addRate", add_rate, "Add a rate"),
     route("POST", f"{_BASE}/addRates", add_rates, "Add rates"),
 ]

@@ -10,6 +10,7 @@ from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from schemas.common import Page, rfc3339
 from schemas.documents import Document, instant_us
+from schemas.product_order import product_order
 from schemas.rate_cards import GetRates, GetRateSchedule, RateRow, RatesQuery, ScheduleSelector, rate_answer
 from schemas.rate_schedule import effective, rate_row, selected, within
 
@@ -27,7 +28,8 @@ async def _rows(
     card = catalog.need("rate_cards", card_id)
     products, units = catalog.all("products"), catalog.all("pricing_units")
     rows = [row for row in within(effective(card["rates"]), *bounds_us) if selected(row, products[row["product_id"]], selectors)]
-    shown, cursor = page(rows, lambda row: (_place(row), ""), query.limit, query.next_page)
+    order = {product_id: f"{index:06d}" for index, product_id in enumerate(product_order(card))}
+    shown, cursor = page(rows, lambda row: (order[row["product_id"]], _place(row)), query.limit, query.next_page)
     data = [rate_row(row, products[row["product_id"]], rate_answer(row, units)) for row in shown]
     return Page(data=data, next_page=cursor)
 

@@ -18,6 +18,7 @@ from connectors.http import (
     balance_edits,
     balances,
     billable_metrics,
+    billing_configurations,
     contract_edits,
     contract_rates,
     contracts,
@@ -34,6 +35,7 @@ from connectors.http import (
     products,
     rate_cards,
     rates,
+    seats,
     service_addresses,
     usage,
 )
@@ -69,6 +71,7 @@ ROUTES: list[Route] = [
     *contract_edits.ROUTES,
     *balances.ROUTES,
     *balance_edits.ROUTES,
+    *seats.ROUTES,
     *invoices.ROUTES,
     *alerts.ROUTES,
     *customer_alerts.ROUTES,
@@ -78,6 +81,7 @@ ROUTES: list[Route] = [
     *deliveries.ROUTES,
     *service_addresses.ROUTES,
     *audit_logs.ROUTES,
+    *billing_configurations.ROUTES,
     *preview.ROUTES,
     *packages.ROUTES,
 ]

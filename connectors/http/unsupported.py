@@ -37,15 +37,11 @@ _SCHEDULES = "Named schedules"
 _PLANS = "Plans, which contracts have replaced"
 _GRANTS = "Credit grants of plans, which customerCredits have replaced"
 _LIFECYCLE = "Notifications of the lifecycle of contracts, commits and credits"
-_SEATS = "Subscriptions and seats"
 _PROVIDERS = "Billing providers: no invoice leaves this system"
 
 _TABLE = (
     _Missing("POST", "/v1/contracts/createHistoricalInvoices", "Import historical invoices"),
     _Missing("POST", "/v1/contracts/scheduleProServicesInvoice", "Professional services"),
-    _Missing("POST", "/v1/contracts/getSubscriptionSeatsHistory", _SEATS),
-    _Missing("POST", "/v1/contracts/getSubscriptionQuantityHistory", _SEATS),
-    _Missing("POST", "/v1/contracts/seatBalances/list", _SEATS),
     _Missing("POST", "/v1/contract-pricing/rate-cards/getNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/contract-pricing/rate-cards/updateNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/contracts/listNamedSchedules", _SCHEDULES),
@@ -53,8 +49,6 @@ _TABLE = (
     _Missing("POST", "/v1/contracts/updateNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/customers/getNamedSchedule", _SCHEDULES),
     _Missing("POST", "/v1/customers/updateNamedSchedule", _SCHEDULES),
-    _Missing("POST", "/v1/contract-pricing/rate-cards/moveRateCardProducts", "The order of a rate card's products"),
-    _Missing("POST", "/v1/contract-pricing/rate-cards/setRateCardProductsOrder", "The order of a rate card's products"),
     _Missing("GET", "/v1/customers/{customer_id}/costs", "Costs by plan"),
     _Missing("POST", "/v1/customers/{customer_id}/addCharge", "One-time charges of plans"),
     _Missing("POST", "/v1/customers/{customer_id}/plans/add", _PLANS),
@@ -85,9 +79,6 @@ _TABLE = (
     _Missing("DELETE", "/v1/customers/{customer_id}/billing-config/{billing_provider_type}", _PROVIDERS),
     _Missing("POST", "/v1/setUpBillingProvider", _PROVIDERS),
     _Missing("POST", "/v1/listConfiguredBillingProviders", _PROVIDERS),
-    _Missing("POST", "/v1/setCustomerBillingProviderConfigurations", _PROVIDERS),
-    _Missing("POST", "/v1/getCustomerBillingProviderConfigurations", _PROVIDERS),
-    _Missing("POST", "/v1/archiveCustomerBillingProviderConfigurations", _PROVIDERS),
     _Missing("POST", "/v1/upsertAvalaraCredentials", "Avalara credentials"),
 )
 

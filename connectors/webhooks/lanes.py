@@ -15,7 +15,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 from redis.exceptions import RedisError
@@ -51,7 +51,7 @@ class Job:
     delivery: Delivery
     settle: Settle
     first_byte: Callable[[], None] | None = None
-    queued_s: float = field(default_factory=time.monotonic)
+    queued_s: float = 0.0  # set by the lane that takes it
 
 
 class Lane:
@@ -118,6 +118,7 @@ class Lane:
         """Take a job; False if the queue is full, or the lane paused or closed."""
         if self._closed or len(self._queue) >= QUEUE_MAX or self.blocked or self._trying:
             return False
+        job.queued_s = time.monotonic()
         self._queue.append(job)
         if self._running < self._concurrency:
             self._running += 1

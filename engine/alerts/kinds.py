@@ -4,7 +4,7 @@
     balances     what is left of commits, credits or both, as an amount or in percent of what was granted: fall
     seats        what is left of the commits and credits of one seat: falls
     days         how long a segment of a commit or credit still lasts: falls with time alone
-    invoices     the total of each draft invoice: rises
+    invoices     the total of each invoice, or of all invoices of a month (engine.owed): rises
 
 The last four are read from a statement (engine.standing). Comparisons include the threshold itself on either side.
 """
@@ -40,7 +40,7 @@ BALANCE_TYPES = {
 AMOUNTS = frozenset({AlertType.CREDIT_BALANCE, AlertType.COMMIT_BALANCE, AlertType.TOTAL_BALANCE})
 PERCENTAGES = frozenset({AlertType.CREDIT_PERCENTAGE, AlertType.COMMIT_PERCENTAGE, AlertType.TOTAL_PERCENTAGE})
 DAYS = frozenset({AlertType.CREDIT_SEGMENT_DAYS, AlertType.COMMIT_SEGMENT_DAYS})
-INVOICES = frozenset({AlertType.INVOICE_TOTAL})
+INVOICES = frozenset({AlertType.INVOICE_TOTAL, AlertType.MONTH_TOTAL})
 GAUGED = frozenset({AlertType.SPEND_THRESHOLD, AlertType.USAGE_THRESHOLD})
 
 

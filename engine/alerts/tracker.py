@@ -5,7 +5,7 @@ Finding (alert, period, group, input, values) ──► TABLE ──► state re
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID, uuid5
@@ -79,6 +79,10 @@ class Tracker:
     def __iter__(self) -> Iterator[tuple[StateKey, State]]:
         """All states but ok, in the order of their keys."""
         return iter([(key, State(self._states[key].state)) for key in sorted(self._states)])
+
+    def stored_keys(self) -> Iterable[StateKey]:
+        """Of all states but ok, in no particular order."""
+        return self._states.keys()
 
     def state(self, alert_id: str, period: Period, group: tuple[str, ...]) -> State:
         return self.at(StateKey(alert_id, period, sub_key_text(group)))

@@ -12,7 +12,7 @@ How a balance pays:
 
     SPEND at the line's price    money: as much as it has of what is not paid yet
     SPEND at a price of its own  units, each at that price (a commit rate, an override for this commit); the rest keeps the line's
-    QUANTITY                     units, free ones included: what they cost is covered, and the number of them is drawn
+    QUANTITY                     units of usage, free ones included: what they cost is covered, and their number is drawn
 
 Where units and money meet, a division may not come out even: then the units are rounded down to 18 digits. Money is exact, and
 whoever takes the last units of a line takes it whole: not a trace of it is left to pay.
@@ -134,6 +134,7 @@ def may_pay(pool: Pool, line: DrawLine) -> bool:
     return (
         pool.segment.starting_hour <= line.starting_hour
         and line.ending_hour <= pool.segment.ending_hour
+        and (line.kind is LineKind.USAGE or pool.balance.access_type is AccessType.SPEND)
         and may_draw(pool.balance, line.usage, line.credit_type_id)
         and (line.kind is LineKind.USAGE or pool.balance.access_type is AccessType.SPEND)
     )

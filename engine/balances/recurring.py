@@ -174,6 +174,7 @@ def _share(
         whole,
         id=_named(whole.id, f"seat:{assigned.seat_id}"),
         segments=ended,
+        invoice_items=tuple(replace(each, id=_named(each.id, f"seat:{assigned.seat_id}")) for each in whole.invoice_items),
         manual_entries=tuple(entry for entry in whole.manual_entries if entry.seat_id == assigned.seat_id),
         seat=(group_key, assigned.seat_id),
         share_of=whole.id,

@@ -20,10 +20,10 @@ from typing import NamedTuple
 from engine.balances.draw import Applied, DrawLine, LineKind, Pool, PoolsInOrder, draw_down
 from engine.balances.ledger import Deduction, manual_sum
 from engine.balances.matching import UsageKey, may_draw, precedence
-from engine.catalog import USD_CENTS, Balance, BalanceType, Contract, CustomerConfig
+from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
-from engine.invoices.lines import contract_lines
+from engine.invoices.lines import OwnPrices, Payers, contract_lines
 from engine.invoices.paid import Paid, paid_parts
 from engine.invoices.scheduled import on_usage_invoice
 from engine.invoices.subscriptions import placed, subscription_lines
@@ -66,7 +66,10 @@ class Drafting:
     def invoice(self, contract: Contract, period: Period) -> Invoice:
         """The draft of one billing period."""
         terms = self._terms(contract)
-        lines = contract_lines(contract, period, self._compiled, self._usage, lambda key, unit: self._cuts(terms, key, unit))
+        payers = Payers(
+            lambda usage, unit: self._cuts(terms, usage, unit), lambda usage, unit: self._own_prices(contract, usage, unit)
+        )
+        lines = contract_lines(contract, period, self._compiled, self._usage, payers)
         lines += subscription_lines(contract, period, self._compiled)
         custom = self._pay(contract.id, period, [item for item in lines if item.credit_type_id != terms.fiat])
         conversion_cuts = self._boundaries(UsageKey(contract.id, None), terms.fiat)
@@ -102,6 +105,15 @@ class Drafting:
         paying = [pool.segment for pool in self._in_order.of(usage) if may_draw(pool.balance, usage, unit)]
         return [hour for segment in paying for hour in (segment.starting_hour, segment.ending_hour)]
 
+    def _own_prices(self, contract: Contract, usage: UsageKey, unit: str) -> list[OwnPrices]:
+        return [
+            OwnPrices(pool.balance.id, pool.segment.starting_hour, pool.segment.ending_hour, book)
+            for pool in self._in_order.of(usage)
+            if pool.balance.access_type is AccessType.SPEND
+            and may_draw(pool.balance, usage, unit)
+            and (book := self._compiled.draw_book(contract, pool.balance)) is not None
+        ]
+
     def _pay(self, contract_id: str, period: Period, items: Sequence[LineItem]) -> list[Paid]:
         applied: list[list[Applied]] = [[] for _ in items]
         drawn = draw_down([_draw_line(contract_id, period, item) for item in items], self.pools)
@@ -128,7 +140,9 @@ def _pools(balances: Iterable[Balance], compiled: CompiledCatalog, deductions: S
 
 
 def deductions_of(invoice: Invoice) -> list[Deduction]:
-    """What an invoice drew, by segment: money, or units where these are drawn."""
+    """What an invoice drew, by segment: money, or units where these are drawn. A void one has given it back."""
+    if invoice.status is InvoiceStatus.VOID:
+        return []
     drawn: dict[tuple[str, str], Decimal] = {}
     for item in invoice.line_items:
         if item.type is ItemType.APPLIED and item.balance_id is not None and item.segment_id is not None:

@@ -5,11 +5,15 @@ maximum, number of distinct texts, last reading less the one before the slice) i
 tiers to a position. What an hour adds to a tier is the difference between two positions, so all hours together give exactly
 the line's quantity and amount, with rounding and maxima, too; where a line is cut in time changes neither.
 A tier that loses units again within a stretch (a correction) gives back what they cost.
+
+Balances may draw at prices of their own (engine.rating.overrides). A line that such a balance may pay is cut where these prices
+change, too: in time, and at the edges of their tiers, which are counted as the line's own are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
@@ -35,8 +39,28 @@ Cuts = Callable[[UsageKey, str], Sequence[int]]
 Hours = dict[int, list[Quantity]]
 
 
+class OwnPrices(NamedTuple):
+    """The prices at which a balance may draw in the hours [starting_hour, ending_hour)."""
+
+    balance_id: str
+    starting_hour: int
+    ending_hour: int
+    book: RateBook
+
+
+Owns = Callable[[UsageKey, str], Sequence[OwnPrices]]
+"""(usage, credit type id) -> the balances that may pay a line of it and draw at prices of their own."""
+
+
+class Payers(NamedTuple):
+    """How those who may pay a line divide it."""
+
+    cuts: Cuts
+    owns: Owns = lambda usage, credit_type_id: ()
+
+
 def contract_lines(
-    contract: Contract, period: Period, compiled: CompiledCatalog, usage: HourlyUsage, cuts: Cuts
+    contract: Contract, period: Period, compiled: CompiledCatalog, usage: HourlyUsage, payers: Payers
 ) -> list[LineItem]:
     """The USAGE items of a billing period, without zero quantities, in the order in which they are drawn (by start, price, name).
 
@@ -53,7 +77,7 @@ def contract_lines(
             continue
         for product in book.products_of(metric_id):
             for group in _groups(product, metric, selection, usage):
-                items.extend(_group_items(contract.id, book, product, metric, group, period, cuts))
+                items.extend(_group_items(contract.id, book, product, metric, group, period, payers))
     return sorted(items, key=_item_order)
 
 
@@ -100,7 +124,13 @@ def _groups(product: Product, metric: BillableMetric, selection: UsageSelection,
 
 
 def _group_items(
-    contract_id: str, book: RateBook, product: Product, metric: BillableMetric, group: _Group, period: Period, cuts: Cuts
+    contract_id: str,
+    book: RateBook,
+    product: Product,
+    metric: BillableMetric,
+    group: _Group,
+    period: Period,
+    payers: Payers,
 ) -> Iterator[LineItem]:
     usage = UsageKey(
         contract_id,
@@ -111,15 +141,48 @@ def _group_items(
     )
     hours = sorted(group.hours)
     position = ZERO
-    for part in book.slices(product.id, group.pricing, period):
+    for part in book.slices(product.id, group.pricing, period, group.presentation):
         steps = [Step(part.starting_hour, position)]
         for hour, raw in running_quantity(metric.aggregation, group, hours, part):
             steps.append(Step(hour, position + billed_quantity(product, raw)))
         position = steps[-1].position
-        inner = {cut for cut in cuts(usage, part.ladder.credit_type_id) if part.starting_hour < cut < part.ending_hour}
-        edges = sorted({part.starting_hour, part.ending_hour, *inner})
-        for start, end in pairwise(edges):
-            yield from _stretch_items(product, usage, part.ladder, steps, Period(start, end))
+        for stretch in _stretches(product, group, usage, part, payers):
+            yield from _stretch_items(product, usage, part.ladder, steps, stretch)
+
+
+class _Stretch(NamedTuple):
+    """``own``: by balance id, the prices at which it draws here, where they are not those of the line."""
+
+    starting_hour: int
+    ending_hour: int
+    own: dict[str, Ladder]
+
+
+def _stretches(product: Product, group: _Group, usage: UsageKey, part: Slice, payers: Payers) -> list[_Stretch]:
+    """A slice, cut where its payers change, or what they draw at."""
+    start, end, ladder = part
+    edges = {start, end, *(cut for cut in payers.cuts(usage, ladder.credit_type_id) if start < cut < end)}
+    owns = [each for each in payers.owns(usage, ladder.credit_type_id) if each.starting_hour < end and start < each.ending_hour]
+    changes: set[int] = set()
+    for each in owns:
+        within = Period(max(each.starting_hour, start), min(each.ending_hour, end))
+        for drawn in each.book.slices(product.id, group.pricing, within, group.presentation):
+            changes.update((drawn.starting_hour, drawn.ending_hour))
+    found: list[_Stretch] = []
+    for first, last in pairwise(sorted(edges | changes)):
+        prices = {
+            each.balance_id: own
+            for each in owns
+            if each.starting_hour <= first < each.ending_hour
+            and (own := each.book.ladder_at(product.id, group.pricing, first, group.presentation)) is not None
+            and own.credit_type_id == ladder.credit_type_id
+            and own != ladder
+        }
+        if first not in edges and found[-1].own == prices:
+            found[-1] = found[-1]._replace(ending_hour=last)
+        else:
+            found.append(_Stretch(first, last, prices))
+    return found
 
 
 class Step(NamedTuple):
@@ -167,15 +230,17 @@ def _last(readings: Sequence[Reading]) -> Reading:
 
 
 def _stretch_items(
-    product: Product, usage: UsageKey, ladder: Ladder, steps: Sequence[Step], stretch: Period
+    product: Product, usage: UsageKey, ladder: Ladder, steps: Sequence[Step], stretch: _Stretch
 ) -> Iterator[LineItem]:
     """The items of one stretch: one for each tier in which its quantity is not zero."""
     tiered = ladder.rate_type is RateType.TIERED
-    for tier, price in enumerate(ladder.prices):
+    for band in _bands(ladder, stretch.own.values()):
+        tier = tier_below(ladder, band.edge)
+        price = ladder.prices[tier]
         increments: list[Increment] = []
         for before, after in pairwise(steps):
             if stretch.starting_hour <= after.hour < stretch.ending_hour:
-                quantity = units_in_tier(ladder, tier, after.position) - units_in_tier(ladder, tier, before.position)
+                quantity = band.units(after.position) - band.units(before.position)
                 if quantity:
                     increments.append(Increment(after.hour, quantity, quantity * price))
         quantity = sum((increment.quantity for increment in increments), ZERO)
@@ -195,13 +260,34 @@ def _stretch_items(
                 presentation_group_values=usage.presentation_group_values,
                 tier=_tier_of(ladder, tier) if tiered else None,
                 increments=tuple(increments),
+                draw_prices=tuple(
+                    (balance_id, own_price)
+                    for balance_id, own in stretch.own.items()
+                    if (own_price := own.prices[tier_below(own, band.edge)]) != price
+                ),
             )
 
 
-def units_in_tier(ladder: Ladder, tier: int, position: Decimal) -> Decimal:
-    """How many of the first ``position`` units lie in a tier; the first tier reaches below zero."""
-    top = position if tier == len(ladder.edges) else min(position, ladder.edges[tier])
-    return top if tier == 0 else max(top - ladder.starts[tier], ZERO)
+class _Band(NamedTuple):
+    """The units of a line from one edge of any tier to the next one (None = open)."""
+
+    start: Decimal
+    edge: Decimal | None
+
+    def units(self, position: Decimal) -> Decimal:
+        """How many of the first ``position`` units lie in it; the first band reaches below zero."""
+        top = position if self.edge is None else min(position, self.edge)
+        return top if self.start == ZERO else max(top - self.start, ZERO)
+
+
+def _bands(ladder: Ladder, others: Iterable[Ladder]) -> list[_Band]:
+    edges = sorted({*ladder.edges, *(edge for other in others for edge in other.edges)})
+    return [_Band(start, edge) for start, edge in zip([ZERO, *edges], [*edges, None], strict=True)]
+
+
+def tier_below(ladder: Ladder, edge: Decimal | None) -> int:
+    """The tier of the units right below an edge (None: of the last ones)."""
+    return len(ladder.edges) if edge is None else bisect_left(ladder.edges, edge)
 
 
 def _tier_of(ladder: Ladder, tier: int) -> TierOfItem:

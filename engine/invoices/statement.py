@@ -23,18 +23,21 @@ from engine.invoices.drafts import Drafting, deductions_of
 from engine.invoices.items import Invoice
 from engine.invoices.scheduled import scheduled_invoices
 from engine.invoices.usage import HourlyUsage
+from engine.invoices.voids import with_voids
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period, period_at, periods_between
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """``drafts``: in the order in which they draw. ``scheduled``: all SCHEDULED invoices, by date. ``balances``: all that are not
-    archived, in the configuration's order; children of recurring ones up to the end of the drafts' periods, appeared or not."""
+    """``drafts``: in the order in which they draw. ``scheduled``: all SCHEDULED invoices, by date. ``finalized``: the final USAGE
+    ones, of which some may be void. ``balances``: all that are not archived, in the configuration's order; children of recurring
+    ones up to the end of the drafts' periods, appeared or not."""
 
     drafts: tuple[Invoice, ...]
     balances: tuple[BalanceStatement, ...]
     scheduled: tuple[Invoice, ...] = ()
+    finalized: tuple[Invoice, ...] = ()
 
 
 def statement(
@@ -52,6 +55,7 @@ def statement(
     (engine.numbers)."""
     now_hour = now_us // HOUR_US
     config = with_children(config, reach_hour(config, now_hour))
+    finalized = with_voids(config, finalized)
     deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
     deducted: dict[str, list[Deduction]] = {}
     for deduction in deductions:
@@ -75,7 +79,7 @@ def statement(
         if not balance.archived
     ]
     scheduled = scheduled_invoices(config, [*finalized, *drafts], [*deductions, *pending], now_us)
-    return Statement(tuple(drafts), tuple(balances), tuple(scheduled))
+    return Statement(tuple(drafts), tuple(balances), tuple(scheduled), finalized)
 
 
 def finalize(
@@ -92,6 +96,7 @@ def finalize(
     reach), whose grace period has ended by now, and that ``finalized`` has not billed; in the order in which they draw."""
     until_hour = now_us // HOUR_US - grace_hours
     config = with_children(config, reach_hour(config, until_hour))
+    finalized = with_voids(config, finalized)
     deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     ended = [each for each in _unbilled(config, finalized, from_hour, until_hour) if each[1].ending_hour <= until_hour]

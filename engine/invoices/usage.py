@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from engine.catalog import BillableMetric
 from engine.metering.codec import Quantity, Reading
 from engine.metering.queries import HOURS_A_DAY, UsageWindows
-from engine.metering.series import SeriesKey, series_key
+from engine.metering.series import TOTAL, SeriesKey, series_key
 from engine.metering.windows import WindowStore
 
 
@@ -24,6 +25,22 @@ def usage_of_store(windows: WindowStore, carry: Mapping[str, Reading]) -> Hourly
     return HourlyUsage(
         {series_key(field): dict(series.hours()) for field, series in windows.series.items()},
         {series_key(field): reading for field, reading in carry.items()},
+    )
+
+
+def usage_of_group(usage: HourlyUsage, metrics: Mapping[str, BillableMetric], group_key: str, value: str) -> HourlyUsage:
+    """The series that are known to be of this value of the group key alone; all that lines with that value are made of."""
+
+    def is_wanted(key: SeriesKey) -> bool:
+        metric = metrics.get(key.metric_id)
+        if metric is None or key.dimension == TOTAL:
+            return False
+        names = metric.group_keys[key.dimension]
+        return group_key in names and key.values[names.index(group_key)] == value
+
+    return HourlyUsage(
+        {key: hours for key, hours in usage.hours.items() if is_wanted(key)},
+        {key: reading for key, reading in usage.carry.items() if is_wanted(key)},
     )
 
 

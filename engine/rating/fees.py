@@ -31,7 +31,11 @@ def fee_at(rows: FeeRows, product: Product, frequency: Frequency, contract: Cont
     own = rows.get((product.id, frequency))
     if own is None:
         return None
-    overrides = [each for each in contract.overrides if not _makes_tiers(each) and applies(each, product, (), frequency)]
+    overrides = [
+        each
+        for each in contract.overrides
+        if not each.for_commits and not _makes_tiers(each) and applies(each, product, (), frequency)
+    ]
     with exact():
         stretches = priced_stretches(own, overrides, explicit=contract.explicit_priorities)
     for start, end, _, charged, entitled in stretches:

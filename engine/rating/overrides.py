@@ -6,7 +6,11 @@
 Rules:
 - Overrides change rates that the rate card has; where it has none, nothing is billed.
 - An override applies to a rate if any of its specifiers does (none = to every rate). A specifier fits if all that it names
-  does: the product, all of the tags, each of its pricing group values, and the billing frequency (of subscription rates).
+  does: the product, all of the tags, each of its pricing and presentation group values (so that lines of one product can have
+  different prices), and the billing frequency (of subscription rates).
+- An override for commits changes only what a balance draws at (``drawn_by``): the list rate, where it wins or loses against the
+  other overrides as they do among each other; or, with the target COMMIT_RATE, the commit rate, which no other override changes.
+  A COMMIT_RATE balance draws at the list rate where there is no commit rate.
 - Of the overrides with a type, exactly one wins at a time. OVERWRITE beats MULTIPLIER and TIERED; of several OVERWRITEs the
   latest added.
 - Of the others the lowest multiplier wins, or, where priorities are explicit, the lowest priority; of equals the latest added.
@@ -27,7 +31,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from engine.catalog import Frequency, Override, OverrideType, Product, Rate, RateType, Specifier, Tier
+from engine.catalog import Balance, Frequency, Override, OverrideType, Product, Rate, RateTarget, RateType, Specifier, Tier
 from engine.numbers import ZERO
 from engine.rating.prices import RateError
 
@@ -50,15 +54,50 @@ def concerns(override: Override, product: Product) -> bool:
     return not override.specifiers or any(_names(each, product, None) for each in override.specifiers)
 
 
-def applies(override: Override, product: Product, pricing_values: tuple[str, ...], frequency: Frequency | None = None) -> bool:
-    """``pricing_values`` in the order of the product's pricing group key; ``frequency``: of the rate of a subscription."""
+def applies(
+    override: Override,
+    product: Product,
+    pricing_values: tuple[str, ...],
+    frequency: Frequency | None = None,
+    presentation_values: tuple[str | None, ...] = (),
+) -> bool:
+    """Values in the order of the product's keys; () for presentation: of a line that no such value tells from others.
+    ``frequency``: of the rate of a subscription."""
     if not override.specifiers:
         return True
     values = dict(zip(product.pricing_group_key, pricing_values, strict=True))
+    shown = dict(zip(product.presentation_group_key, presentation_values, strict=False))
     return any(
-        _names(each, product, frequency) and all(values.get(key) == value for key, value in each.pricing_group_values)
+        _names(each, product, frequency)
+        and all(values.get(key) == value for key, value in each.pricing_group_values)
+        and all(shown.get(key) == value for key, value in each.presentation_group_values)
         for each in override.specifiers
     )
+
+
+def is_by_presentation(override: Override) -> bool:
+    """Whether it tells lines of one rate apart."""
+    return any(each.presentation_group_values for each in override.specifiers)
+
+
+def drawn_by(overrides: Sequence[Override], balance: Balance) -> tuple[Override, ...]:
+    """What is left of a contract's overrides for what a balance draws: the ordinary ones, and those for commits that are about
+    this balance, with the specifiers that are."""
+    found: list[Override] = []
+    for override in overrides:
+        if not override.for_commits or not override.specifiers:
+            found.append(override)
+            continue
+        about = tuple(each for each in override.specifiers if _is_about(each, balance))
+        if about:
+            found.append(override if about == override.specifiers else replace(override, specifiers=about))
+    return tuple(found)
+
+
+def _is_about(specifier: Specifier, balance: Balance) -> bool:
+    if not specifier.balance_ids and not specifier.recurring_ids:
+        return True
+    return balance.id in specifier.balance_ids or balance.recurring_id in specifier.recurring_ids
 
 
 def _names(specifier: Specifier, product: Product, frequency: Frequency | None) -> bool:
@@ -69,12 +108,19 @@ def _names(specifier: Specifier, product: Product, frequency: Frequency | None) 
     )
 
 
-def priced_stretches(rates: Sequence[Rate], overrides: Sequence[Override], *, explicit: bool) -> list[PricedStretch]:
+def priced_stretches(
+    rates: Sequence[Rate],
+    overrides: Sequence[Override],
+    *,
+    explicit: bool,
+    target: RateTarget = RateTarget.LIST_RATE,
+) -> list[PricedStretch]:
     """Time, cut where anything may change, oldest first; hours without a listed rate are left out.
 
     ``rates``: of one product and one combination of pricing values; ``overrides``: those that apply to it; both in the order in
-    which they were added.
+    which they were added. ``target``: COMMIT_RATE takes the commit rate for the listed one where there is one.
     """
+    commit_rates = {id(rate): _commit_rate(rate) for rate in rates} if target is RateTarget.COMMIT_RATE else {}
     parts: list[Rate | Override] = [*rates, *overrides]
     cuts = sorted({hour for part in parts for hour in (part.starting_hour, part.ending_hour) if hour is not None})
     made: dict[tuple[int, int], Rate] = {}
@@ -84,7 +130,10 @@ def priced_stretches(rates: Sequence[Rate], overrides: Sequence[Override], *, ex
         if listed is None:
             continue
         holding = [override for override in overrides if _holds(override, start)]
-        override = winner(holding, explicit=explicit)
+        commit_rate = commit_rates.get(id(listed))
+        found = RateTarget.LIST_RATE if commit_rate is None else RateTarget.COMMIT_RATE
+        listed = listed if commit_rate is None else commit_rate
+        override = winner([each for each in holding if each.target is found], explicit=explicit)
         charged = listed
         if override is not None:
             key = (id(listed), id(override))
@@ -92,6 +141,12 @@ def priced_stretches(rates: Sequence[Rate], overrides: Sequence[Override], *, ex
         said = [override.entitled for override in holding if override.entitled is not None]
         stretches.append(PricedStretch(start, end, listed, charged, said[-1] if said else listed.entitled))
     return stretches
+
+
+def _commit_rate(rate: Rate) -> Rate | None:
+    """The rate at which commits draw, as a rate by itself."""
+    own = rate.commit_rate
+    return None if own is None else replace(rate, rate_type=own.rate_type, price=own.price, tiers=own.tiers, commit_rate=None)
 
 
 def _holds(part: Rate | Override, hour: int) -> bool:

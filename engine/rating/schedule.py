@@ -25,7 +25,7 @@ def contract_schedule(rate_card: RateCard, products: Mapping[str, Product], cont
     for product_id in sorted(rows):
         product = products[product_id]
         for values in sorted(rows[product_id]):
-            concerned = [override for override in contract.overrides if applies(override, product, values)]
+            concerned = [each for each in contract.overrides if not each.for_commits and applies(each, product, values)]
             with exact():
                 found = priced_stretches(rows[product_id][values], concerned, explicit=contract.explicit_priorities)
             for stretch in _joined(found):

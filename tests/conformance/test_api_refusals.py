@@ -224,7 +224,6 @@ async def test_bodies_that_are_not_json_are_400(http: httpx.AsyncClient, raw: by
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
-        ("/v1/alerts/create", {**SPEND, "alert_type": "monthly_invoice_total_spend_threshold_reached"}, "alert_type"),
         ("/v1/customers", {"name": "a", "billing_config": {"billing_provider_type": "stripe"}}, "billing_config"),
         (
             "/v1/contracts/create",

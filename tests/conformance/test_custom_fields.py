@@ -26,9 +26,25 @@ async def entities(sdk: AsyncMetronome) -> dict[str, tuple[str, Read]]:
     schedule: Any = {"schedule_items": [{"amount": 100, "starting_at": START, "ending_before": END}]}
     commit: Any = {"type": "PREPAID", "product_id": product, "access_schedule": schedule}
     credit: Any = {"product_id": product, "access_schedule": schedule}
+    plan = (await sdk.v1.contracts.products.create(name="plan", type="SUBSCRIPTION")).data.id
+    rate: Any = {"rate_type": "FLAT", "price": 1, "billing_frequency": "MONTHLY", "entitled": True, "starting_at": START}
+    await sdk.v1.contracts.rate_cards.rates.add(rate_card_id=card, product_id=plan, **rate)
+    subscription: Any = {
+        "subscription_rate": {"billing_frequency": "MONTHLY", "product_id": plan},
+        "collection_schedule": "ARREARS",
+        "proration": {"is_prorated": True},
+        "initial_quantity": 1,
+    }
+    charge: Any = {"product_id": product, "schedule": {"schedule_items": [{"timestamp": START, "amount": 1}]}}
     contract = (
         await sdk.v1.contracts.create(
-            customer_id=customer, rate_card_id=card, starting_at=START, commits=[commit], credits=[credit]
+            customer_id=customer,
+            rate_card_id=card,
+            starting_at=START,
+            commits=[commit],
+            credits=[credit],
+            subscriptions=[subscription],
+            scheduled_charges=[charge],
         )
     ).data.id
     held = (await sdk.v2.contracts.retrieve(customer_id=customer, contract_id=contract)).data
@@ -57,7 +73,17 @@ async def entities(sdk: AsyncMetronome) -> dict[str, tuple[str, Read]]:
     async def of_credit() -> dict[str, str]:
         return (await now()).credits[0].custom_fields or {}
 
+    async def of_subscription() -> dict[str, str]:
+        return (await now()).subscriptions[0].custom_fields or {}
+
+    async def of_charge() -> dict[str, str]:
+        return (await now()).scheduled_charges[0].custom_fields or {}
+
+    subscriptions = held.subscriptions or []
+    assert subscriptions[0].id is not None
     return {
+        "subscription": (subscriptions[0].id, of_subscription),
+        "scheduled_charge": (held.scheduled_charges[0].id, of_charge),
         "billable_metric": (metric, of_metric),
         "contract_product": (product, of_product),
         "rate_card": (card, of_card),

@@ -249,16 +249,22 @@ TIERS = [{"multiplier": 1}]
             501,
             "PERCENTAGE is not supported yet",
         ),
-        ({"type": "OVERWRITE", "overwrite_rate": FLAT, "target": "COMMIT_RATE"}, 501, "target"),
-        ({"type": "OVERWRITE", "overwrite_rate": FLAT, "is_commit_specific": True}, 501, "is_commit_specific"),
+        ({"type": "OVERWRITE", "overwrite_rate": FLAT, "target": "COMMIT_RATE"}, 400, "need is_commit_specific"),
+        ({"is_commit_specific": True, "entitled": True}, 400, "it has a type, and no entitled"),
         (
             {
                 "type": "MULTIPLIER",
                 "multiplier": 1,
-                "override_specifiers": [{"product_tags": ["ai"], "presentation_group_values": {"a": "b"}}],
+                "is_commit_specific": True,
+                "override_specifiers": [{"product_tags": ["ai"], "commit_ids": ["a"], "any_commit_or_credit_ids": ["a"]}],
             },
-            501,
-            "presentation_group_values",
+            400,
+            "any_commit_or_credit_ids excludes",
+        ),
+        (
+            {"type": "MULTIPLIER", "multiplier": 1, "override_specifiers": [{"product_tags": ["ai"], "commit_ids": ["a"]}]},
+            400,
+            "need is_commit_specific",
         ),
     ],
 )

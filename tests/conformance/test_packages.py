@@ -119,6 +119,66 @@ async def test_a_contract_has_the_packages_terms(sdk: AsyncMetronome) -> None:
     assert v1.package_id == package
 
 
+async def test_what_recurs_in_a_package(sdk: AsyncMetronome) -> None:
+    """Subscriptions, what recurs with them, and scheduled charges: everything that a contract can have."""
+    fixed = (await sdk.v1.contracts.products.create(name="Fixed", type="FIXED")).data.id
+    plan = (await sdk.v1.contracts.products.create(name="Plan", type="SUBSCRIPTION")).data.id
+    card = (await sdk.v1.contracts.rate_cards.create(name="Card")).data.id
+    rate: Any = {"rate_type": "FLAT", "price": 10, "billing_frequency": "MONTHLY", "entitled": True}
+    await sdk.v1.contracts.rate_cards.rates.add(rate_card_id=card, product_id=plan, starting_at="2025-01-01T00:00:00Z", **rate)
+    given: Any = {
+        "subscriptions": [
+            {
+                "subscription_rate": {"billing_frequency": "MONTHLY", "product_id": plan},
+                "collection_schedule": "ARREARS",
+                "proration": {"is_prorated": True, "invoice_behavior": "BILL_ON_NEXT_COLLECTION_DATE"},
+                "initial_quantity": 3,
+                "temporary_id": "seats",
+                "starting_at_offset": MONTH,
+            }
+        ],
+        "recurring_credits": [
+            {
+                "product_id": fixed,
+                "priority": 1,
+                "access_amount": {"unit_price": 5, "credit_type_id": "2714e483-4ff1-48e4-9e25-ac732e8f24f2"},
+                "commit_duration": {"value": 1, "unit": "PERIODS"},
+                "rate_type": "LIST_RATE",
+                "starting_at_offset": MONTH,
+                "duration": {"unit": "MONTHS", "value": 3},
+                "subscription_config": {
+                    "subscription_id": "seats",
+                    "allocation": "POOLED",
+                    "apply_seat_increase_config": {"is_prorated": True},
+                },
+            }
+        ],
+        "scheduled_charges": [
+            {
+                "product_id": fixed,
+                "schedule": {"schedule_items": [{"date_offset": {"unit": "DAYS", "value": 10}, "unit_price": 7, "quantity": 2}]},
+            }
+        ],
+    }
+    package = (await sdk.v1.packages.create(name="P", rate_card_id=card, **given)).data.id
+    shown = (await sdk.v1.packages.retrieve(package_id=package)).data
+    (subscription,), (recurring,) = shown.subscriptions or [], shown.recurring_credits or []
+    assert recurring.subscription_config is not None
+    assert recurring.subscription_config.subscription_template_id == subscription.id
+    assert subscription.subscription_rate.product.name == "Plan"
+    assert shown.scheduled_charges[0].schedule.schedule_items[0].date_offset.value == 10
+    customer = (await sdk.v1.customers.create(name="Acme")).data.id
+    made = (await sdk.v1.contracts.create(customer_id=customer, starting_at=START, package_id=package)).data.id
+    contract = (await sdk.v2.contracts.retrieve(customer_id=customer, contract_id=made)).data
+    february, may = datetime(2026, 2, 28, tzinfo=UTC), datetime(2026, 5, 31, tzinfo=UTC)
+    (own,), (grants,) = contract.subscriptions or [], contract.recurring_credits or []
+    assert (own.starting_at, grants.starting_at, grants.ending_before) == (february, february, may)
+    assert grants.subscription_config is not None
+    assert grants.subscription_config.subscription_id == own.id != subscription.id
+    charge = contract.scheduled_charges[0].schedule
+    assert [(each.timestamp, each.amount) for each in charge.schedule_items or []] == [(datetime(2026, 2, 10, tzinfo=UTC), 14)]
+
+
 async def test_aliases_name_the_package_of_the_contracts_start(sdk: AsyncMetronome) -> None:
     card = await make_card(sdk, await make_product(sdk, await make_metric(sdk)))
     old = (await sdk.v1.packages.create(name="Old", aliases=[{"name": "plan"}], rate_card_id=card, contract_name="old")).data.id
@@ -204,7 +264,7 @@ async def test_a_key_is_used_once(sdk: AsyncMetronome) -> None:
             "credits[0].access_schedule.schedule_items[0].ending_before: is not a known field",
         ),
         ({"name": "P", "spend_trackers": [{}]}, 501, "spend_trackers"),
-        ({"name": "P", "billing_provider": "stripe"}, 501, "billing_provider"),
+        ({"name": "P", "billing_provider": "stripe"}, 400, "billing_provider and delivery_method are given together"),
         ({"name": "P", "aliases": [{"name": "a"}, {"name": "a"}]}, 400, "aliases: 'a' is given twice"),
     ],
 )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
+import metronome
+import pytest
 from metronome import AsyncMetronome
 
-from tests.conformance.test_balances import access, all_of, make_customer, make_fixed, segment
+from tests.conformance.test_api_refusals import post
+from tests.conformance.test_balances import END, START, access, all_of, make_customer, make_fixed, segment
 from tests.conformance.test_invoices import NOVEMBER, OCTOBER, Clock, clock, make_priced, use, worker
 from tests.conformance.test_with_worker import until
 from tests.support.worker_harness import RunningWorker
@@ -90,3 +94,137 @@ async def test_a_credit_of_units(sdk: AsyncMetronome, worker: RunningWorker, clo
         ]
 
     await until(final_ledger, True)
+
+
+async def test_commit_rates_and_overrides_for_commits(sdk: AsyncMetronome, worker: RunningWorker, clock: Clock) -> None:
+    """List price 100, commit rate 80. One commit draws at 80; for another, named by its temporary id, that is halved."""
+    clock.set("2024-10-10T00:00:00")
+    card, product = await make_priced(sdk)
+    fixed, customer = await make_fixed(sdk), await make_customer(sdk)
+    added = await sdk.v1.contracts.rate_cards.rates.add(
+        rate_card_id=card,
+        product_id=product,
+        entitled=True,
+        rate_type="FLAT",
+        price=100,
+        commit_rate={"rate_type": "FLAT", "price": 80},
+        starting_at=OCTOBER,
+    )
+    assert added.data.commit_rate is not None
+    assert (added.data.price, added.data.commit_rate.price) == (100, 80)
+    (row,) = await all_of(sdk.v1.contracts.rate_cards.rates.list(rate_card_id=card, at=OCTOBER))
+    assert (row.rate.price, row.commit_rate.rate_type, row.commit_rate.price) == (100, "FLAT", 80)
+
+    def commit(amount: int, priority: int, **more: Any) -> Any:
+        schedule = {"schedule_items": [{"timestamp": OCTOBER, "amount": amount}]}
+        year = access(segment(amount, OCTOBER, NOVEMBER))
+        own = {
+            "type": "PREPAID",
+            "product_id": fixed,
+            "priority": priority,
+            "access_schedule": year,
+            "invoice_schedule": schedule,
+        }
+        return {**own, "rate_type": "COMMIT_RATE", **more}
+
+    halved: Any = {
+        "starting_at": OCTOBER,
+        "type": "MULTIPLIER",
+        "multiplier": 0.5,
+        "is_commit_specific": True,
+        "target": "COMMIT_RATE",
+        "override_specifiers": [{"product_id": product, "commit_ids": ["second"]}],
+    }
+    contract = (
+        await sdk.v1.contracts.create(
+            customer_id=customer,
+            starting_at=OCTOBER,
+            rate_card_id=card,
+            commits=[commit(800, 1), commit(2000, 2, temporary_id="second")],
+            overrides=[halved],
+        )
+    ).data.id
+    shown = (await sdk.v2.contracts.retrieve(customer_id=customer, contract_id=contract)).data
+    first, second = shown.commits
+    (override,) = shown.overrides
+    assert (first.rate_type, override.is_commit_specific, override.target) == ("COMMIT_RATE", True, "COMMIT_RATE")
+    assert override.override_specifiers is not None
+    assert override.override_specifiers[0].commit_ids == [second.id]
+    (rate,) = (await sdk.v1.contracts.retrieve_rate_schedule(customer_id=customer, contract_id=contract)).data
+    assert rate.commit_rate is not None
+    assert (rate.list_rate.price, rate.commit_rate.price, rate.override_rate) == (100, 80, None)
+
+    await use(sdk, customer, "2024-10-09", ("eu", 61))
+
+    async def total() -> float:
+        return (await draft(sdk, customer, contract)).total if await drafted() else -1.0
+
+    async def drafted() -> bool:
+        found = await all_of(sdk.v1.customers.invoices.list(customer_id=customer, contract_id=contract, status="DRAFT"))
+        return any(each.line_items for each in found)
+
+    await until(total, 100.0)  # 10 units at 80, 50 at 40, and one at list price
+    invoice = await draft(sdk, customer, contract)
+    assert [(each.type, each.quantity, each.unit_price, each.total, each.commit_id) for each in invoice.line_items] == [
+        ("usage", 10, 80, 800, first.id),
+        ("applied_commit_or_credit", None, None, -800, first.id),
+        ("usage", 50, 40, 2000, second.id),
+        ("applied_commit_or_credit", None, None, -2000, second.id),
+        ("usage", 1, 100, 100, None),
+    ]
+    await sdk.v2.contracts.edit_commit(customer_id=customer, commit_id=first.id, rate_type="LIST_RATE")
+    await until(total, 300.0)  # 8 at 100, 50 at 40, three at list price
+
+
+async def test_balances_are_updated_and_archived_with_their_contract(sdk: AsyncMetronome, http: httpx.AsyncClient) -> None:
+    fixed, customer = await make_fixed(sdk), await make_customer(sdk)
+    commit: Any = {"type": "PREPAID", "product_id": fixed, "access_schedule": access()}
+    credit: Any = {"product_id": fixed, "access_schedule": access()}
+    contract = (
+        await sdk.v1.contracts.create(customer_id=customer, starting_at=START, commits=[commit], credits=[credit])
+    ).data.id
+    where: Any = {"customer_id": customer, "contract_id": contract}
+    shown = (await sdk.v2.contracts.retrieve(**where)).data
+    old, given = shown.commits[0], (shown.credits or [])[0]
+    assert old.access_schedule is not None
+    item = old.access_schedule.schedule_items[0].id
+    more = {"amount": 7, "starting_at": END, "ending_before": "2028-01-01T00:00:00Z"}
+    update: Any = {
+        "commit_id": old.id,
+        "name": "More",
+        "priority": 3,
+        "rate_type": "COMMIT_RATE",
+        "access_schedule": {"add_schedule_items": [more], "update_schedule_items": [{"id": item, "amount": 250}]},
+    }
+    gift: Any = {"credit_id": given.id, "description": "a gift", "netsuite_sales_order_id": "so-1"}
+    done = await sdk.v2.contracts.edit(**where, update_commits=[update], update_credits=[gift])
+    assert done.data.edit is not None
+    (told,) = done.data.edit.update_commits or []
+    assert (told.id, told.name, told.rate_type) == (old.id, "More", "COMMIT_RATE")
+    assert told.access_schedule is not None
+    assert [each.amount for each in told.access_schedule.add_schedule_items or []] == [7]
+    assert [(each.id, each.amount) for each in told.access_schedule.update_schedule_items or []] == [(item, 250)]
+    now = (await sdk.v2.contracts.retrieve(**where)).data
+    changed = now.commits[0]
+    assert (changed.name, changed.priority, changed.rate_type) == ("More", 3, "COMMIT_RATE")
+    assert changed.access_schedule is not None
+    assert [each.amount for each in changed.access_schedule.schedule_items] == [250, 7]
+    assert [(each.description, each.netsuite_sales_order_id) for each in now.credits or []] == [("a gift", "so-1")]
+    wrong: Any
+    for wrong in ({"update_commits": [{"commit_id": given.id}]}, {"update_credits": [{"credit_id": old.id}]}):
+        with pytest.raises(metronome.NotFoundError):
+            await sdk.v2.contracts.edit(**where, **wrong)
+
+    amendment = (await sdk.v1.contracts.amend(**where, starting_at=START, commits=[commit], credits=[credit])).data.id
+    one = (await sdk.v1.contracts.retrieve(**where)).data
+    (added,) = one.amendments
+    assert added.id == amendment
+    assert [each.id for each in one.current.commits] == [old.id, added.commits[0].id]
+    assert [each.id for each in one.initial.commits] == [old.id]
+    assert len(added.credits or []) == 1
+
+    for path, body in (("commits", {"commit_id": old.id}), ("credits", {"credit_id": given.id})):
+        for _ in range(2):
+            assert (await post(http, f"/v2/contracts/{path}/archive", {"customer_id": customer, **body}, 200))["data"]["id"]
+    assert (await sdk.v2.contracts.retrieve(**where)).data.commits[0].id == added.commits[0].id
+    await post(http, "/v2/contracts/credits/archive", {"customer_id": customer, "credit_id": old.id}, 404)

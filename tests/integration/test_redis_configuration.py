@@ -60,7 +60,7 @@ async def test_catalog_writes_are_numbered_and_announced_everywhere(redis: Redis
     assert revision == 2
     assert documents == {
         **{"metrics": {"m1": b"{1}", "m2": b"\xff\0"}, "products": {}, "rate_cards": {}},
-        **{"alerts": {}, "pricing_units": {}, "custom_field_keys": {}},
+        **{"alerts": {}, "pricing_units": {}, "custom_field_keys": {}, "packages": {}},
     }
     assert await catalog.get("metrics", "m1") == b"{1}"
     assert await catalog.get("alerts", "a1") is None

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from engine.alerts.kinds import AMOUNTS, PERCENTAGES
 from engine.balances.ledger import BalanceStatement
-from engine.catalog import Alert, AlertType, Balance, Catalog, Contract, CustomerConfig, CustomFieldFilter, Entity
+from engine.catalog import (
+    Alert,
+    AlertType,
+    Balance,
+    Catalog,
+    Contract,
+    CustomerConfig,
+    CustomFieldFilter,
+    Entity,
+)
 from engine.compiled import compile_catalog
 from engine.invoices.statement import statement
 from engine.invoices.usage import usage_of_store
@@ -90,7 +99,7 @@ def test_what_is_counted_by_specifiers_and_keys(configuration: tuple[CustomerCon
     made = statement(config, compile_catalog(catalog), usage, now_us=now_us, grace_hours=10_000, finalized=())
     contracts = {each.id: each for each in config.contracts}
     watching = [alert for alert in catalog.alerts if alert.type in AMOUNTS | PERCENTAGES]
-    found = figures(watching, config, made, now_us)
+    found = figures(watching, config, made, now_us, 10_000)
     for alert in watching:
         wanted: dict[tuple[str, ...], tuple[Decimal, bool]] = {}
         let_in = [each for each in made.balances if counted(alert, each.balance, contracts)]

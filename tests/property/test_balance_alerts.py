@@ -30,16 +30,20 @@ from engine.catalog import (
     BillingSchedule,
     Catalog,
     Collection,
+    CommitRate,
     Contract,
     CustomerConfig,
     CustomFieldFilter,
     Entity,
     Frequency,
+    InvoiceItem,
     ManualEntry,
     Product,
     Rate,
     RateCard,
+    RateTarget,
     RateType,
+    ScheduledCharge,
     SeatStep,
     Segment,
     Subscription,
@@ -73,6 +77,16 @@ def _exact() -> Iterator[None]:
 
 
 @st.composite
+def invoice_items(draw: st.DrawFn, prefix: str) -> tuple[InvoiceItem, ...]:
+    """Charges on dates among the events."""
+    hours = draw(st.lists(st.integers(-70, 60), max_size=2))
+    return tuple(
+        InvoiceItem(f"{prefix}-i{number}", (NOW + hour) * HOUR_US + draw(st.sampled_from([0, 1])), draw(amounts), Decimal(2))
+        for number, hour in enumerate(hours)
+    )
+
+
+@st.composite
 def balances(draw: st.DrawFn, balance_id: str, product_ids: list[str]) -> Balance:
     """One or two segments whose ends lie among the events."""
     cuts = sorted(draw(st.sets(st.integers(-70, 60), min_size=2, max_size=3)))
@@ -85,11 +99,14 @@ def balances(draw: st.DrawFn, balance_id: str, product_ids: list[str]) -> Balanc
         segments=segments,
         credit_type_id=draw(units),
         access_type=draw(access_types),
+        rate_type=draw(st.sampled_from([RateTarget.LIST_RATE, RateTarget.LIST_RATE, RateTarget.COMMIT_RATE])),
         priority=draw(st.sampled_from([Decimal(0), Decimal(1)])),
         contract_id=draw(st.sampled_from([None, "c0"])),
         applicable_product_ids=frozenset(draw(st.sets(st.sampled_from(product_ids), max_size=1))),
         manual_entries=tuple(ManualEntry(segments[0].id, amount, NOW_US - HOUR_US, "") for amount in manual),
         custom_fields=draw(fields),
+        invoice_items=draw(invoice_items(balance_id)),
+        invoice_contract_id="c0",
         seat=draw(st.sampled_from([None, None, None, None, ("region", "eu"), ("region", "us"), ("model", "x")])),
     )
 
@@ -153,6 +170,9 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
     card = catalog.rate_cards["card"]
     conversions = draw(st.sampled_from([(), (("credits", Decimal("0.5")),), (("credits", Decimal(3)),)]))
     gauged = catalog.alerts if draw(st.booleans()) else ()
+    if draw(st.booleans()):
+        commit_rates = st.sampled_from([None, CommitRate(RateType.FLAT, Decimal("0.3")), CommitRate(RateType.FLAT, Decimal(3))])
+        card = replace(card, rates=tuple(replace(rate, commit_rate=draw(commit_rates)) for rate in card.rates))
     standing = tuple(draw(alerts(f"s{number}")) for number in range(draw(st.integers(1, 5))))
     catalog = replace(catalog, rate_cards={"card": replace(card, conversions=conversions)}, alerts=(*gauged, *standing))
     starts = [FIRST_HOUR, NOW - 40]
@@ -165,6 +185,8 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
             schedule=BillingSchedule(Frequency.WEEKLY, draw(st.sampled_from([start, FIRST_HOUR])) * HOUR_US),
             custom_fields=draw(fields),
             subscriptions=(draw(subscriptions(f"c{number}", start)),) if draw(st.booleans()) else (),
+            scheduled_charges=(ScheduledCharge(f"c{number}-fee", "fee", draw(invoice_items(f"c{number}"))),),
+            charges_on_usage_invoices=draw(st.booleans()),
         )
         for number, start in enumerate(starts[: draw(st.sampled_from([1, 1, 2]))])
     )
@@ -193,7 +215,7 @@ def past_their_line(driver: Driver) -> set[str]:
         grace_hours=aggregate._settings.grace_hours,
         finalized=aggregate._final.all(),
     )
-    full = figures(aggregate._watch.standing, driver.customer, made, driver.now_us)
+    full = figures(aggregate._watch.standing, driver.customer, made, driver.now_us, aggregate._settings.grace_hours)
     assert {key: (figure.value, figure.past) for key, figure in full.items()} == {
         key: (figure.value, figure.past) for key, figure in aggregate._standing.at(driver.now_us)().items()
     }

@@ -23,10 +23,15 @@ from engine.catalog import (
     BalanceType,
     BillingSchedule,
     Catalog,
+    CommitRate,
     Contract,
     CustomerConfig,
     Frequency,
     ManualEntry,
+    Override,
+    OverrideType,
+    OverwriteRate,
+    RateTarget,
     RateType,
     Segment,
     Specifier,
@@ -52,6 +57,12 @@ BOUNDED = settings(max_examples=80, deadline=None, suppress_health_check=[Health
 WEEK = 7 * 24
 BOUNDARY = FIRST_HOUR + 5 * WEEK  # the end of the week in which usage begins
 TAGS = ("compute", "storage")
+COMMIT_RATES = (
+    None,
+    CommitRate(RateType.FLAT, Decimal("0.3")),
+    CommitRate(RateType.FLAT, Decimal(3)),
+    CommitRate(RateType.TIERED, tiers=(Tier(Decimal("2.5"), Decimal("1.1")), Tier(Decimal(3), ZERO), Tier(None, Decimal("0.7")))),
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -112,7 +123,31 @@ def balances(draw: st.DrawFn, name: str) -> Balance:
         created_us=draw(st.integers(0, 2)),
         seat=draw(st.sampled_from([None, None, None, ("region", "eu"), ("model", "x"), ("model", "y")])),
         access_type=draw(st.sampled_from([AccessType.SPEND, AccessType.SPEND, AccessType.SPEND, AccessType.QUANTITY])),
+        rate_type=draw(st.sampled_from([RateTarget.LIST_RATE, RateTarget.COMMIT_RATE])),
+        recurring_id=draw(st.sampled_from([None, None, "r0"])),
     )
+
+
+@st.composite
+def overrides(draw: st.DrawFn, name: str) -> Override:
+    """Of a price; most of them for what balances draw."""
+    for_commits = draw(st.sampled_from([True, True, False]))
+    start = draw(st.sampled_from([-200, -200, -31, 0]))
+    factor, price = draw(st.sampled_from(["0.5", "0.9", "0", "1.7"])), draw(st.sampled_from(["1", "0.3", "7"]))
+    made = Override(name, BOUNDARY + start, draw(st.sampled_from([None, None, BOUNDARY + 10])))
+    if draw(st.booleans()):
+        made = replace(made, type=OverrideType.MULTIPLIER, multiplier=Decimal(factor))
+    else:
+        unit = draw(st.sampled_from([USD_CENTS, USD_CENTS, "credits"]))
+        made = replace(made, type=OverrideType.OVERWRITE, overwrite_rate=OverwriteRate(RateType.FLAT, Decimal(price), (), unit))
+    about = list(draw(st.lists(specifiers(), max_size=2)))
+    if not for_commits:
+        return replace(made, specifiers=tuple(about), entitled=draw(st.sampled_from([None, None, None, False])))
+    for place, each in enumerate(about):
+        ids = frozenset(draw(st.sets(st.sampled_from(["b0", "b1", "b2"]), max_size=2)))
+        about[place] = replace(each, balance_ids=ids, recurring_ids=frozenset(draw(st.sets(st.just("r0")))))
+    target = draw(st.sampled_from([RateTarget.LIST_RATE, RateTarget.COMMIT_RATE]))
+    return replace(made, specifiers=tuple(about), for_commits=True, target=target)
 
 
 @st.composite
@@ -124,7 +159,9 @@ def customers(draw: st.DrawFn) -> CustomerConfig:
         start = FIRST_HOUR + number * draw(st.sampled_from([24, 0, WEEK * 4 + 3]))
         schedule = BillingSchedule(Frequency.WEEKLY, start * HOUR_US)
         ending = draw(st.sampled_from([None, None, None, BOUNDARY - 20]))
-        contracts.append(Contract(f"c{number}", "card", start, ending, schedule, usage_filters=draw(st.sampled_from(filters))))
+        changes = tuple(draw(overrides(f"o{count}")) for count in range(draw(st.sampled_from([0, 0, 1, 3]))))
+        of_contract = Contract(f"c{number}", "card", start, ending, schedule, overrides=changes)
+        contracts.append(replace(of_contract, usage_filters=draw(st.sampled_from(filters))))
     held = tuple(draw(balances(f"b{number}")) for number in range(draw(st.sampled_from([2, 3, 5]))))
     return CustomerConfig("customer", 1, tuple(contracts), balances=held)
 
@@ -137,6 +174,8 @@ def priced(draw: st.DrawFn) -> Catalog:
     if draw(st.booleans()):
         tiers = (Tier(Decimal(4), Decimal(2)), Tier(None, Decimal("0.5")))
         rows += tuple(replace(row, rate_type=RateType.TIERED, starting_hour=BOUNDARY - 29, tiers=tiers) for row in rows)
+    if draw(st.booleans()):
+        rows = tuple(replace(row, commit_rate=draw(st.sampled_from(COMMIT_RATES))) for row in rows)
     tagged = {
         product.id: replace(product, tags=frozenset(draw(st.sets(st.sampled_from(TAGS)))))
         for product in catalog.products.values()
@@ -228,9 +267,10 @@ def assert_breakdowns_add_up(invoice: Invoice) -> None:
         sums: Counter[tuple[object, ...]] = Counter()
         for item in (item for part in parts for item in part.line_items):
             sums[_identity(item)] += item.total  # type: ignore[assignment]
-        assert {key: total for key, total in sums.items() if total} == {
-            _identity(item): item.total for item in invoice.line_items if item.total
-        }
+        whole: Counter[tuple[object, ...]] = Counter()
+        for item in invoice.line_items:
+            whole[_identity(item)] += item.total  # type: ignore[assignment]
+        assert {key: total for key, total in sums.items() if total} == {key: total for key, total in whole.items() if total}
 
 
 def _identity(item: LineItem) -> tuple[object, ...]:
@@ -362,7 +402,9 @@ def test_a_final_invoice_is_read_back_as_it_was_by_days(catalog: Catalog, config
 @given(catalog=priced(), config=customers(), steps=streams())
 def test_usage_on_invoices_is_the_spend_that_alerts_measure(catalog: Catalog, config: CustomerConfig, steps: list[Step]) -> None:
     """Whatever balances cut and pay: charges before draw-down are the same."""
-    config = replace(config, contracts=tuple(replace(contract, usage_filters=()) for contract in config.contracts))
+    contracts = tuple(replace(contract, usage_filters=(), overrides=()) for contract in config.contracts)
+    held = tuple(replace(balance, rate_type=RateTarget.LIST_RATE) for balance in config.balances)
+    config = replace(config, contracts=contracts, balances=held)
     books = Books(catalog, config, 24)
     books.events = [step.event for step in distinct(steps)]
     for invoice in books.look(steps[-1].now_us).drafts:

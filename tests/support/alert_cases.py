@@ -73,7 +73,7 @@ class Table:
         self.reached_at = self.hour
         self.days = Decimal(0)
         self.ids: dict[str, str] = {}
-        self.cards: dict[bool, str] = {}
+        self.cards: dict[str, str] = {}
         self._bodies: list[dict[str, Any]] = []
         self._by_case: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
@@ -94,36 +94,61 @@ class Table:
         self.ids = {"usd": "2714e483-4ff1-48e4-9e25-ac732e8f24f2", "unit": unit["id"], "metric": metric}
         fixed = sdk.contracts.products.create(name="Prepaid", type="FIXED").data.id
         self.ids["fixed"] = fixed
-        for in_units in (False, True):
-            conversions: Any = [{"custom_credit_type_id": self.ids["unit"], "fiat_per_custom_credit": 1}] if in_units else []
-            card = sdk.contracts.rate_cards.create(name="List prices", credit_type_conversions=conversions).data.id
-            self.cards[in_units] = card
-            for credit_type in ("usd", "unit")[: 1 + in_units]:
-                product = sdk.contracts.products.create(name=credit_type, type="USAGE", billable_metric_id=metric).data.id
-                sdk.contracts.rate_cards.rates.add(
-                    rate_card_id=card,
-                    product_id=product,
-                    entitled=True,
-                    rate_type="FLAT",
-                    price=1,
-                    credit_type_id=self.ids[credit_type],
-                    starting_at=datetime(2020, 1, 1, tzinfo=UTC),
-                )
+        self.cards = {
+            "usd": self._make_card("usd"),
+            "unit": self._make_card("usd", "unit"),
+            "seats": self._make_card("usd", presentation_group_key=["region"]),
+        }
+        plan = self.ids["plan"] = sdk.contracts.products.create(name="Plan", type="SUBSCRIPTION").data.id
+        self._make_rate(self.cards["seats"], plan, "usd", billing_frequency="WEEKLY")
+
+    def _make_card(self, *credit_types: str, **product: Any) -> str:
+        """A token costs 1 in each of the credit types."""
+        conversions: Any = [{"custom_credit_type_id": self.ids["unit"], "fiat_per_custom_credit": 1}]
+        card = self.sdk.v1.contracts.rate_cards.create(
+            name="List prices", credit_type_conversions=conversions if "unit" in credit_types else []
+        )
+        for credit_type in credit_types:
+            made = self.sdk.v1.contracts.products.create(
+                name=credit_type, type="USAGE", billable_metric_id=self.ids["metric"], **product
+            )
+            self._make_rate(card.data.id, made.data.id, credit_type)
+        return card.data.id
+
+    def _make_rate(self, card_id: str, product_id: str, credit_type: str, **more: Any) -> None:
+        self.sdk.v1.contracts.rate_cards.rates.add(
+            rate_card_id=card_id,
+            product_id=product_id,
+            entitled=True,
+            rate_type="FLAT",
+            price=1,
+            credit_type_id=self.ids[credit_type],
+            starting_at=datetime(2020, 1, 1, tzinfo=UTC),
+            **more,
+        )
 
     def make_customer(self, case: Case) -> None:
         row = case.row
         customer_id = case.customer_id = self.sdk.v1.customers.create(name=case.name).data.id
         schedule: Any = {"frequency": "WEEKLY", "day": "CUSTOM_DATE", "billing_anchor_date": self.start}
+        if row.monthly:
+            schedule = {"frequency": "MONTHLY", "day": "FIRST_OF_MONTH"}
+        card = "seats" if row.seats else "unit" if row.alert.get("credit_type_id") == "unit" else "usd"
         for place, fields in enumerate(row.contracts):
             within = [each for each in row.balances if each.on_contract] if place == 0 else []
             parts: dict[str, Any] = {
                 "commits": [self._balance(case, each) for each in within if each.kind != "CREDIT"],
                 "credits": [self._balance(case, each) for each in within if each.kind == "CREDIT"],
             }
+            if row.seats:
+                parts |= self._seats(case)
+            if row.charges:
+                item = {"timestamp": self.near, "amount": row.charges[0]}
+                parts["scheduled_charges"] = [{"product_id": self.ids["fixed"], "schedule": {"schedule_items": [item]}}]
             contract = self.sdk.v1.contracts.create(
                 customer_id=customer_id,
                 starting_at=self.start,
-                rate_card_id=self.cards[row.alert.get("credit_type_id") == "unit"],
+                rate_card_id=self.cards[card],
                 usage_statement_schedule=schedule,
                 custom_fields=case.personal(fields),
                 **{name: each for name, each in parts.items() if each},
@@ -140,6 +165,31 @@ class Table:
             for is_credit, listed in ((False, commits), (True, credits_)):
                 for held in listed:
                     case.balances.append((is_credit, held.id, held.access_schedule.schedule_items[0].id))  # type: ignore[union-attr]
+
+    def _seats(self, case: Case) -> dict[str, Any]:
+        subscription = {
+            "temporary_id": "seats",
+            "subscription_rate": {"billing_frequency": "WEEKLY", "product_id": self.ids["plan"]},
+            "collection_schedule": "ARREARS",
+            "quantity_management_mode": "SEAT_BASED",
+            "proration": {"is_prorated": False},
+            "seat_config": {"seat_group_key": "region", "initial_seat_ids": case.personal(case.row.seats)},
+        }
+        credit = {
+            "product_id": self.ids["fixed"],
+            "access_amount": {"credit_type_id": self.ids["usd"], "unit_price": 100, "quantity": 1},
+            "commit_duration": {"value": 1, "unit": "PERIODS"},
+            "recurrence_frequency": "WEEKLY",
+            "proration": "NONE",
+            "priority": 1,
+            "starting_at": self.start,
+            "subscription_config": {
+                "subscription_id": "seats",
+                "allocation": "INDIVIDUAL",
+                "apply_seat_increase_config": {"is_prorated": False},
+            },
+        }
+        return {"subscriptions": [subscription], "recurring_credits": [credit]}
 
     def _balance(self, case: Case, balance: BalanceSetup) -> dict[str, Any]:
         ending = self.near if case.row.days else self.start + timedelta(days=400)
@@ -203,6 +253,13 @@ class Table:
         edit: Any = self.sdk.v2.contracts.edit_credit if is_credit else self.sdk.v2.contracts.edit_commit
         items = [{"id": segment_id, "ending_before": ending}]
         edit(customer_id=case.customer_id, access_schedule={"update_schedule_items": items}, **names)
+
+    def edit_charge(self, case: Case, amount: float) -> None:
+        ids: Any = {"customer_id": case.customer_id, "contract_id": case.contract_ids[0]}
+        (charge,) = self.sdk.v2.contracts.retrieve(**ids).data.scheduled_charges or []
+        items: Any = [{"id": (charge.schedule.schedule_items or [])[0].id, "amount": amount}]
+        change: Any = {"scheduled_charge_id": charge.id, "invoice_schedule": {"update_schedule_items": items}}
+        self.sdk.v2.contracts.edit(**ids, update_scheduled_charges=[change])
 
     def watched(self, case: Case) -> tuple[bool, str, str]:
         """The balance of a days row that its alert is about: the only one of its kind, or that which it told of first."""

@@ -5,6 +5,7 @@ Every row lives through the same five phases. Usage is in tokens at one cent (or
     rising (spend, usage, invoices), line at 10:     below 9    at 10    above 15    back 8     again 12
     falling (balances of 100), line at 25:           below 30   at 25    above 20    back 30    again 22
     days: by the clock and by edits of the segment   before the instant, at it, after it, prolonged, shortened
+    charges: by edits of a scheduled charge, in the place of usage; values as for rising
 
 Each row also has decoys beside what it watches (another region, another contract, another commit), which would give other values,
 and so other notifications, if its filter were not heeded.
@@ -56,7 +57,8 @@ class BalanceSetup:
 class Row:
     """``alert``: the body of its creation, with "unit" and "metric" for the ids of the custom unit and of the metric.
     ``contracts``: the custom fields of each contract. ``measure``: the payload's field that holds the value.
-    ``days``: what happens in the phases is time and edits."""
+    ``days``: what happens in the phases is time and edits of segments. ``charges``: edits of a charge, to these amounts.
+    ``monthly``: contracts are billed by calendar months, not by weeks of their own. ``seats``: of a subscription, by region."""
 
     name: str
     alert: Mapping[str, Any]
@@ -65,6 +67,9 @@ class Row:
     contracts: tuple[Fields, ...] = ({},)
     balances: tuple[BalanceSetup, ...] = ()
     days: bool = False
+    charges: tuple[float, ...] = ()
+    monthly: bool = False
+    seats: tuple[str, ...] = ()
 
 
 def _tokens(*amounts: float, region: str = "eu") -> tuple[Mapping[str, Any], ...]:
@@ -143,6 +148,33 @@ def _invoices() -> Iterator[Row]:
     yield Row("invoice total", alert, "invoice_total", phases, balances=paid)
     yield Row("usage invoice total", {**alert, "invoice_types_filter": ["USAGE"]}, "invoice_total", phases, balances=paid)
     yield Row("invoice total of a contract", {**alert, **filtered}, "invoice_total", _rising(), _MINE_AND_ANOTHER)
+    unheard = {phase: replace(each, told=()) for phase, each in _rising().items()}
+    scheduled = {**alert, "invoice_types_filter": ["SCHEDULED"]}
+    yield Row("scheduled invoice total, of usage", scheduled, "invoice_total", unheard)
+    edited = {phase: replace(each, uses=_tokens(100) if phase == "below" else ()) for phase, each in _rising().items()}
+    yield Row("scheduled invoice total", scheduled, "invoice_total", edited, charges=(9, 10, 15, 8, 12))
+
+
+def _months() -> Iterator[Row]:
+    alert = {"alert_type": "monthly_invoice_total_spend_threshold_reached", "threshold": 10}
+    filtered = {"custom_field_filters": _filter("Contract")}
+    phases = {**_rising(), "below": Phase(_tokens(29))}
+    paid = (BalanceSetup("PREPAID", 20),)
+    yield Row("month", alert, "monthly_invoice_total", phases, balances=paid, monthly=True)
+    # two contracts, so each token counts twice
+    twice = {
+        "below": Phase(_tokens(4)),
+        "at": Phase(_tokens(1), (Told("reached", 8, 10),)),
+        "above": Phase(_tokens(2)),
+        "back": Phase(_tokens(-3), (Told("resolved", 14, 8),)),
+        "again": Phase(_tokens(2), (Told("reached", 8, 12),)),
+    }
+    yield Row("month of two contracts", alert, "monthly_invoice_total", twice, ({}, {}), monthly=True)
+    one = {**alert, **filtered}
+    yield Row("month of a contract", one, "monthly_invoice_total", _rising(), _MINE_AND_ANOTHER, monthly=True)
+    month = {"alert_type": "monthly_invoice_total_spend_threshold_reached", "threshold": 10}
+    yield Row("monthly invoice total", month, "monthly_invoice_total", phases, balances=paid)
+    yield Row("monthly total of a contract", {**month, **filtered}, "monthly_invoice_total", _rising(), _MINE_AND_ANOTHER)
 
 
 # --- balances -------------------------------------------------------------------------------------------------------------
@@ -219,6 +251,27 @@ def _specified(alert: Mapping[str, Any], name: str, measure: str) -> Iterator[Ro
     yield Row(f"{name} by a key", {**alert, **of(None)}, measure, phases, balances=teams)
 
 
+def _seats() -> Iterator[Row]:
+    """Each seat has 100 cents; usage in a region is that of a seat."""
+    alert = {"alert_type": "low_remaining_seat_balance_reached", "threshold": 25}
+    seats = ("eu", "us")
+
+    def of(seat: str) -> dict[str, Any]:
+        return {"seat_filter": {"seat_group_key": "region", "seat_group_value": seat, "value": seat}}
+
+    def row(name: str, phases: Mapping[str, Phase], seat: str | None, **more: Any) -> Row:
+        watched = {"seat_group_key": "region"} if seat is None else {"seat_group_key": "region", "seat_group_value": seat}
+        return Row(name, {**alert, "seat_filter": watched, **more}, "remaining_balance", phases, seats=seats)
+
+    one = _falling(of("eu"))
+    one["above"] = Phase((*_tokens(5), *_tokens(80, region="us")))
+    yield row("one seat", one, "eu")
+    yield row("one seat in cents", one, "eu", credit_type_id="usd", access_type="SPEND")
+    every = _falling(of("eu"))
+    every["above"] = Phase((*_tokens(5), *_tokens(80, region="us")), (Told("reached", 100, 20, of("us")),))
+    yield row("every seat", every, None)
+
+
 # --- days -----------------------------------------------------------------------------------------------------------------
 
 
@@ -242,4 +295,4 @@ def _days() -> Iterator[Row]:
             yield Row(name, filtered, "remaining_days", phases, (_TAG,), (mine, untagged, decoy), days=True)
 
 
-ROWS = (*_spend(), *_usage(), *_invoices(), *_balances(), *_days())
+ROWS = (*_spend(), *_usage(), *_invoices(), *_months(), *_balances(), *_seats(), *_days())

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import NamedTuple
 
 from engine.catalog import Balance, Catalog, Contract, CustomerConfig, Product, Rate, Segment, Specifier
 from engine.effects import UsageEvent
 from engine.periods import periods_between
-from tests.support.recomputed import aggregate, billed, counts, rate_at, text
+from tests.support.recomputed import aggregate, billed, counts, text
+from tests.support.recomputed_prices import price_for
 from tests.support.recomputed_recurring import charged
 
 HOUR_US = 3_600_000_000
@@ -172,7 +173,12 @@ class Accounts:
                     found = self._payers(contract, unit, hour, product, *of)  # type: ignore[misc]
                     return found + (self._payers(contract, fiat, hour, None, (), ()) if unit in rates else [])
 
-                for line in self._rated(product, pricing, period, events, payers):
+                def price(
+                    hour: int, balance: Balance | None = None, product: Product = product, of: object = (pricing, shown)
+                ) -> Rate | None:
+                    return price_for(self.catalog, contract, product, *map(dict, of), hour, balance)  # type: ignore[call-overload]
+
+                for line in self._rated(product, period, events, payers, price):
                     line.pricing, line.presentation = tuple(sorted(pricing)), tuple(sorted(shown))  # type: ignore[arg-type]
                     lines.append(line)
         return [line for line in lines if line.units]
@@ -207,33 +213,43 @@ class Accounts:
     def _rated(
         self,
         product: Product,
-        pricing: tuple[tuple[str, str | None], ...],
         period: tuple[int, int],
         events: list[UsageEvent],
         payers: Callable[[str, int], object],
+        price: Callable[..., Rate | None],
     ) -> list[Line]:
-        """The lines of one group: one for each slice of constant price, stretch with the same payers, and tier."""
+        """The lines of one group: one for each slice of constant price, stretch with the same payers who draw at the same prices,
+        and piece between two edges of anybody's tiers."""
         lines: list[Line] = []
         position = Fraction(0)
         metric = self.catalog.metrics[product.metric_id]
-        for first, last, rate in self._slices(product, tuple(value for _, value in pricing), period):
+        for first, last, rate in slices_of(price, period):
             if rate is None:
                 continue
             before = [event for event in events if event.hour < first]
             inside = [event for event in events if first <= event.hour < last]
             start = reached = position
-            for _, hours in groupby(range(first, last), key=lambda hour, rate=rate: payers(rate.credit_type_id, hour)):  # type: ignore[misc]
+
+            def who(hour: int, rate: Rate = rate) -> tuple[object, dict[str, Rate]]:
+                found = payers(rate.credit_type_id, hour)
+                return found, self._own_prices(found, product, rate, price, hour)
+
+            for (_, own), hours in groupby(range(first, last), key=who):
                 stretch = list(hours)
-                tiers = [
-                    Line(rate.credit_type_id, stretch[0], stretch[-1] + 1, price, product.id, level=level)
-                    for level, (_, price) in enumerate(tiers_of(rate))
-                ]
+                edges = sorted({edge for each in (rate, *own.values()) for edge in edges_of(each)})
+                tiers = []
+                for edge in [*edges, None]:
+                    line = Line(rate.credit_type_id, stretch[0], stretch[-1] + 1, price_below(rate, edge), product.id)
+                    line.level = sum(1 for each in edges_of(rate) if edge is None or each < edge)
+                    below = {name: price_below(each, edge) for name, each in own.items()}
+                    line.prices = {name: each for name, each in below.items() if each != line.price}
+                    tiers.append(line)
                 for hour in stretch:
                     if not any(event.hour == hour for event in inside):
                         continue
                     so_far = [event for event in inside if event.hour <= hour]
                     now = start + billed(product, aggregate(metric, so_far, before))
-                    for line, was, units in zip(tiers, fill(rate, reached), fill(rate, now), strict=True):
+                    for line, was, units in zip(tiers, fill(edges, reached), fill(edges, now), strict=True):
                         if units != was:
                             line.hours[hour] = (units - was, (units - was) * line.price)
                     reached = now
@@ -241,21 +257,18 @@ class Accounts:
             position = reached
         return lines
 
-    def _slices(
-        self, product: Product, values: tuple[str | None, ...], period: tuple[int, int]
-    ) -> list[tuple[int, int, Rate | None]]:
-        start, end = period
-        slices: list[tuple[int, int, Rate | None]] = []
-        changes = {
-            hour for rate in self.catalog.rate_cards["card"].rates for hour in (rate.starting_hour, rate.ending_hour or end)
-        }
-        for first, last in pairwise(sorted({start, *(hour for hour in changes if start < hour < end), end})):
-            rate = rate_at(self.catalog, product, values, first)
-            if slices and charge_alike(slices[-1][2], rate):
-                slices[-1] = (slices[-1][0], last, slices[-1][2])
-            else:
-                slices.append((first, last, rate))
-        return slices
+    def _own_prices(
+        self, found: object, product: Product, rate: Rate, price: Callable[..., Rate | None], hour: int
+    ) -> dict[str, Rate]:
+        """What those who may pay the usage itself draw at, where that is not what the contract is charged."""
+        own: dict[str, Rate] = {}
+        for balance in self.config.balances:
+            may_pay = of_unit(balance, rate.credit_type_id, product) and balance.access_type == "SPEND"
+            if may_pay and any(balance.id == name for name, _ in found):  # type: ignore[attr-defined]
+                drawn_at = price(hour, balance)
+                if drawn_at is not None and drawn_at.credit_type_id == rate.credit_type_id and not charge_alike(drawn_at, rate):
+                    own[balance.id] = drawn_at
+        return own
 
     def _payers(
         self,
@@ -426,6 +439,17 @@ def granted(balance: Balance, segment: Segment) -> Fraction:
     )
 
 
+def slices_of(price: Callable[..., Rate | None], period: tuple[int, int]) -> list[tuple[int, int, Rate | None]]:
+    slices: list[tuple[int, int, Rate | None]] = []
+    for hour in range(*period):
+        rate = price(hour)
+        if slices and charge_alike(slices[-1][2], rate):
+            slices[-1] = (slices[-1][0], hour + 1, slices[-1][2])
+        else:
+            slices.append((hour, hour + 1, rate))
+    return slices
+
+
 def charge_alike(a: Rate | None, b: Rate | None) -> bool:
     if a is None or b is None:
         return a is b
@@ -439,15 +463,23 @@ def tiers_of(rate: Rate) -> list[tuple[Fraction | None, Fraction]]:
     return [(None if tier.size is None else Fraction(tier.size), Fraction(tier.price)) for tier in rate.tiers]
 
 
-def fill(rate: Rate, position: Fraction) -> list[Fraction]:
-    """How many of the first units lie in each tier; below zero all in the first."""
+def edges_of(rate: Rate) -> list[Fraction]:
+    sizes = [size for size, _ in tiers_of(rate) if size is not None]
+    return [sum(sizes[: count + 1], Fraction(0)) for count in range(len(sizes))]
+
+
+def price_below(rate: Rate, edge: Fraction | None) -> Fraction:
+    """What the last unit before an edge costs; None: the units beyond all edges."""
+    level = sum(1 for each in edges_of(rate) if edge is None or each < edge)
+    return tiers_of(rate)[level][1]
+
+
+def fill(edges: list[Fraction], position: Fraction) -> list[Fraction]:
+    """How many of the first units lie between each two edges; below zero all in the first place."""
     units = []
-    for size, _ in tiers_of(rate):
-        here = position if size is None else min(position, size)
-        if units:
-            here = max(here, Fraction(0))
-        units.append(here)
-        position -= here
+    for start, edge in zip([Fraction(0), *edges], [*edges, None], strict=True):
+        here = position if edge is None else min(position, edge)
+        units.append(max(here - start, Fraction(0)) if units else here)
     return units
 
 

@@ -24,6 +24,7 @@ from engine.catalog import (
     RecurringTerms,
     Subscription,
 )
+from tests.support.recomputed_prices import changed, is_in, suits
 
 HOUR_US = 3_600_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -160,7 +161,7 @@ def charged(catalog: Catalog, contract: Contract, subscription: Subscription, pe
     found: list[Charged] = []
     for low, high in itertools.pairwise(edges):
         start, end = max(low, first), min([high, *stops])
-        rate = fee(catalog, subscription, start)
+        rate = fee(catalog, contract, subscription, start)
         if end <= start or rate is None:
             continue
         for index, (hour, units) in enumerate(growth(subscription, start, end)):
@@ -178,9 +179,16 @@ def charged(catalog: Catalog, contract: Contract, subscription: Subscription, pe
     ]
 
 
-def fee(catalog: Catalog, subscription: Subscription, hour: int) -> Rate | None:
-    for rate in reversed(catalog.rate_cards["card"].rates):
-        holds = rate.starting_hour <= hour and (rate.ending_hour is None or hour < rate.ending_hour)
-        if holds and (rate.product_id, rate.billing_frequency) == (subscription.product_id, subscription.billing.frequency):
-            return rate if rate.entitled else None
-    return None
+def fee(catalog: Catalog, contract: Contract, subscription: Subscription, hour: int) -> Rate | None:
+    listed: Rate | None = None
+    wanted = subscription.product_id, subscription.billing.frequency
+    for rate in catalog.rate_cards["card"].rates:
+        if (rate.product_id, rate.billing_frequency) == wanted and is_in(rate, hour):
+            listed = rate
+    if listed is None:
+        return None
+    product = catalog.products[subscription.product_id]
+    about = [each for each in contract.overrides if not each.for_commits and is_in(each, hour) and suits(each, product, {}, {})]
+    about = [each for each in about if not each.tiers and (each.overwrite_rate is None or not each.overwrite_rate.tiers)]
+    words = [each.entitled for each in about if each.entitled is not None]
+    return changed(listed, about) if (words[-1] if words else listed.entitled) else None

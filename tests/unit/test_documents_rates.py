@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.alias_times import holder_at
 from schemas.documents import Document, instant_text
 from schemas.errors import BadRequest, Conflict
-from schemas.rate_rules import card_of_alias, check_aliases
+from schemas.rate_rules import check_aliases
 from schemas.rate_schedule import effective, within
 
 HOUR_US = 3_600_000_000
@@ -66,10 +67,10 @@ def test_an_alias_stands_for_one_card_at_a_time() -> None:
     old, new = card("old", ("list", None, 10)), card("new", ("list", 10, None), ("other", None, None))
     check_aliases(new, [old])
     for hour, expected in ((0, "old"), (9, "old"), (10, "new"), (99, "new")):
-        found = card_of_alias("list", hour * HOUR_US, [old, new])
+        found = holder_at("list", hour * HOUR_US, [old, new])
         assert found is not None
         assert found["id"] == expected
-    assert card_of_alias("nobody's", 0, [old, new]) is None
+    assert holder_at("nobody's", 0, [old, new]) is None
     with pytest.raises(Conflict) as refused:
         check_aliases(card("third", ("list", 9, 11)), [old])
     assert refused.value.extra == {"conflicting_id": "old"}

@@ -14,6 +14,7 @@ from engine.effects import Evidence, Notification, TriggeredBy
 from schemas.notifications import (
     BalanceProperties,
     InvoiceProperties,
+    MonthProperties,
     PercentageProperties,
     SeatBalanceProperties,
     SegmentProperties,
@@ -95,6 +96,11 @@ SEAT = replace(
         "seat_filter": {"seat_group_key": "user", "seat_group_value": "ann", "value": "ann"},
     },
 )
+MONTH = replace(
+    SPEND,
+    type="alerts.monthly_invoice_total_spend_threshold_reached",
+    measure={"monthly_invoice_total": Decimal("12.5"), "credit_type_id": USD_CENTS},
+)
 MODELS = [
     (SPEND, SpendProperties),
     (USAGE, UsageProperties),
@@ -103,6 +109,7 @@ MODELS = [
     (SEAT, SeatBalanceProperties),
     (SEGMENT, SegmentProperties),
     (INVOICE, InvoiceProperties),
+    (MONTH, MonthProperties),
 ]
 
 

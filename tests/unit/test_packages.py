@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 
+from schemas.alias_times import check_own_aliases, holder_at, without_aliases
+from schemas.documents import instant_us
 from schemas.errors import BadRequest
-from schemas.packages import (
-    PackageCreate,
-    check_own_aliases,
-    contract_request,
-    package_document,
-    package_of_alias,
-    without_aliases,
-)
+from schemas.packages import PackageCreate, contract_request, package_document
 from schemas.relative import Duration, Offset, absolute, ends, starts
 
 PRODUCT = "00000000-0000-4000-8000-00000000000a"
@@ -85,8 +80,8 @@ def test_dates_that_are_not_relative(block: dict[str, Any], message: str) -> Non
     assert refused.value.message.startswith(message)
 
 
-def aliased(package_id: str, *aliases: dict[str, str], archived_at: str | None = None) -> dict[str, Any]:
-    return {"id": package_id, "aliases": list(aliases), "archived_at": archived_at}
+def aliased(package_id: str, *aliases: dict[str, str]) -> dict[str, Any]:
+    return {"id": package_id, "aliases": list(aliases)}
 
 
 def span(name: str, start: str | None = None, end: str | None = None) -> dict[str, str]:
@@ -111,14 +106,10 @@ def test_the_latest_package_has_the_alias(taken: dict[str, str], left: list[dict
 
 
 def test_an_alias_stands_for_a_package_at_a_time() -> None:
-    packages = [
-        aliased("one", span("a", None, "2026-02-01")),
-        aliased("two", span("a", "2026-02-01")),
-        aliased("gone", span("b"), archived_at="2026-01-01T00:00:00Z"),
-    ]
-    assert package_of_alias("a", at("2026-01-31"), packages) == packages[0]
-    assert package_of_alias("a", at("2026-02-01"), packages) == packages[1]
-    assert package_of_alias("b", at("2026-02-01"), packages) is None
+    packages = [aliased("one", span("a", None, "2026-02-01")), aliased("two", span("a", "2026-02-01"))]
+    assert holder_at("a", instant_us("2026-01-31T00:00:00Z"), packages) == packages[0]
+    assert holder_at("a", instant_us("2026-02-01T00:00:00Z"), packages) == packages[1]
+    assert holder_at("b", instant_us("2026-02-01T00:00:00Z"), packages) is None
     with pytest.raises(BadRequest, match="twice"):
         check_own_aliases([span("a"), span("a", "2026-01-01")])
     check_own_aliases([span("a", None, "2026-01-01"), span("a", "2026-01-01"), span("b")])
