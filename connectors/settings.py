@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     webhook_retry_steps_s: str = "1,2,4,8,16,32,64,128,256,512,900"  # waits between attempts; the last one is repeated
     webhook_retry_jitter: float = Field(default=0.2, ge=0, le=1)  # fraction of a step that is left to chance
     webhook_retry_age_max_hours: float = Field(default=48.0, gt=0)
+    webhook_fault_age_max_hours: float = Field(default=168.0, gt=0)  # how long faults of ours may delay a delivery beside that
     webhook_retry_timeout_step_s: float = Field(default=60.0, ge=0)  # after a timeout the step is at least this
     webhook_breaker_open_s: float = Field(default=30.0, gt=0, le=900)  # the first time; each failed trial doubles it up to 900
     webhook_disable_after_days: float = Field(default=5.0, gt=0)  # of nothing but failures
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"  # of worker and dispatcher, where they serve their metrics themselves
     metrics_port: int = Field(default=0, ge=0, le=65535)  # of worker and dispatcher; 0 = any free port; the API serves its own
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    otel_traces: bool = False  # spans of delivery attempts, where OTEL_EXPORTER_OTLP_ENDPOINT says; needs tidemark[otel]
     log_format: Literal["json", "console"] = "json"
     drain_timeout_s: float = Field(default=20.0, gt=0)
 

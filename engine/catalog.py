@@ -611,7 +611,8 @@ class Alert:
 @dataclass(frozen=True, slots=True)
 class CustomerConfig:
     """One customer's own configuration. ``version`` grows with every change of it; archived alerts are left out.
-    ``archived_contracts``: of these only what was due before counts. ``voided``: (invoice id, when it was voided)."""
+    ``archived_contracts``: of these only what was due before counts. ``voided``: (invoice id, when it was voided).
+    ``regenerated``: ids of the voided invoices that were made again, in that order."""
 
     id: str
     version: int
@@ -621,6 +622,7 @@ class CustomerConfig:
     balances: tuple[Balance, ...] = ()  # contract-level and customer-level ones
     archived_contracts: tuple[Contract, ...] = ()
     voided: tuple[tuple[str, int], ...] = ()
+    regenerated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

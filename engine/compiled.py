@@ -9,6 +9,7 @@ from engine.metering.matching import MetricMatcher
 from engine.rating.book import RateBook
 from engine.rating.fees import FeeRows, fee_at, fee_rows
 from engine.rating.overrides import drawn_by
+from engine.rating.percentages import Composite, composites_of
 
 EVENT_TYPES_MAX = 4_096
 """So many event types are remembered; they come from outside, so there must be a bound."""
@@ -23,6 +24,7 @@ class CompiledCatalog:
         "_books",
         "_by_type",
         "_card_changes",
+        "_composites",
         "_contract_books",
         "_fees",
         "_matchers",
@@ -41,6 +43,7 @@ class CompiledCatalog:
         self._by_type: dict[str, tuple[MetricMatcher, ...]] = {}
         self._books: dict[str, RateBook | None] = {}
         self._fees: dict[str, FeeRows] = {}
+        self._composites: dict[str, tuple[Composite, ...]] = {}
         self._card_changes: dict[str, frozenset[int]] = {}
         self._contract_books: dict[tuple[str, bool, tuple[Override, ...], RateTarget], RateBook] = {}
 
@@ -97,6 +100,15 @@ class CompiledCatalog:
         if card.id not in self._fees:
             self._fees[card.id] = fee_rows(card)
         return fee_at(self._fees[card.id], product, frequency, contract, hour)
+
+    def composites(self, contract: Contract) -> tuple[Composite, ...]:
+        """What the contract is charged on the spend of other products, see ``composites_of``."""
+        card = self.catalog.rate_cards.get(contract.rate_card_id or "")
+        if card is None:
+            return ()
+        if card.id not in self._composites:
+            self._composites[card.id] = composites_of(card, self.catalog.products)
+        return self._composites[card.id]
 
     def hours_of_change(self, rate_card_id: str | None) -> frozenset[int]:
         """The hours at which a rate of the card begins or ends."""

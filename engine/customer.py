@@ -317,7 +317,7 @@ class CustomerAggregate:
         ended_before = moved and self._live.closed  # the new end lies further back than the grace period
         if ended_before:
             self._rebuild(last_look=True)
-        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new)
+        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new, moved_from=old_span if moved else None)
         if ended_before:
             self._rebuild()
 
@@ -362,10 +362,13 @@ class CustomerAggregate:
         was: LiveGauges | None = None,
         former: Callable[[], Figures] | None = None,
         new: frozenset[str] = frozenset(),
+        moved_from: Period | None = None,
     ) -> None:
         occasion = Occasion(triggered_by, self._now_us)
         if self._meta.frozen_at_us is None:
-            self._delta.evaluations += reconcile(self._tracker, self._watch, self._live, occasion, was=was, new=new)
+            self._delta.evaluations += reconcile(
+                self._tracker, self._watch, self._live, occasion, was=was, new=new, moved_from=moved_from
+            )
             self._hold(occasion, former, new)
 
     def _hold(self, occasion: Occasion, former: Callable[[], Figures] | None, new: frozenset[str] = frozenset()) -> None:
@@ -392,7 +395,7 @@ class CustomerAggregate:
         if not frozen:
             self._finalize()
         standing = self._standing
-        self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact)
+        self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact_at(self._now_us))
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead, last_look=last_look)
         self._counting = Counting(self._compiled, self._usage.windows, self._live)
         stays = frozen or self._live.closed
@@ -420,7 +423,7 @@ class CustomerAggregate:
         if self._meta.final_hour is None:
             self._meta.final_hour = reach
             self._meta_changed = True
-        elif next_end(self._customer.contracts, self._meta.final_hour) <= reach:
+        elif next_end(self._customer.contracts, self._meta.final_hour) <= reach or self._standing.makes_again():
             self._delta.state_set.update(self._standing.finalize(self._now_us, self._meta.final_hour))
             self._meta.final_hour = reach
             self._meta_changed = True

@@ -62,13 +62,16 @@ def reconcile(
     *,
     was: LiveGauges | None = None,
     new: frozenset[str] = frozenset(),
+    moved_from: Period | None = None,
 ) -> int:
     """Holds every state against its gauge; returns how many gauges there were.
 
-    ``was``: the gauges before the change, for the value before it. ``new``: alerts that the customer meets for the first time:
-    those are told as "creation", or held silently, and do not look back at periods that are over.
+    ``was``: the gauges before the change, for the value before it; ``moved_from``: the current period was this one then. ``new``:
+    alerts that the customer meets for the first time: those are told as "creation", or held silently, and do not look back at
+    periods that are over.
     """
     findings, first, looked_at = [], [], 0
+    was_in = {} if moved_from is None else {live.current.span: moved_from}
     hour = occasion.timestamp_us // HOUR_US
     for board, gauge in live.gauges():
         looked_at += 1
@@ -76,7 +79,7 @@ def reconcile(
             group = alert_group(alert, group_names(alert), gauge.group)
             if tracker.state(alert.id, gauge.period, group) is not State.OK:
                 continue
-            before = _before(was, alert, gauge.period, group, gauge.value)
+            before = _before(was, alert, was_in.get(gauge.period, gauge.period), group, gauge.value)
             if alert.id in new:
                 cause = _first_cause(alert, over=board.frame.ending_hour <= hour)
                 first.append(Finding(alert, gauge.period, group, cause, before, gauge.value))
@@ -88,7 +91,7 @@ def reconcile(
             continue
         value = live.value(alert, key.period, group) or ZERO
         if state in ALARMED and not live.is_past(alert, key.period, group) and key.period in live.boards:
-            before = _before(was, alert, key.period, group, value)
+            before = _before(was, alert, was_in.get(key.period, key.period), group, value)
             findings.append(Finding(alert, key.period, group, Input.BELOW, before, value))
     tell(tracker, findings, occasion)
     met = Occasion(TriggeredBy.CREATION, occasion.timestamp_us)

@@ -27,6 +27,7 @@ from engine.alerts.stored import StateKey, sub_key_text
 from engine.balances.ledger import BalanceStatement, SegmentStatement
 from engine.balances.matching import draws_by_units
 from engine.balances.recurring import balance_kinds, balances_ahead, with_children
+from engine.balances.rollover import rolls_over_at
 from engine.balances.seats import drawn_apart, seat_changes, seats_at
 from engine.catalog import AccessType, Alert, Balance, BalanceType, Contract, CustomerConfig, Seat
 from engine.changes import hours_of_change
@@ -37,10 +38,11 @@ from engine.invoices.coarse import CoarseUsage
 from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import usage_of_group, usage_of_store
+from engine.invoices.voids import to_make_again
 from engine.live import NEVER_US, Usage
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
 from engine.owed import nothing_owed, owed, owed_instants
-from engine.periods import HOUR_US, Period, periods_between
+from engine.periods import HOUR_US, Period, period_at, periods_between
 
 DAY_US = 24 * HOUR_US
 
@@ -79,7 +81,7 @@ class Standing:
 
     ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure.
     ``seat_keys``: the group keys by which alerts tell seats apart.
-    ``exact``: no bound on spend bounds the figures (engine.headroom), so they are made after every event."""
+    ``unbounded``: no bound on spend bounds the figures (engine.headroom)."""
 
     __slots__ = (
         "_alerts",
@@ -95,8 +97,8 @@ class Standing:
         "_reached",
         "_usage",
         "drawn",
-        "exact",
         "seat_keys",
+        "unbounded",
     )
 
     def __init__(
@@ -116,8 +118,9 @@ class Standing:
         self.seat_keys = frozenset(alert.seat_filter[0] for alert in self._alerts if alert.seat_filter is not None)
         self._apart: frozenset[str] = frozenset()
         self._by_seat: dict[Seat, tuple[Balance, ...]] = {}
-        self.exact = bool(self.drawn) and draws_by_units(config)
-        if self.exact:
+        composite = any(compiled.composites(contract) for contract in config.contracts)
+        self.unbounded = bool(self.drawn) and (composite or draws_by_units(config))
+        if self.unbounded:
             books = [compiled.contract_book(contract) for contract in config.contracts]
             self.drawn = self.drawn.union(*(book.credit_types for book in books if book is not None))
         self._usage = usage
@@ -152,7 +155,8 @@ class Standing:
         """The configuration with what its recurring commits and credits make; made once in a billing period."""
         hour = reach_hour(self._config, now_hour)
         if hour != self._reach_hour:
-            self._reach_hour, self._reached, self._changes = hour, with_children(self._config, hour), None
+            reached = with_children(self._config, hour, self._drawing_from(now_hour))
+            self._reach_hour, self._reached, self._changes = hour, reached, None
             if self.seat_keys:
                 self._apart = drawn_apart(self._reached.balances, self._compiled.catalog.products)
                 by_seat: dict[Seat, list[Balance]] = {}
@@ -161,6 +165,12 @@ class Standing:
                         by_seat.setdefault(balance.seat, []).append(balance)
                 self._by_seat = {seat: tuple(balances) for seat, balances in by_seat.items()}
         return self._reached
+
+    def _drawing_from(self, now_hour: int) -> int:
+        """What was over by this hour pays nothing on a draft; nor just before it, when the last grace period was not over yet."""
+        graced = now_hour - self._grace_hours - 1
+        periods = (period_at(each.schedule, each.starting_hour, each.ending_hour, graced) for each in self._config.contracts)
+        return min((period.starting_hour for period in periods if period is not None), default=graced)
 
     def _cuts(self, now_hour: int, finalized: Iterable[Invoice]) -> set[int]:
         """The hours at which a line, or what pays for it, can begin or end."""
@@ -176,6 +186,11 @@ class Standing:
                 cuts.update(period)
         return cuts
 
+    def exact_at(self, now_us: int) -> bool:
+        """Whether the figures are to be made after every event: no bound on spend bounds them, as late usage may change what is
+        rolled over, too."""
+        return self.unbounded or rolls_over_at(self._config, now_us // HOUR_US, self._grace_hours)
+
     def next_instant_us(self, after_us: int) -> int:
         """See ``next_instant``; NEVER_US if there is none."""
         instant = next_instant(self._alerts, self._config, after_us)
@@ -184,6 +199,10 @@ class Standing:
             instants = owed_instants(self._alerts, config, after_us, self._grace_hours)
             instant = min((each for each in (*instants, instant or NEVER_US) if each > after_us), default=None)
         return NEVER_US if instant is None else instant
+
+    def makes_again(self) -> bool:
+        """Whether an invoice is to be made in the place of a voided one."""
+        return bool(self._config.regenerated) and bool(to_make_again(self._config, self._final.all()))
 
     def finalize(self, now_us: int, from_hour: int) -> dict[str, str]:
         """Makes and keeps the invoices of periods that ended after ``from_hour`` and are final now; the fields to store."""

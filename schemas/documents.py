@@ -11,7 +11,7 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
                  billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, alert_specifiers?,
                  archived_at?}
     customer    {id, version, contracts: [...], alerts: [...], archived_at?, balances?, ledger_entries?}
-                (the latter two: schemas.balance_documents), voided_invoices?: [{id, voided_at}]
+                (the latter two: schemas.balance_documents), voided_invoices?: [{id, voided_at, regenerated_at?}]
     contract    {id, rate_card_id?, starting_at, ending_before?, usage_statement_schedule: {frequency, billing_anchor_date},
                  overrides?, usage_filters? (schemas.override_documents), multiplier_override_prioritization?,
                  scheduled_charges? (schemas.charge_documents), scheduled_charges_on_usage_invoices?, archived_at?,
@@ -125,7 +125,7 @@ def metric_of(document: Document) -> BillableMetric:
 
 
 def product_of(document: Document) -> Product | None:
-    """None for a product that is not rated: one that is neither of type USAGE nor SUBSCRIPTION."""
+    """None for a product that is not rated: one that is not of type USAGE, SUBSCRIPTION or COMPOSITE."""
     current = document["current"]
     if document["type"] == "SUBSCRIPTION":
         return Product(
@@ -135,6 +135,8 @@ def product_of(document: Document) -> Product | None:
             tags=frozenset(current.get("tags") or ()),
             type=ProductType.SUBSCRIPTION,
         )
+    if document["type"] == "COMPOSITE":
+        return _composite(document)
     if document["type"] != "USAGE":
         return None
     conversion = current.get("quantity_conversion")
@@ -150,6 +152,20 @@ def product_of(document: Document) -> Product | None:
         rounding=rounding and QuantityRounding(RoundingMethod(rounding["rounding_method"]), rounding["decimal_places"]),
         archived=document.get("archived_at") is not None,
         tags=frozenset(current.get("tags") or ()),
+    )
+
+
+def _composite(document: Document) -> Product:
+    current = document["current"]
+    return Product(
+        id=document["id"],
+        name=current["name"],
+        archived=document.get("archived_at") is not None,
+        tags=frozenset(current.get("tags") or ()),
+        type=ProductType.COMPOSITE,
+        composite_product_ids=frozenset(current.get("composite_product_ids") or ()),
+        composite_tags=frozenset(current.get("composite_tags") or ()),
+        include_composite_spend=current.get("include_composite_spend") or False,
     )
 
 
@@ -178,6 +194,7 @@ def rate_of(document: Document) -> Rate:
         pricing_group_values=tuple(sorted((document.get("pricing_group_values") or {}).items())),
         entitled=document["entitled"],
         commit_rate=_commit_rate(document.get("commit_rate")),
+        minimum=Decimal(document["minimum_config"]["minimum"]) if document.get("minimum_config") else None,
         billing_frequency=None if document.get("billing_frequency") is None else Frequency(document["billing_frequency"]),
     )
 
@@ -271,6 +288,7 @@ def customer_of(document: Document) -> CustomerConfig:
         archived_contracts=tuple(
             contract_of(each, entries) for each in document["contracts"] if each.get("archived_at") is not None
         ),
+        regenerated=tuple(each["id"] for each in document.get("voided_invoices") or () if "regenerated_at" in each),
         voided=tuple((each["id"], instant_us(each["voided_at"])) for each in document.get("voided_invoices") or ()),
     )
 

@@ -105,6 +105,17 @@ class Severity(Body):
         return self
 
 
+class Digest(Body):
+    """Of the notifications of one alert, the first ``more_than`` of a window are sent at once, and the others as one message
+    (``alerts.digest``) at its end. The first notification after a window opens the next one."""
+
+    more_than: int = Field(ge=1, le=1_000)
+    window_seconds: int = Field(ge=1, le=86_400)
+
+
+_EITHER = "an endpoint that wants the latest only (supersede) cannot have digests, which list all"
+
+
 class EndpointCreate(Body):
     type: EndpointType = Field(default="webhook", description=_TYPE)
     url: Url | None = Field(default=None, description="Of webhook and slack, which need one; others have none.")
@@ -117,6 +128,7 @@ class EndpointCreate(Body):
     customer_ids: _Ids | None = Field(default=None, description=_CUSTOMERS)
     alert_ids: _Ids | None = Field(default=None, description=_ALERTS)
     severity: Severity | None = None
+    digest: Digest | None = None
 
     @model_validator(mode="after")
     def _fits_type(self) -> EndpointCreate:
@@ -126,6 +138,8 @@ class EndpointCreate(Body):
             raise ValueError(f"url: an endpoint of type {self.type} has none")
         if self.ed25519 and self.type != "webhook":
             raise ValueError("ed25519: only webhooks are signed")
+        if self.digest is not None and self.supersede:
+            raise ValueError(f"digest: {_EITHER}")
         return self
 
 
@@ -139,6 +153,7 @@ class EndpointUpdate(Body):
     customer_ids: _Ids | None = Field(default=None, description=_CUSTOMERS)
     alert_ids: _Ids | None = Field(default=None, description=_ALERTS)
     severity: Severity | None = None
+    digest: Digest | None = None
 
 
 class SecretRotation(Body):
@@ -160,6 +175,11 @@ class SeverityAnswer(Answer):
     values: list[str] | None = None
 
 
+class DigestAnswer(Answer):
+    more_than: int
+    window_seconds: int
+
+
 class Endpoint(Answer):
     id: str
     type: EndpointType = Field(description=_TYPE)
@@ -175,6 +195,7 @@ class Endpoint(Answer):
     customer_ids: list[str] | None
     alert_ids: list[str] | None
     severity: SeverityAnswer | None
+    digest: DigestAnswer | None
     public_key: str | None = Field(description="whpk_...: verifies the v1a signatures, where the endpoint has a key pair.")
     created_at: OutInstant
     updated_at: OutInstant
@@ -204,15 +225,15 @@ def endpoint_document(body: EndpointCreate, endpoint_id: str, secret: str, now: 
         "enabled": body.enabled,
         "rate_limit_per_second": rate,
         "supersede": body.supersede,
-        **{name: value for name, value in body.model_dump(exclude_none=True).items() if name in _FILTERS},
+        **{name: value for name, value in body.model_dump(exclude_none=True).items() if name in _OPTIONS},
         "secret": secret,
         "created_at": now,
         "updated_at": now,
     }
 
 
-_FILTERS = ("event_types", "customer_ids", "alert_ids", "severity")
-_DEFAULTS = {"type": "webhook", "rate_limit_per_second": None, "supersede": False, "public_key": None} | dict.fromkeys(_FILTERS)
+_OPTIONS = ("event_types", "customer_ids", "alert_ids", "severity", "digest")
+_DEFAULTS = {"type": "webhook", "rate_limit_per_second": None, "supersede": False, "public_key": None} | dict.fromkeys(_OPTIONS)
 
 
 def is_signed(document: Document) -> bool:
@@ -231,7 +252,10 @@ def updated_endpoint(document: Document, body: EndpointUpdate, now: str) -> Docu
             del changes[name]
     gone = {"disabled_reason", "disabled_at_ms"} if "enabled" in changes else set()
     kept = {name: value for name, value in document.items() if name not in gone}
-    return {**kept, **changes, "updated_at": now}
+    updated = {**kept, **changes, "updated_at": now}
+    if updated.get("digest") is not None and updated.get("supersede"):
+        raise BadRequest(f"digest: {_EITHER}")
+    return updated
 
 
 def rotated_endpoint(document: Document, secret: str, body: SecretRotation, now: str, now_s: float) -> Document:

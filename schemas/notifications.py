@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -320,6 +320,19 @@ class InvoiceTotalPayload(_Payload):
     properties: InvoiceProperties
 
 
+class DigestProperties(_Model):
+    alert_id: str
+    count: int = Field(ge=2)
+    notifications: list[dict[str, Any]] = Field(description="Each as it would have come by itself; a customer's in order.")
+
+
+class DigestPayload(_Payload):
+    """Notifications of one alert that came in quick succession, for an endpoint that wants digests."""
+
+    type: Literal["alerts.digest"]
+    properties: DigestProperties
+
+
 class MonthTotalPayload(_Payload):
     """The totals of a calendar month's invoices reached the threshold; resolved: they fell below it again, or it is over."""
 
@@ -335,6 +348,7 @@ WebhookPayload = Annotated[
     | LowSeatBalancePayload
     | LowDaysPayload
     | InvoiceTotalPayload
+    | DigestPayload
     | MonthTotalPayload
     | EndpointFailingPayload
     | EndpointDisabledPayload

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.billing_configurations import DeliveryMethod, Provider
 from schemas.common import (
@@ -57,9 +58,16 @@ Block = Annotated[
 ]
 
 
+def _relative_day(value: object) -> object:
+    """The client knows CUSTOM_DATE, but a package has no field for the date."""
+    if isinstance(value, str) and value.upper() == "CUSTOM_DATE":
+        raise PydanticCustomError("unsupported", "CUSTOM_DATE is not supported for packages")
+    return value
+
+
 class PackageStatementSchedule(Body):
     frequency: Annotated[Literal["MONTHLY", "QUARTERLY", "ANNUAL", "WEEKLY"], Upper]
-    day: Annotated[Literal["FIRST_OF_MONTH", "CONTRACT_START"], Upper] = "FIRST_OF_MONTH"
+    day: Annotated[Literal["FIRST_OF_MONTH", "CONTRACT_START"], Upper, BeforeValidator(_relative_day)] = "FIRST_OF_MONTH"
     invoice_generation_starting_at_offset: Unsupported = None
 
 

@@ -1,7 +1,7 @@
 """Products: bodies, answers, and the stored document.
 
-USAGE products are rated. The other types are kept, so that set-up scripts run, and do nothing until something refers to them,
-which is refused where it would have to be rated (a rate for a FIXED product, say).
+Products of types USAGE, SUBSCRIPTION and COMPOSITE have rates. FIXED ones name commits, credits and scheduled charges;
+professional services are kept, and nothing refers to them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from schemas.common import (
     rfc3339,
 )
 from schemas.documents import Document
-from schemas.errors import BadRequest
 
 CREATED_BY = "api"
 ProductType = Literal["USAGE", "SUBSCRIPTION", "COMPOSITE", "FIXED", "PRO_SERVICE"]
@@ -77,6 +76,8 @@ class ProductCreate(_ProductFields):
     def _fits_its_type(self) -> ProductCreate:
         if self.type == "USAGE" and self.billable_metric_id is None:
             raise ValueError("billable_metric_id is required for a USAGE product")
+        if self.type == "COMPOSITE" and not (self.composite_product_ids or self.composite_tags):
+            raise ValueError("composite_product_ids or composite_tags are required for a COMPOSITE product")
         foreign = (*(_USAGE_ONLY if self.type != "USAGE" else ()), *(_COMPOSITE_ONLY if self.type != "COMPOSITE" else ()))
         for name in foreign:
             if getattr(self, name) not in (None, [], False):
@@ -85,7 +86,7 @@ class ProductCreate(_ProductFields):
 
 
 class ProductUpdate(_ProductFields):
-    """Name, tags and the like may change. What a USAGE product is rated by may not yet: that would have to be scheduled."""
+    """Name, tags and the like may change. What a product is rated by may not yet: that would have to be scheduled."""
 
     product_id: Id
     starting_at: HourInstant
@@ -95,6 +96,10 @@ class ProductUpdate(_ProductFields):
     pricing_group_key: Unsupported = None
     quantity_conversion: Unsupported = None
     quantity_rounding: Unsupported = None
+    composite_product_ids: Unsupported = None
+    composite_tags: Unsupported = None
+    exclude_free_usage: Unsupported = None
+    include_composite_spend: Unsupported = None
 
 
 class ProductGet(Body):
@@ -176,13 +181,8 @@ def product_document(body: ProductCreate, product_id: str, now: str) -> Document
 
 
 def updated_product(document: Document, body: ProductUpdate, now: str) -> Document:
-    """The changes hold at once: none of them has a part in rating, so ``starting_at`` is only recorded.
-
-    Raises BadRequest for a field of another product type."""
+    """The changes hold at once: none of them has a part in rating, so ``starting_at`` is only recorded."""
     fields = body.model_dump(exclude={"product_id", "starting_at", "sql_breakdown_granularity"}, exclude_none=True)
-    for name in _COMPOSITE_ONLY if document["type"] != "COMPOSITE" else ():
-        if fields.get(name) not in (None, [], False):
-            raise BadRequest(f"{name}: does not apply to a {document['type']} product")
     update = {**fields, "starting_at": rfc3339(body.starting_at), "created_at": now, "created_by": CREATED_BY}
     return {**document, "current": {**document["current"], **fields}, "updates": [*document["updates"], update]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
@@ -132,8 +133,30 @@ class CommitRate(Body):
         return self.model_dump(include=parts, exclude_none=True)
 
 
+class MinimumConfig(Body):
+    minimum: NotNegative
+
+
+FRACTION_INTEGER_DIGITS_MAX = 6
+FRACTION_DIGITS_MAX = 10
+
+
+def _check_fraction(price: Decimal | None) -> None:
+    """A percentage as a fraction (0.1 = 10 %). Raises ValueError."""
+    if price is None:
+        return
+    exponent = price.as_tuple().exponent
+    assert isinstance(exponent, int)  # finite
+    if exponent < -FRACTION_DIGITS_MAX or price >= 10**FRACTION_INTEGER_DIGITS_MAX:
+        raise ValueError(
+            f"a percentage is a fraction of at most {FRACTION_INTEGER_DIGITS_MAX} digits before the point "
+            f"and {FRACTION_DIGITS_MAX} after it"
+        )
+
+
 class Rate(Body):
-    """One price of one product from ``starting_at`` on. Of several rates that hold at one time, the latest added counts."""
+    """One price of one product from ``starting_at`` on. Of several rates that hold at one time, the latest added counts.
+    PERCENTAGE and TIERED_PERCENTAGE (of COMPOSITE products): prices are fractions (0.1 = 10 %), tiers count spend."""
 
     product_id: Id
     starting_at: HourInstant
@@ -148,25 +171,31 @@ class Rate(Body):
     commit_rate: CommitRate | None = None
     custom_rate: Unsupported = None
     is_prorated: Unsupported = None
-    minimum_config: Unsupported = None
+    minimum_config: MinimumConfig | None = Field(default=None, description="Of COMPOSITE products: charged at least.")
     quantity: Unsupported = None
 
     @model_validator(mode="after")
     def _priced(self) -> Rate:
-        if self.rate_type not in {"FLAT", "SUBSCRIPTION", "TIERED"}:
-            raise ValueError(f"rate_type {self.rate_type} is not supported: only FLAT, SUBSCRIPTION and TIERED are")
+        if self.rate_type == "CUSTOM":
+            raise ValueError("rate_type CUSTOM is not supported: it is defined for single clients of the hosted service")
+        percentage = self.rate_type in ("PERCENTAGE", "TIERED_PERCENTAGE")
+        if self.minimum_config is not None and not percentage:
+            raise ValueError(f"minimum_config does not apply to a {self.rate_type} rate")
+        if percentage:
+            for price in (self.price, *(tier.price for tier in self.tiers)):
+                _check_fraction(price)
         if self.ending_before is not None and self.ending_before <= self.starting_at:
             raise ValueError("ending_before must be after starting_at")
-        if self.rate_type in ("FLAT", "SUBSCRIPTION"):
+        if self.rate_type in ("FLAT", "SUBSCRIPTION", "PERCENTAGE"):
             if self.price is None:
                 raise ValueError(f"price is required for a {self.rate_type} rate")
             if self.tiers:
                 raise ValueError(f"tiers do not apply to a {self.rate_type} rate")
             return self
         if self.price is not None:
-            raise ValueError("price does not apply to a TIERED rate")
+            raise ValueError(f"price does not apply to a {self.rate_type} rate")
         if not self.tiers:
-            raise ValueError("tiers are required for a TIERED rate")
+            raise ValueError(f"tiers are required for a {self.rate_type} rate")
         if self.tiers[-1].size is not None or any(tier.size is None for tier in self.tiers[:-1]):
             raise ValueError("every tier but the last must have a size, and the last must not")
         return self
@@ -241,12 +270,17 @@ class TierAnswer(Answer):
     size: OutNumber | None = None
 
 
+class MinimumAnswer(Answer):
+    minimum: OutNumber
+
+
 class RateAnswer(Answer):
     rate_type: str
     price: OutNumber | None = None
     tiers: list[TierAnswer] | None = None
     credit_type: CreditType
     pricing_group_values: dict[str, str] | None = None
+    minimum_config: MinimumAnswer | None = None
 
 
 class CommitRateAnswer(Answer):
@@ -318,6 +352,8 @@ def rate_document(rate: Rate) -> Document:
         document["tiers"] = [tier.model_dump(exclude_none=True) for tier in rate.tiers]
     if rate.commit_rate is not None:
         document["commit_rate"] = rate.commit_rate.document()
+    if rate.minimum_config is not None:
+        document["minimum_config"] = rate.minimum_config.model_dump()
     return document
 
 
@@ -338,7 +374,7 @@ def rate_card_answer(document: Document, units: dict[str, Document]) -> RateCard
 
 
 def rate_answer(rate: Document, units: dict[str, Document]) -> RateAnswer:
-    names = ("rate_type", "price", "tiers")
+    names = ("rate_type", "price", "tiers", "minimum_config")
     fields: dict[str, Any] = {name: rate[name] for name in names if name in rate}
     if rate["pricing_group_values"]:
         fields["pricing_group_values"] = rate["pricing_group_values"]

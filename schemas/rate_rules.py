@@ -31,10 +31,15 @@ def check_rate(place: str, rate: Rate, product: Document, card: Document, unit: 
 
 def _check_kind(place: str, rate: Rate, product: Document) -> None:
     kind = product["type"]
-    if kind not in ("USAGE", "SUBSCRIPTION"):
+    if kind not in ("USAGE", "SUBSCRIPTION", "COMPOSITE"):
+        raise BadRequest(f"{place}product_id: a {kind} product has no rates, only USAGE, SUBSCRIPTION and COMPOSITE ones have")
+    if (kind == "COMPOSITE") != (rate.rate_type in ("PERCENTAGE", "TIERED_PERCENTAGE")):
         raise BadRequest(
-            f"{place}product_id: rates for {kind} products are not supported, only for USAGE and SUBSCRIPTION products"
+            f"{place}rate_type: a COMPOSITE product, and only one, has PERCENTAGE or TIERED_PERCENTAGE rates; "
+            f"the product is a {kind} product, the rate {rate.rate_type}"
         )
+    if kind == "COMPOSITE" and rate.commit_rate is not None:
+        raise BadRequest(f"{place}commit_rate: does not apply to a COMPOSITE product")
     if kind == "SUBSCRIPTION" and rate.rate_type not in ("FLAT", "SUBSCRIPTION"):
         raise BadRequest(f"{place}rate_type: a SUBSCRIPTION product has FLAT (or SUBSCRIPTION) rates, not {rate.rate_type}")
     if kind != "SUBSCRIPTION" and rate.rate_type == "SUBSCRIPTION":

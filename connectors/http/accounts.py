@@ -22,6 +22,7 @@ from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import HourlyUsage, usage_of_store
 from engine.metering.codec import Reading, decode_quantity
+from engine.metering.queries import HOURS_A_DAY
 from engine.metering.windows import WindowStore
 from engine.numbers import exact
 from engine.periods import HOUR_US
@@ -31,18 +32,18 @@ from schemas.recurring_answers import with_children_until
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """``customer``: its document, with the balances that recurring ones have made for any of its invoices. ``finalized``: in the
-    order in which they drew. ``units``: pricing units by id."""
+    """``customer``: its document, with the balances that recurring ones have made for any of its invoices. ``units``: pricing
+    units by id. ``folded_before``: the hours before this one are no longer told apart."""
 
     customer: Document
     products: dict[str, Document]
     units: dict[str, Document]
-    finalized: tuple[Invoice, ...]
     statement: Statement
+    folded_before: int
 
     @property
     def invoices(self) -> tuple[Invoice, ...]:
-        return (*self.finalized, *self.statement.drafts, *self.statement.scheduled)
+        return (*self.statement.finalized, *self.statement.drafts, *self.statement.scheduled)
 
     def statements(self) -> dict[str, BalanceStatement]:
         """By balance; archived ones have none. The shares of seats are there by themselves, and as the whole."""
@@ -66,12 +67,13 @@ def account_of(customer: Document, catalog: CatalogEdit, stored: StoredCustomer,
     compiled = CompiledCatalog(load_catalog(catalog.revision, catalog.parts))
     usage = _usage(stored, compiled)
     finalized = _finalized(config, compiled, usage, stored, now_us, grace_hours)
+    made = statement(config, compiled, usage, now_us=now_us, grace_hours=grace_hours, finalized=finalized)
     return Account(
         customer=with_children_until(customer, reach_hour(config, now_us // HOUR_US)),
         products=catalog.all("products"),
         units=catalog.all("pricing_units"),
-        finalized=tuple(finalized),
-        statement=statement(config, compiled, usage, now_us=now_us, grace_hours=grace_hours, finalized=finalized),
+        statement=made,
+        folded_before=decode_meta(stored.state).folded_before * HOURS_A_DAY,
     )
 
 

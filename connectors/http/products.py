@@ -42,11 +42,26 @@ def _check_metric(edit: CatalogEdit, body: ProductCreate) -> None:
         )
 
 
+def _check_composite(edit: CatalogEdit, body: ProductCreate) -> None:
+    """The products that it charges on exist, and it can charge on them."""
+    for product_id in body.composite_product_ids or ():
+        product = edit.get("products", product_id)
+        if product is None:
+            raise BadRequest(f"composite_product_ids: there is no product {product_id}")
+        allowed = ("USAGE", "COMPOSITE") if body.include_composite_spend else ("USAGE",)
+        if product["type"] not in allowed:
+            raise BadRequest(
+                f"composite_product_ids: {product_id} is a {product['type']} product; only the spend of USAGE products counts, "
+                "and that of COMPOSITE ones with include_composite_spend"
+            )
+
+
 async def create(call: Call[ProductCreate, NoQuery]) -> Data[IdAnswer]:
     document = product_document(call.body, call.services.new_id(), call.now)
 
     def change(edit: CatalogEdit) -> None:
         _check_metric(edit, call.body)
+        _check_composite(edit, call.body)
         edit.put("products", document)
 
     await edit_catalog(call.services, change)

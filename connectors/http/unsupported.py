@@ -65,8 +65,6 @@ _TABLE = (
     _Missing("POST", "/v1/credits/listEntries", _GRANTS),
     _Missing("POST", "/v1/credits/voidGrant", _GRANTS),
     _Missing("GET", "/v1/customers/{customer_id}/invoices/{invoice_id}/pdf", "Invoices as PDF"),
-    _Missing("POST", "/v1/invoices/regenerate", "Regenerate an invoice"),
-    _Missing("POST", "/v1/invoices/void", "Void an invoice"),
     _Missing("POST", "/v1/dashboards/getEmbeddableUrl", "Embedded dashboards"),
     _Missing("POST", "/v2/notifications/create", _LIFECYCLE),
     _Missing("POST", "/v2/notifications/get", _LIFECYCLE),

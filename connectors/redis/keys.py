@@ -51,6 +51,11 @@ class CatalogKeys:
         return f"{PREFIX}:{{catalog}}:bucket:{endpoint_id}"
 
     @staticmethod
+    def digest_window(endpoint_id: str, alert_id: str) -> str:
+        """Hash with TTL: the open window of an endpoint that wants digests (see lua/digest_window.lua)."""
+        return f"{PREFIX}:{{catalog}}:digest:{endpoint_id}:{alert_id}"
+
+    @staticmethod
     def idempotency(token_hash: str, key: str) -> str:
         """String with TTL: the stored answer of one Idempotency-Key."""
         return f"{PREFIX}:{{catalog}}:idempotency:{token_hash[:16]}:{key}"
@@ -105,6 +110,14 @@ class PartitionKeys:
     def due(self, endpoint_id: str) -> str:
         """Zset: an endpoint's deliveries that may be tried, by the time of their next attempt (ms)."""
         return f"{self._base}:due:{endpoint_id}"
+
+    def held(self, window: str) -> str:
+        """List with TTL: ids of deliveries that are held for a digest."""
+        return f"{self._base}:held:{window}"
+
+    def digests(self, window: str) -> str:
+        """Hash with TTL: the digests of a window (see lua/digest.lua)."""
+        return f"{self._base}:digests:{window}"
 
     def attempts(self, delivery_id: str) -> str:
         """List with TTL: the latest attempts of a delivery (JSON)."""

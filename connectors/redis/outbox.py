@@ -40,6 +40,9 @@ from connectors.redis.types import (
 ATTEMPTS_KEPT = 50
 """How many attempts of one delivery the log keeps: the latest ones."""
 
+HELD_MS = 20 * 86_400_000
+"""How long the list of what is held for a digest is kept."""
+
 ORDER_LENGTH = 16
 """Of an order key, at the beginning of a place (see lua/lanes.lua)."""
 
@@ -76,6 +79,8 @@ class Outbox:
         names += [keys.delivery_places, keys.delivery_log, keys.delivery_log_at]
         endpoints = list(dict.fromkeys(each.delivery.endpoint_id for _, parts in entries for each in parts))
         due_of = {endpoint_id: place for place, endpoint_id in enumerate(endpoints, len(names) + 1)}
+        windows = dict.fromkeys(each.delivery.digest for _, parts in entries for each in parts if each.delivery.digest)
+        held_of = {window: place for place, window in enumerate(windows, len(names) + len(endpoints) + 1)}
         placed = {}
         moves = []
         for entry, parts in entries:
@@ -88,10 +93,12 @@ class Outbox:
                 )
                 placed[delivery.id] = delivery
                 row = (delivery.id, due_of[delivery.endpoint_id], delivery.endpoint_id, delivery.place, delivery.due_ms)
-                rows.append((*row, each.lease, each.supersede, encode_delivery(delivery)))
+                held = held_of.get(delivery.digest, False)
+                rows.append((*row, each.lease, each.supersede, encode_delivery(delivery), held))
             moves.append((entry.entry_id, rows))
         names += [keys.due(endpoint_id) for endpoint_id in endpoints]
-        return names, [now_ms, lease_ends_ms, pack(moves)], placed
+        names += [keys.held(window) for window in held_of]
+        return names, [now_ms, lease_ends_ms, HELD_MS, pack(moves)], placed
 
     async def due_endpoints(self, now_ms: int) -> list[str]:
         """Endpoints whose lane holds something that is due, the longest due first."""
@@ -162,12 +169,16 @@ class Outbox:
         names = [keys.due(delivery.endpoint_id), keys.delivery_lanes, keys.delivery_leases, keys.deliveries]
         return [*names, keys.attempts(delivery.id)]
 
+    async def deliveries(self, ids: Sequence[str]) -> list[Delivery]:
+        """Those that have not ended, without a lease."""
+        found = await self._redis.hmget(self.keys.deliveries, ids) if ids else []
+        return [decode_delivery(raw) for raw in found if raw is not None]
+
     async def admitted_before(self, before_ms: int, limit: int) -> list[Delivery]:
         """Deliveries that have not ended and were admitted before ``before_ms``, the oldest first, without a lease."""
         keys = self.keys
         ids = await self._redis.zrangebyscore(keys.deliveries_at, "-inf", f"({before_ms}", start=0, num=limit)
-        found = await self._redis.hmget(keys.deliveries, ids) if ids else []
-        return [decode_delivery(raw) for raw in found if raw is not None]
+        return await self.deliveries(ids)
 
     async def expire(self, older_than_ms: int, limit: int) -> list[OutboxEntry]:
         """Remove and return entries added before ``older_than_ms`` (server time): for notifications that no endpoint took."""
@@ -289,8 +300,14 @@ def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:
 
 def encode_delivery(delivery: Delivery) -> bytes:
     entry = delivery.entry
+    fields: dict[str, object] = {}
+    if delivery.digest:
+        fields = {"digest": delivery.digest, "digest_at_ms": delivery.digest_at_ms}
+    if delivery.members:
+        fields["members"] = delivery.members
     packed: bytes = msgpack.packb(
-        {
+        fields
+        | {
             "entry": [getattr(entry, name) for name in OutboxEntry.__slots__],
             "endpoint_id": delivery.endpoint_id,
             "attempts": delivery.attempts,
@@ -298,6 +315,7 @@ def encode_delivery(delivery: Delivery) -> bytes:
             "due_ms": delivery.due_ms,
             "last_error": delivery.last_error,
             "place": delivery.place,
+            "fault_ms": delivery.fault_ms,
         }
     )
     return packed
@@ -305,4 +323,5 @@ def encode_delivery(delivery: Delivery) -> bytes:
 
 def decode_delivery(raw: bytes) -> Delivery:
     fields = msgpack.unpackb(raw, raw=False)
-    return Delivery(entry=OutboxEntry(*fields.pop("entry")), **fields)
+    members = tuple((partition, delivery_id) for partition, delivery_id in fields.pop("members", ()))
+    return Delivery(entry=OutboxEntry(*fields.pop("entry")), members=members, **fields)

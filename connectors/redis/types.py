@@ -190,7 +190,9 @@ class Delivery:
 
     ``attempts``: requests made so far. ``first_attempt_ms``: when it was admitted (or sent again by hand), for the maximum age.
     ``place``: where it stands among those of its order key (see ``Outbox.admit``). ``lease_ms``: until when the dispatcher that
-    took it holds it; 0 = not taken.
+    took it holds it; 0 = not taken. ``fault_ms``: how long faults of ours have delayed it (a duration).
+    ``digest``: the window whose digest it waits for, which is made at ``digest_at_ms``; empty = it goes by itself. ``members``:
+    of a digest: (partition, delivery id) of what it lists.
     """
 
     entry: OutboxEntry
@@ -201,6 +203,10 @@ class Delivery:
     last_error: str = ""
     place: str = ""
     lease_ms: int = 0
+    fault_ms: int = 0
+    digest: str = ""
+    digest_at_ms: int = 0
+    members: tuple[tuple[int, str], ...] = ()
 
     @property
     def id(self) -> str:

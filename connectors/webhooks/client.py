@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy
 from connectors.webhooks.endpoints import Endpoint
+from connectors.webhooks.names import NO_ANSWER, name_service
 from connectors.webhooks.schedule import retry_after_s
 from connectors.webhooks.timing import Probe, TimedConnector, Timings, current
 
@@ -202,9 +202,9 @@ def _outcome(error: Exception) -> str:
     match error:
         case TimeoutError():
             return "timeout"
-        case aiohttp.ClientConnectorDNSError(os_error=os_error):
-            # a resolver that cannot reach its servers says "try again"; a name that does not exist is the endpoint's fault
-            return "fault" if _code(os_error) in {socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY} else "dns"
+        case aiohttp.ClientConnectorDNSError(os_error=os_error, host=host):
+            # a name that does not exist is the endpoint's fault, and so is one whose servers do not answer while others' do
+            return "fault" if _code(os_error) in NO_ANSWER and not name_service.works_without(host) else "dns"
         case aiohttp.ClientConnectorError(os_error=BlockedAddressError()):
             return "blocked"
         case aiohttp.ClientSSLError():

@@ -23,6 +23,7 @@ from connectors.redis.outbox import Outbox, admit_all, due_endpoints, take_all
 from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.conclusions import Conclusions
+from connectors.webhooks.digests import Digests
 from connectors.webhooks.endpoints import Endpoint, EndpointDirectory
 from connectors.webhooks.lanes import Job, Lane, Lanes, Spawn
 from connectors.webhooks.notices import Notices
@@ -63,6 +64,7 @@ class Deliveries:
         spawn: Spawn,
         alert_fields: AlertFields,
         notices: Notices,
+        outboxes: Sequence[Outbox],
         *,
         severities: Sequence[str],
         lease_ms: int,
@@ -75,6 +77,7 @@ class Deliveries:
         self._directory = directory
         self._alert_fields = alert_fields.of
         self._notices = notices
+        self._digests = Digests(redis, outboxes, lease_ms, self._go)
         self._routes = Routes({}, severities)
         self._schedule = schedule
         self._lease_ms = lease_ms
@@ -90,10 +93,14 @@ class Deliveries:
         if not routes.enabled:
             return  # the last endpoint has just gone
         now_ms = clock_ms()
+        wanted = [(outbox, [(entry, routes.wanted(entry, fields)) for entry in entries]) for outbox, entries in read]
+        held = await self._digests.held([each for _, entries in wanted for each in entries], now_ms)
+        if routes.enabled is not self._lanes.enabled:
+            return  # they changed meanwhile: read again
         room: dict[str, int] = {}
         moves = [
-            (outbox, [(entry, self._admissions(entry, routes.wanted(entry, fields), room, now_ms)) for entry in entries])
-            for outbox, entries in read
+            (outbox, [(entry, self._admissions(entry, endpoints, room, held, now_ms)) for entry, endpoints in entries])
+            for outbox, entries in wanted
         ]
         admitted = await admit_all(self._redis, moves, now_ms, self._lease_ms)
         for (outbox, entries), (moved, leased, superseded) in zip(moves, admitted, strict=True):
@@ -118,10 +125,20 @@ class Deliveries:
                 return routes, fields
 
     def _admissions(
-        self, entry: OutboxEntry, endpoints: Sequence[Endpoint], room: dict[str, int], now_ms: int
+        self,
+        entry: OutboxEntry,
+        endpoints: Sequence[Endpoint],
+        room: dict[str, int],
+        held: Mapping[tuple[str, str], int],
+        now_ms: int,
     ) -> list[Admission]:
         lanes = [lane for endpoint in endpoints if (lane := self._lanes.lane(endpoint.id)) is not None]
-        return [self._admission(entry, lane, room, now_ms) for lane in lanes]
+        return [
+            self._admission(entry, lane, room, now_ms)
+            if (start_ms := held.get((entry.id, lane.client.endpoint.id))) is None
+            else _held(entry, lane.client.endpoint, start_ms, now_ms)
+            for lane in lanes
+        ]
 
     def _admission(self, entry: OutboxEntry, lane: Lane, room: dict[str, int], now_ms: int) -> Admission:
         """``room``: of the lanes that entries of this admission have been given to."""
@@ -176,6 +193,8 @@ class Deliveries:
         before_ms = clock_ms() - int((self._schedule.age_max_s + _END_OLD_GRACE_S) * 1000)
         for delivery in await outbox.admitted_before(before_ms, limit):
             lane = self._lanes.lane(delivery.endpoint_id)
+            if delivery.digest and clock_ms() - delivery.digest_at_ms < 2 * (clock_ms() - before_ms):
+                continue  # it ends with its digest
             if (lane is None or lane.blocked) and postponed(delivery, 0.0, self._schedule, clock_ms()) is None:
                 await self.send(outbox, (await self._conclude(outbox, delivery, "exhausted", b""))[1])
 
@@ -188,6 +207,8 @@ class Deliveries:
         """The delivery to go on with, if this one has ended without being sent."""
         if delivery.endpoint_id not in self._directory.known:
             return (await self._conclude(outbox, delivery, "endpoint_removed", b""))[1]
+        if delivery.digest:
+            return await self._digests.settle(outbox, delivery)
         if first_byte is None and delivery.attempts == 0:
             first_byte = _FirstByte(delivery.entry)
         lane = self._lanes.lane(delivery.endpoint_id)
@@ -195,11 +216,15 @@ class Deliveries:
             return None
         return await self._record(outbox, delivery, lane, None)
 
+    def _go(self, outbox: Outbox, delivery: Delivery) -> None:
+        self._spawn(self.send(outbox, delivery))
+
     # --- and out of them --------------------------------------------------------------------------------------------
 
     def _over(self, outbox: Outbox, delivery: Delivery, lane: Lane, attempt: Attempt | None) -> None:
         """A lane is done with a delivery. Its worker goes on: what follows needs no place in the lane."""
-        if attempt is not None and attempt.outcome == "success" and not self._directory.is_failing(delivery.endpoint_id):
+        plain = not delivery.members and not self._directory.is_failing(delivery.endpoint_id)
+        if plain and attempt is not None and attempt.outcome == "success":
             done = _delivered(delivery)
             self._conclusions.add(outbox, Ending(done, "delivered", attempt_record(attempt)))
         else:
@@ -212,7 +237,7 @@ class Deliveries:
         if ended[0]:
             _told(ending.delivery, ending.status)
         if ended[1] is not None:
-            self._spawn(self.send(outbox, ended[1]))
+            self._go(outbox, ended[1])
 
     async def _record(self, outbox: Outbox, delivery: Delivery, lane: Lane | None, attempt: Attempt | None) -> Delivery | None:
         """Write down how the delivery goes on; returns the next one of its order key if it has ended. ``lane``: which made the
@@ -230,9 +255,10 @@ class Deliveries:
             again = after_failure(delivery, attempt, self._schedule, random.random(), now_ms)
         if again is None:
             if attempt is not None:
-                delivery = replace(delivery, attempts=delivery.attempts + 1, last_error=attempt.error)
+                delivery = replace(delivery, attempts=delivery.attempts + (not attempt.is_fault), last_error=attempt.error)
             return (await self._conclude(outbox, delivery, "exhausted", logged))[1]
-        later, superseded = again, attempt is not None and self._supersedes(delivery.endpoint_id)
+        later = again
+        superseded = attempt is not None and not delivery.members and self._supersedes(delivery.endpoint_id)
         put = await persist(lambda: outbox.put_back(delivery, later, now_ms, logged, unless_followed=superseded))
         if put is PutBack.FOLLOWED:
             return (await self._conclude(outbox, later, "superseded", logged))[1]
@@ -243,6 +269,8 @@ class Deliveries:
         return endpoint is not None and endpoint.supersede
 
     async def _conclude(self, outbox: Outbox, delivery: Delivery, status: str, logged: bytes) -> Ended:
+        if delivery.members:
+            await self._digests.end(delivery, status)
         notice = self._notices.exhausted(delivery) if status == "exhausted" else None
         ended, follower = await persist(lambda: outbox.conclude(delivery, status, clock_ms(), self._lease_ms, logged, notice))
         if ended:
@@ -287,6 +315,15 @@ def _delivered(delivery: Delivery) -> Delivery:
 def _counted(status: str) -> Metric:
     """Looking a child up costs more than counting it."""
     return WEBHOOK_DELIVERIES.labels(status)
+
+
+def _held(entry: OutboxEntry, endpoint: Endpoint, start_ms: int, now_ms: int) -> Admission:
+    """Due when its digest is to be made."""
+    assert endpoint.digest is not None
+    at_ms = start_ms + endpoint.digest[1]
+    window = f"{endpoint.id}:{entry.alert_id}:{start_ms}"
+    delivery = new_delivery(entry, endpoint.id, now_ms)
+    return Admission(replace(delivery, due_ms=at_ms, digest=window, digest_at_ms=at_ms), False, endpoint.supersede)
 
 
 def _told(delivery: Delivery, status: str) -> None:

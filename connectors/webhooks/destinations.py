@@ -17,6 +17,7 @@ from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.slack import SlackForm
 from connectors.webhooks.timing import client_tls
 from connectors.webhooks.topic import Topic
+from connectors.webhooks.tracing import Tracing
 from connectors.webhooks.webhook import SignedForm
 
 
@@ -35,14 +36,19 @@ class Destination(Protocol):
 
 
 class Destinations:
-    """Opens the way to an endpoint."""
+    """Opens the way to an endpoint; with ``tracing`` each attempt has a span."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing | None = None) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._policy = TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list)
         self._tls = client_tls()
 
     def open(self, endpoint: Endpoint) -> Destination:
+        destination = self._plain(endpoint)
+        return destination if self._tracing is None else self._tracing.traced(destination)
+
+    def _plain(self, endpoint: Endpoint) -> Destination:
         match endpoint.type:
             case "kafka":
                 return Topic(endpoint, self._settings)

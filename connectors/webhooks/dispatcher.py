@@ -11,6 +11,7 @@ Redis. While no endpoint is enabled nothing is read from the outbox.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -41,10 +42,12 @@ from connectors.webhooks.notices import Notices
 from connectors.webhooks.routes import severity_order
 from connectors.webhooks.schedule import Schedule
 from connectors.webhooks.severities import AlertFields
+from connectors.webhooks.tracing import Tracing
 
 _log = structlog.get_logger("webhooks.dispatcher")
 
 _RESOLVER_THREADS = 32
+_YOUNG_OBJECTS = 50_000  # between two looks for reference cycles: at the default of 700 they are a tenth of all the work
 _READ_BLOCK_MS = 500  # also the longest that the reader takes to notice the order to stop
 _FULL_PAUSE_S = 0.005  # until the lanes are looked at again, while all of them are almost full
 _READ_FOR_ROOM = QUEUE_ROOM // 4
@@ -66,6 +69,8 @@ async def run_dispatcher(settings: Settings, stop: asyncio.Event, ready: Callabl
     # Names are resolved in threads. The default of a few more than there are cores would let a handful of endpoints whose name
     # servers do not answer hold up all others.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RESOLVER_THREADS, "resolver"))
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
     redis = connect(settings)
     try:
         partitions = await _partitions(CatalogStore(redis), stop)
@@ -101,7 +106,9 @@ class _Dispatcher:
         # A delivery waits in a lane, and then for one request. Were the lease shorter than that, two dispatchers would send it.
         lease_s = max(settings.webhook_claim_idle_s, 1.5 * settings.webhook_timeout_s)
         wait_max_s = (lease_s - settings.webhook_timeout_s) / 2
-        self._lanes = Lanes(settings, self._spawn, partial(take_tokens, redis), wait_max_s=wait_max_s)
+        self._tracing = Tracing.of(settings)
+        tokens = partial(take_tokens, redis)
+        self._lanes = Lanes(settings, self._spawn, tokens, wait_max_s=wait_max_s, tracing=self._tracing)
         self._directory = EndpointDirectory(CatalogStore(redis), self._lanes.sync)
         self._notices = Notices(redis, partitions, self._directory, settings)
         self._deliveries = Deliveries(
@@ -112,6 +119,7 @@ class _Dispatcher:
             self._spawn,
             AlertFields(redis, partitions),
             self._notices,
+            self._outboxes,
             severities=severity_order(settings.severities),
             lease_ms=int(lease_s * 1000),
             disable_after_s=settings.webhook_disable_after_days * _DAY_MS / 1000,
@@ -141,6 +149,8 @@ class _Dispatcher:
                 await self._drain(reading)
         finally:
             await self._lanes.close()
+            if self._tracing is not None:
+                await self._tracing.close()
 
     # --- what the loops do ------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ _log = structlog.get_logger("webhooks.endpoints")
 class Endpoint:
     """``signing`` is kept out of the representation, so that no secret can get into a log. ``rate_limit_per_s``: requests a
     second, None = no limit. ``supersede``: of several undelivered notifications of one alert the receiver wants the last only.
+    ``digest``: how many notifications of one alert go at once within a window of so many milliseconds; more become a digest.
     ``type``: webhook, slack, kafka or stdout; the latter two have an empty URL."""
 
     id: str
@@ -34,6 +35,7 @@ class Endpoint:
     supersede: bool = False
     type: str = "webhook"
     filter: EndpointFilter = field(default_factory=EndpointFilter)
+    digest: tuple[int, int] | None = None
 
 
 def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
@@ -42,7 +44,7 @@ def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
     url, kind = URL(fields["url"]), fields.get("type", "webhook")
     if kind in {"webhook", "slack"} and (url.scheme not in {"http", "https"} or url.host is None):
         raise ValueError("the URL is not an http URL with a host")
-    rate = fields.get("rate_limit_per_second")
+    rate, digest = fields.get("rate_limit_per_second"), fields.get("digest")
     return Endpoint(
         endpoint_id,
         url,
@@ -52,6 +54,7 @@ def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
         bool(fields.get("supersede", False)),
         kind,
         EndpointFilter.of(fields),
+        None if digest is None else (int(digest["more_than"]), int(digest["window_seconds"]) * 1000),
     )
 
 

@@ -95,12 +95,13 @@ class DeliveryOperations:
         return None
 
     async def select(self, wanted: DeliveryFilter) -> Selection:
-        """At most ``RESEND_MAX``, the oldest change last."""
+        """At most ``RESEND_MAX``, the oldest change last. Digests only where they are asked for by type: what they list is found
+        by itself."""
         found: list[LoggedDelivery] = []
         async for logged in self._newest_first((wanted.until_ms, None)):
             if logged.changed_ms < wanted.since_ms:
                 break
-            if wanted.matches(logged):
+            if wanted.matches(logged) and (not logged.delivery.members or wanted.type is not None):
                 if len(found) == RESEND_MAX:
                     return Selection(found, False)
                 found.append(logged)
@@ -115,7 +116,7 @@ class DeliveryOperations:
             if logged.changed_ms < since_ms:
                 break
             delivery = logged.delivery
-            if delivery.entry.type == TEST_TYPE:
+            if delivery.entry.type == TEST_TYPE or delivery.members:
                 continue
             if delivery.endpoint_id == endpoint_id and logged.status in {"delivered", "waiting", "superseded"}:
                 served.add(delivery.entry.id)

@@ -3,7 +3,8 @@
 success                          done
 failure, young enough            again, later (schedule.py); 429 and 503 may ask for a longer wait
 failure, too old by then         exhausted
-a fault of ours                  again, soon; neither an attempt nor time that the receiver has used up
+a fault of ours                  again, soon; neither an attempt nor time that the receiver has used up; faults have a longer
+                                 time of their own
 not sent (its lane was full)     again, soon; it does not count as an attempt
 """
 
@@ -25,15 +26,19 @@ def new_delivery(entry: OutboxEntry, endpoint_id: str, now_ms: int) -> Delivery:
 
 
 def after_failure(delivery: Delivery, attempt: Attempt, schedule: Schedule, random: float, now_ms: int) -> Delivery | None:
-    """The delivery as it waits for its next attempt; None: that would come later than ``age_max_s`` after the first one.
+    """The delivery as it waits for its next attempt; None: that would come later than ``age_max_s`` after the first one, or
+    faults of ours have lasted for ``fault_age_max_s``.
 
     The age counts from the admission and not from the writing of the notification, which may have waited for days for an
     endpoint to exist.
     """
     if attempt.is_fault:
         pause_ms = int(FAULT_PAUSE_S * 1000)
-        first_ms = delivery.first_attempt_ms + pause_ms
-        return replace(delivery, first_attempt_ms=first_ms, due_ms=now_ms + pause_ms, last_error=attempt.error, lease_ms=0)
+        first_ms, fault_ms = delivery.first_attempt_ms + pause_ms, delivery.fault_ms + pause_ms
+        if fault_ms > schedule.fault_age_max_s * 1000:
+            return None
+        again = replace(delivery, first_attempt_ms=first_ms, fault_ms=fault_ms, last_error=attempt.error)
+        return replace(again, due_ms=now_ms + pause_ms, lease_ms=0)
     attempts = delivery.attempts + 1
     delay_s = schedule.delay_s(attempts, random, timed_out=attempt.outcome == "timeout")
     due_ms = now_ms + int(max(delay_s, attempt.retry_after_s or 0.0) * 1000)

@@ -21,13 +21,15 @@ class Schedule:
 
     ``jitter``: the fraction of a step that is left to chance, so that deliveries that failed together do not come back together;
     1 is full jitter. ``age_max_s``: no attempt is made later than this after the first one. ``timeout_step_s``: what a step is
-    raised to after an attempt that timed out, since each of those holds a connection for long.
+    raised to after an attempt that timed out, since each of those holds a connection for long. ``fault_age_max_s``: how long
+    faults of ours may delay a delivery, beside ``age_max_s``: a budget of their own.
     """
 
     steps_s: tuple[float, ...]
     jitter: float
     age_max_s: float
     timeout_step_s: float = 0.0
+    fault_age_max_s: float = 7 * 86_400.0
 
     @classmethod
     def of(cls, settings: Settings) -> Schedule:
@@ -36,6 +38,7 @@ class Schedule:
             settings.webhook_retry_jitter,
             settings.webhook_retry_age_max_hours * 3600,
             settings.webhook_retry_timeout_step_s,
+            settings.webhook_fault_age_max_hours * 3600,
         )
 
     def delay_s(self, attempts: int, random: float, *, timed_out: bool = False) -> float:

@@ -79,14 +79,15 @@ def _words(entry: OutboxEntry, properties: dict[str, Any]) -> tuple[str, list[tu
             "message.exhausted": "A notification was given up",
         }.get(entry.type, entry.type)
         return title, [(name.replace("_", " ").capitalize(), _text(value)) for name, value in properties.items()]
+    if "notifications" in properties:
+        return _listed(properties["notifications"])
     if "alert_name" not in properties:
         return entry.type, []
     state = "resolved" if entry.type.endswith("_resolved") else "reached"
-    amount = _dollars if properties.get("credit_type_id") == USD_CENTS else _text
     kind = entry.type.removeprefix("alerts.").removesuffix(f"_{state}").replace("_", " ")
     lines = [
         ("Customer", entry.customer_id),
-        *((label, amount(properties[name])) for label, name in _AMOUNTS if name in properties),
+        *((label, _amount(properties, name)) for label, name in _AMOUNTS),
         *((part["key"], part["value"]) for part in properties.get("group_values") or ()),
     ]
     period = properties.get("period")
@@ -94,6 +95,27 @@ def _words(entry: OutboxEntry, properties: dict[str, Any]) -> tuple[str, list[tu
         lines.append(("Period", f"{period['starting_at']} to {period['ending_before']}"))
     lines.append(("At", _text(properties.get("timestamp"))))
     return f"{properties['alert_name']}: {kind} {state}", [(name, value) for name, value in lines if value]
+
+
+def _listed(notifications: list[dict[str, Any]]) -> tuple[str, list[tuple[str, str]]]:
+    """What a digest lists: in Slack the first ones, each in a line."""
+    told = [(each["type"], each["properties"]) for each in notifications]
+    lines = [
+        (
+            _text(properties.get("customer_id")),
+            f"{'resolved' if kind.endswith('_resolved') else 'reached'} at {_amount(properties, 'value')}",
+        )
+        for kind, properties in told
+    ]
+    more = len(lines) - _FIELDS_MAX + 1
+    if more > 1:
+        lines = [*lines[: _FIELDS_MAX - 1], ("And", f"{more} more")]
+    return f"{_text(told[0][1].get('alert_name'))}: {len(told)} notifications", lines
+
+
+def _amount(properties: dict[str, Any], name: str) -> str:
+    dollars = properties.get("credit_type_id") == USD_CENTS and name in properties
+    return _dollars(properties[name]) if dollars else _text(properties.get(name))
 
 
 def _linked(link: str, entry: OutboxEntry) -> str:

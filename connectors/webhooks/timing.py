@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 
 from connectors.webhooks.addresses import AddressGuard, AddressInfo
+from connectors.webhooks.names import NO_ANSWER, name_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,18 @@ class TimedConnector(aiohttp.TCPConnector):
 
 
 class _TimedResolver(aiohttp.ThreadedResolver):
-    async def resolve(self, *arguments: Any, **named: Any) -> Any:
+    async def resolve(self, host: str, *arguments: Any, **named: Any) -> Any:
         probe, begun_s = current.get(), time.monotonic()
         try:
-            return await super().resolve(*arguments, **named)
+            found = await super().resolve(host, *arguments, **named)
+        except OSError as error:
+            if error.errno not in NO_ANSWER:
+                name_service.answered(host)
+            raise
         finally:
             probe.dns_s = time.monotonic() - begun_s
+        name_service.answered(host)
+        return found
 
 
 class TimedTls(ssl.SSLContext):

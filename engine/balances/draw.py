@@ -131,6 +131,8 @@ def draw_down(lines: Sequence[DrawLine], pools: Sequence[Pool]) -> Drawn:
 
 def may_pay(pool: Pool, line: DrawLine) -> bool:
     """Whether credit type, hours and applicability fit. Only usage has units that a QUANTITY balance holds."""
+    if line.kind is LineKind.COMPOSITE and pool.balance.access_type is AccessType.QUANTITY:
+        return False  # a charge on spend has no units
     return (
         pool.segment.starting_hour <= line.starting_hour
         and line.ending_hour <= pool.segment.ending_hour

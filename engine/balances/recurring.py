@@ -65,11 +65,13 @@ def balances_until(config: CustomerConfig, until_hour: int) -> tuple[Balance, ..
 
 
 def balances_ahead(config: CustomerConfig, now_us: int) -> tuple[Balance, ...]:
-    """As ``balances_at``, and the first child of each recurring one that has none yet: whatever begins or ends next is here."""
+    """As ``balances_at``, and the first child of each recurring one that has none yet: whatever begins or ends next is here. (Not
+    all shares of seats that are over.)"""
     hour = now_us // HOUR_US
     return _with_children(
         config,
         lambda recurring, contract: cycle_at(recurring.schedule, max(hour, _first_hour(recurring, contract))).ending_hour + 1,
+        from_hour=hour,
     )
 
 
@@ -82,13 +84,14 @@ def balance_kinds(config: CustomerConfig) -> Iterator[Balance]:
             yield recurring.child if seats is None else replace(recurring.child, seat=(seats.group_key, ""))
 
 
-def with_children(config: CustomerConfig, until_hour: int) -> CustomerConfig:
-    """The configuration with ``balances_until`` as its balances, and nothing left that recurs."""
+def with_children(config: CustomerConfig, until_hour: int, from_hour: int = 0) -> CustomerConfig:
+    """The configuration with ``balances_until`` as its balances, and nothing left that recurs. ``from_hour``: of seats' shares
+    that are over by then, and charge nothing, only the latest of each seat is there: each month may have a thousand more."""
     if not any(contract.recurring for contract in (*config.contracts, *config.archived_contracts)):
         return config
     return replace(
         config,
-        balances=balances_until(config, until_hour),
+        balances=_with_children(config, lambda recurring, contract: until_hour, from_hour),
         contracts=tuple(replace(contract, recurring=()) for contract in config.contracts),
         archived_contracts=tuple(replace(contract, recurring=()) for contract in config.archived_contracts),
     )
@@ -97,13 +100,13 @@ def with_children(config: CustomerConfig, until_hour: int) -> CustomerConfig:
 Until = Callable[[RecurringBalance, Contract], int]
 
 
-def _with_children(config: CustomerConfig, until_hour: Until) -> tuple[Balance, ...]:
+def _with_children(config: CustomerConfig, until_hour: Until, from_hour: int = 0) -> tuple[Balance, ...]:
     known = {balance.id for balance in config.balances}
     made = [
         child
         for contract in config.contracts
         for recurring in contract.recurring
-        for child in children(recurring, contract, until_hour(recurring, contract))
+        for child in children(recurring, contract, until_hour(recurring, contract), from_hour)
         if child.id not in known
     ]
     return (*config.balances, *made, *(child for child in _of_archived(config) if child.id not in known))
@@ -117,20 +120,25 @@ def _of_archived(config: CustomerConfig) -> Iterator[Balance]:
             yield from (replace(child, archived=True) for child in children(recurring, contract, until_hour))
 
 
-def children(recurring: RecurringBalance, contract: Contract, until_hour: int) -> Iterator[Balance]:
-    """The children that begin before an hour, oldest first."""
+def children(recurring: RecurringBalance, contract: Contract, until_hour: int, from_hour: int = 0) -> Iterator[Balance]:
+    """The children that begin before an hour, oldest first. ``from_hour``: as for ``with_children``."""
     link = recurring.link
     steps = () if link is None else _steps_of(contract, link.subscription_id)
     entries: dict[str, list[ManualEntry]] = {}
     for entry in recurring.child.manual_entries:
         entries.setdefault(entry.segment_id, []).append(entry)
     seats = _seats_of(recurring, contract)
-    for own in _own_periods(recurring, contract, until_hour):
-        if seats is None:
+    if seats is None:
+        for own in _own_periods(recurring, contract, until_hour):
             yield _child(recurring, contract, own, _grants(recurring, own, steps), entries)
-        else:
-            for assigned in _assigned_within(own.period, seats.spans):
-                yield _share(recurring, contract, own, assigned, seats.group_key, entries)
+        return
+    for own, every in _seats_by_period(recurring, contract, seats.spans, until_hour, from_hour):
+        wholes: dict[int, Balance] = {}
+        for assigned in every:
+            grant = _grant_of_seat(recurring, own, assigned.starting_hour)
+            if grant.hour not in wholes:
+                wholes[grant.hour] = _child(recurring, contract, own, [grant], entries)
+            yield _share(wholes[grant.hour], assigned, seats.group_key)
 
 
 class _Seats(NamedTuple):
@@ -149,6 +157,21 @@ def _seats_of(recurring: RecurringBalance, contract: Contract) -> _Seats | None:
     return _Seats("", ())
 
 
+def _seats_by_period(
+    recurring: RecurringBalance, contract: Contract, spans: Sequence[Assigned], until_hour: int, from_hour: int
+) -> list[tuple[_Own, Iterable[Assigned]]]:
+    """Whose shares there are of each child, oldest first."""
+    found: list[tuple[_Own, Iterable[Assigned]]] = []
+    seen: set[str] = set()
+    for own in reversed(list(_own_periods(recurring, contract, until_hour))):
+        every = _assigned_within(own.period, spans)
+        if own.terms.invoice_unit_price is None and _access_end(recurring, contract, own) <= from_hour:
+            every = [assigned for assigned in every if assigned.seat_id not in seen]
+        seen.update(assigned.seat_id for assigned in every)
+        found.append((own, every))
+    return found[::-1]
+
+
 def _assigned_within(period: Period, spans: Iterable[Assigned]) -> Iterable[Assigned]:
     """Each seat that is assigned in some hour of the period, from its first assignment there to its last removal."""
     found: dict[str, Assigned] = {}
@@ -159,16 +182,8 @@ def _assigned_within(period: Period, spans: Iterable[Assigned]) -> Iterable[Assi
     return found.values()
 
 
-def _share(
-    recurring: RecurringBalance,
-    contract: Contract,
-    own: _Own,
-    assigned: Assigned,
-    group_key: str,
-    entries: Mapping[str, list[ManualEntry]],
-) -> Balance:
-    """One seat's share of a child."""
-    whole = _child(recurring, contract, own, [_grant_of_seat(recurring, own, assigned.starting_hour)], entries)
+def _share(whole: Balance, assigned: Assigned, group_key: str) -> Balance:
+    """One seat's share of a child. ``whole``: what is granted to a seat that is assigned then."""
     ended = tuple(replace(each, ending_hour=min(each.ending_hour, assigned.ending_hour)) for each in whole.segments)
     return replace(
         whole,

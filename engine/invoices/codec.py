@@ -1,4 +1,5 @@
-"""The stored text of a finalized invoice, a field of the customer's state: ``i|<contract>|<start>-<end>`` and JSON.
+"""The stored text of a finalized invoice, a field of the customer's state: ``i|<contract>|<start>-<end>`` and JSON. One that was
+made again in the place of a voided one adds ``|<its id>``.
 
 Decimals are strings in their canonical form; what is None, empty or zero is left out of an item. Increments are kept by UTC day,
 not by hour: about 40 bytes for each item and day with usage.
@@ -14,7 +15,7 @@ from typing import Any
 
 from engine.catalog import BalanceType
 from engine.invoices.breakdown import by_days
-from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, TierOfItem
+from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, TierOfItem, invoice_id
 from engine.numbers import decimal_text
 from engine.periods import HOUR_US, Period
 
@@ -23,7 +24,8 @@ INVOICE_PREFIX = "i|"
 
 def invoice_field(invoice: Invoice) -> str:
     """The field's name."""
-    return f"{INVOICE_PREFIX}{invoice.contract_id}|{invoice.period.starting_hour}-{invoice.period.ending_hour}"
+    field = f"{INVOICE_PREFIX}{invoice.contract_id}|{invoice.period.starting_hour}-{invoice.period.ending_hour}"
+    return field if invoice.id == invoice_id(invoice.contract_id, invoice.period) else f"{field}|{invoice.id}"
 
 
 def encode_invoice(invoice: Invoice) -> str:
@@ -93,6 +95,7 @@ def _item_document(item: LineItem) -> dict[str, object]:
         "segment_id": item.segment_id,
         "scheduled_charge_id": item.scheduled_charge_id,
         "item_id": item.item_id,
+        "composite": item.is_composite or None,
         "subscription_id": item.subscription_id,
         "days": [[hour // 24, decimal_text(units), decimal_text(amount)] for hour, units, amount in by_days(item.increments)],
     }
@@ -123,6 +126,7 @@ def _item(document: Mapping[str, Any]) -> LineItem:
         segment_id=document.get("segment_id"),
         scheduled_charge_id=document.get("scheduled_charge_id"),
         item_id=document.get("item_id"),
+        is_composite=document.get("composite", False),
         subscription_id=document.get("subscription_id"),
         increments=tuple(Increment(day * 24, Decimal(units), Decimal(amount)) for day, units, amount in document.get("days", ())),
     )

@@ -64,6 +64,7 @@ class LineItem:
     for each tier. The balance fields name the one segment that paid all of it; None if none or several did.
     SUBSCRIPTION: ``quantity`` units of a subscription at ``unit_price`` for the hours [starting_hour, ending_hour), which may lie
     outside the invoice's period; what it adds is placed at the nearest hour of the period.
+    Of a composite (``is_composite``): ``quantity`` is spend, ``unit_price`` the fraction of it that is charged.
     CPU_CONVERSION: ``quantity`` custom units (of ``custom_credit_type_id``) at ``unit_price`` fiat each.
     APPLIED: ``total`` is below zero; ``balance_id``, ``balance_type`` and ``segment_id`` say what paid, product, group
     values and tier what it paid for. An API names it after the balance's product ("<product> applied"). ``quantity``: the units
@@ -96,6 +97,7 @@ class LineItem:
     draw_prices: tuple[tuple[str, Decimal], ...] = ()
     scheduled_charge_id: str | None = None
     item_id: str | None = None
+    is_composite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,11 @@ def invoice_id(contract_id: str, period: Period) -> str:
     """The same for a draft and for what becomes of it, and for a draft whose contract gets another end: no two billing periods
     of a contract begin at one time."""
     return str(uuid5(NAMESPACE_URL, f"tidemark:invoice:{contract_id}:{period.starting_hour}"))
+
+
+def regenerated_id(invoice_id: str) -> str:
+    """The id of the invoice that takes the place of a voided one."""
+    return str(uuid5(NAMESPACE_URL, f"tidemark:regenerated:{invoice_id}"))
 
 
 def invoice_total(credit_type_id: str, items: tuple[LineItem, ...]) -> Decimal:

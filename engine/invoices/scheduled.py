@@ -24,7 +24,16 @@ from uuid import NAMESPACE_URL, uuid5
 from engine.balances.ledger import Deduction
 from engine.balances.matching import covers_contract
 from engine.catalog import Balance, BalanceType, Contract, CustomerConfig, InvoiceItem, ScheduledCharge
-from engine.invoices.items import Increment, Invoice, InvoiceStatus, InvoiceType, ItemType, LineItem, invoice_total
+from engine.invoices.items import (
+    Increment,
+    Invoice,
+    InvoiceStatus,
+    InvoiceType,
+    ItemType,
+    LineItem,
+    invoice_total,
+    regenerated_id,
+)
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period, cycle_at, period_at
 
@@ -113,6 +122,9 @@ def scheduled_invoices(
     for due in dues(config):
         if due.item.id not in billed and not _will_be_on_usage_invoice(due, now_us):
             together.setdefault(invoice_id_of(due), []).append(due)
+    for invoice_id in config.regenerated:
+        if invoice_id in together:
+            together[regenerated_id(invoice_id)] = together[invoice_id]
     voided = {invoice_id for invoice_id, _ in config.voided}
     drafts = [invoice for invoice in usage_invoices if invoice.status is InvoiceStatus.DRAFT]
     found = [_invoice(config.id, invoice_id, group, drafts, drawn, now_us, voided) for invoice_id, group in together.items()]

@@ -10,20 +10,21 @@ begins where that one ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from engine.balances.ledger import BalanceStatement, Deduction, balance_statement
 from engine.balances.matching import covers_contract
 from engine.balances.recurring import with_children
-from engine.catalog import Contract, CustomerConfig
+from engine.balances.rollover import Taken
+from engine.catalog import Balance, Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.invoices.drafts import Drafting, deductions_of
 from engine.invoices.items import Invoice
 from engine.invoices.scheduled import scheduled_invoices
 from engine.invoices.usage import HourlyUsage
-from engine.invoices.voids import with_voids
+from engine.invoices.voids import to_make_again, with_voids
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period, period_at, periods_between
 
@@ -63,17 +64,24 @@ def statement(
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     live = _unbilled(config, finalized, now_hour - grace_hours, now_hour + 1)
     drafts = [drafting.invoice(contract, period) for contract, period in live]
+    drafting.roll_over()
+    amounts = {(pool.balance.id, pool.segment.id): pool.segment.amount for pool in drafting.pools if pool.balance.rolled_over}
+    taken: dict[str, list[Taken]] = {}
+    for each in drafting.taken:
+        if each.ended_hour <= now_hour:
+            taken.setdefault(each.balance_id, []).append(each)
     drafted: dict[tuple[str, str], Decimal] = {}
     pending = [deduction for draft in drafts for deduction in deductions_of(draft)]
     for balance_id, segment_id, _, _, amount in pending:
         drafted[balance_id, segment_id] = drafted.get((balance_id, segment_id), ZERO) + amount
     balances = [
         balance_statement(
-            balance,
+            _with_amounts(balance, amounts),
             deducted.get(balance.id, ()),
             {segment.id: drafted.get((balance.id, segment.id), ZERO) for segment in balance.segments},
             [_drawing(contract, period) for contract, period in live if covers_contract(balance, contract.id)],
             now_us,
+            taken.get(balance.id, ()),
         )
         for balance in config.balances
         if not balance.archived
@@ -93,14 +101,29 @@ def finalize(
     from_hour: int,
 ) -> list[Invoice]:
     """The invoices that have become final: of all billing periods that end after ``from_hour`` (the end of the last run's
-    reach), whose grace period has ended by now, and that ``finalized`` has not billed; in the order in which they draw."""
+    reach), whose grace period has ended by now, and that ``finalized`` has not billed; in the order in which they draw. Those
+    that take the place of voided ones come before them."""
     until_hour = now_us // HOUR_US - grace_hours
     config = with_children(config, reach_hour(config, until_hour))
     finalized = with_voids(config, finalized)
     deductions = [deduction for invoice in finalized for deduction in deductions_of(invoice)]
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     ended = [each for each in _unbilled(config, finalized, from_hour, until_hour) if each[1].ending_hour <= until_hour]
-    return [drafting.invoice(contract, period).finalized() for contract, period in ended]
+    again = [drafting.invoice(contract, period, own_id) for own_id, contract, period in to_make_again(config, finalized)]
+    made = [invoice.finalized() for invoice in (*again, *(drafting.invoice(contract, period) for contract, period in ended))]
+    if not to_make_again(config, [*finalized, *made]):
+        return made
+    common = {"now_us": now_us, "grace_hours": grace_hours, "from_hour": until_hour}
+    return [*made, *finalize(config, compiled, usage, finalized=[*finalized, *made], **common)]
+
+
+def _with_amounts(balance: Balance, amounts: Mapping[tuple[str, str], Decimal]) -> Balance:
+    """A rolled-over balance with what was rolled over."""
+    if balance.rolled_over is None:
+        return balance
+    return replace(
+        balance, segments=tuple(replace(segment, amount=amounts[balance.id, segment.id]) for segment in balance.segments)
+    )
 
 
 def _drawing(contract: Contract, period: Period) -> Period:

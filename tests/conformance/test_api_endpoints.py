@@ -97,3 +97,16 @@ async def test_the_openapi_document_describes_them(http: httpx.AsyncClient) -> N
     schemas = (await http.get("/openapi.json")).json()["components"]["schemas"]
     for name in ("type", "event_types", "customer_ids", "alert_ids"):
         assert schemas["EndpointCreate"]["properties"][name].get("description"), name
+
+
+async def test_digests_are_switched_on_and_off_and_exclude_superseding(http: httpx.AsyncClient) -> None:
+    digest = {"more_than": 5, "window_seconds": 60}
+    made = await create(http, url=URL, digest=digest)
+    assert (made["digest"], (await create(http, url=URL))["digest"]) == (digest, None)
+    one = f"{ENDPOINTS}/{made['id']}"
+    answer = await http.patch(one, json={"supersede": True})
+    assert (answer.status_code, "cannot have digests" in answer.json()["message"]) == (400, True)
+    assert (await http.patch(one, json={"digest": None, "supersede": True})).json()["data"]["digest"] is None
+    for given in ({"more_than": 0, "window_seconds": 60}, {"more_than": 1, "window_seconds": 86_401}, {"more_than": 1}):
+        assert (await http.post(ENDPOINTS, json={"url": URL, "digest": given})).status_code == 400
+    assert (await http.post(ENDPOINTS, json={"url": URL, "digest": digest, "supersede": True})).status_code == 400

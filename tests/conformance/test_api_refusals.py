@@ -245,13 +245,12 @@ async def test_what_is_not_there_yet_is_501(http: httpx.AsyncClient, path: str, 
     assert "not supported yet" in answer.json()["message"]
 
 
-async def test_a_product_is_not_updated_with_fields_of_another_type(http: httpx.AsyncClient) -> None:
+async def test_what_a_product_is_rated_by_is_not_updated(http: httpx.AsyncClient) -> None:
     fee = await made(http, "/v1/contract-pricing/products/create", {"name": "fee", "type": "FIXED"})
     body = {"product_id": fee, "starting_at": "2026-01-01T00:00:00Z"}
     path = "/v1/contract-pricing/products/update"
-    refused = await post(http, path, {**body, "composite_tags": ["x"]}, 400)
-    assert "composite_tags: does not apply to a FIXED product" in refused["message"]
-    assert "not supported yet" in (await post(http, path, {**body, "pricing_group_key": ["x"]}, 501))["message"]
+    for name in ("composite_tags", "pricing_group_key"):
+        assert "not supported yet" in (await post(http, path, {**body, name: ["x"]}, 501))["message"]
 
 
 async def test_money_keeps_every_digit(http: httpx.AsyncClient) -> None:
@@ -280,14 +279,15 @@ async def test_rates(http: httpx.AsyncClient) -> None:
     wrong = [
         ({"product_id": product, "starting_at": "2026-01-01T00:30:00Z"}, "starting_at: must be on the hour"),
         ({"product_id": product, "ending_before": "2025-01-01T00:00:00Z"}, "ending_before must be after"),
-        ({"product_id": product, "rate_type": "PERCENTAGE"}, "only FLAT, SUBSCRIPTION and TIERED"),
+        ({"product_id": product, "rate_type": "PERCENTAGE"}, "a COMPOSITE product, and only one, has PERCENTAGE"),
+        ({"product_id": product, "rate_type": "CUSTOM"}, "CUSTOM is not supported"),
         ({"product_id": product, "price": -1}, "price: must not be negative"),
         ({"product_id": product, "price": None}, "price is required"),
         ({"product_id": product, "rate_type": "TIERED"}, "price does not apply"),
         ({"product_id": product, "rate_type": "TIERED", "price": None, "tiers": [{"size": 1, "price": 1}]}, "the last must not"),
         ({"product_id": product, "pricing_group_values": {"region": "eu"}}, "pricing_group_key (nothing)"),
         ({"product_id": split}, "pricing_group_key (region)"),
-        ({"product_id": fee}, "FIXED products"),
+        ({"product_id": fee}, "a FIXED product has no rates"),
         ({"product_id": product, "credit_type_id": UNKNOWN}, "there is no credit type"),
         ({"product_id": product, "credit_type_id": unit}, "no credit_type_conversions entry"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import httpx
@@ -10,6 +11,8 @@ import pytest
 from metronome import AsyncMetronome
 from metronome.types.v1 import AuditLogListResponse
 
+from connectors.http.audit import audited_subject
+from connectors.http.server import ROUTES
 from tests.conformance.conftest import TOKEN, Api
 from tests.conformance.test_sdk import START, UNKNOWN, make_card, make_metric, make_product
 
@@ -163,3 +166,28 @@ async def test_webhook_endpoints_have_entries_too(api: Api, sdk: AsyncMetronome)
         await http.delete(f"/v1/webhook-endpoints/{created}")
     logs = await entries(sdk, resource_type="webhook_endpoint", resource_id=created)
     assert [(each.action, each.status) for each in logs] == [("create", "success"), ("update", "success"), ("delete", "success")]
+
+
+async def test_no_route_that_changes_something_is_without_entry(sdk: AsyncMetronome, http: httpx.AsyncClient) -> None:
+    """Each is asked for something that does not exist: it leaves one entry, named after it, of what came out."""
+    expected = []
+    for route in ROUTES:
+        subject = audited_subject(route)
+        if subject is None:
+            continue
+        answer = await http.request(route.method, re.sub(r"\{\w+\}", UNKNOWN, route.path), json={"id": UNKNOWN})
+        outcome = "success" if answer.status_code == 200 else "failure"
+        expected.append((answer.headers["x-request-id"], subject.resource_type, subject.action, outcome))
+    assert len(expected) > 50
+    logs = await entries(sdk)
+    assert [(each.request.id, each.action, each.status) for each in logs] == [(id_, *rest) for id_, _, *rest in expected]
+    named = {(each.resource_type, each.action) for each in logs}
+    assert {("rate_card", "add_rates"), ("contract", "archive"), ("package", "create"), ("webhook_endpoint", "update")} <= named
+
+
+async def test_routes_that_only_read_leave_none(sdk: AsyncMetronome, http: httpx.AsyncClient) -> None:
+    for route in ROUTES:
+        if audited_subject(route) is None:
+            path = route.path.replace("{", "").replace("}", "")
+            await http.request(route.method, path, content=b"{}" if route.method == "POST" else None)
+    assert await entries(sdk) == []

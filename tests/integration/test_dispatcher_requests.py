@@ -18,6 +18,7 @@ from connectors.redis.types import OutboxEntry
 from connectors.webhooks.addresses import TargetPolicy
 from connectors.webhooks.client import RESPONSE_BYTES_MAX, Attempt, EndpointClient
 from connectors.webhooks.endpoints import Endpoint
+from connectors.webhooks.names import NameService
 from connectors.webhooks.signatures import Signing
 from connectors.webhooks.timing import client_tls
 from connectors.webhooks.webhook import SignedForm
@@ -245,21 +246,30 @@ async def test_the_answer_is_kept_up_to_a_limit_with_timings(receiver: Receiver,
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome"),
+    ("code", "answered", "outcome"),
     [
-        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "fault"),
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "dns"),
+        (socket.EAI_AGAIN, [], "fault"),
+        (socket.EAI_AGAIN, ["hooks.example.com"], "fault"),  # it did once; whether it does now nobody knows
+        (socket.EAI_AGAIN, ["other.example.com"], "dns"),  # ours works: the name's own servers do not
+        (socket.EAI_NONAME, [], "dns"),
     ],
 )
 async def test_a_resolver_that_cannot_say_is_a_fault_of_ours(
-    open_client: Open, monkeypatch: pytest.MonkeyPatch, error: OSError, outcome: str
+    open_client: Open, monkeypatch: pytest.MonkeyPatch, code: int, answered: list[str], outcome: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise error
+        raise socket.gaierror(code, "no address")
 
+    names = NameService()
+    monkeypatch.setattr("connectors.webhooks.client.name_service", names)
+    monkeypatch.setattr("connectors.webhooks.timing.name_service", names)
+    for name in answered:
+        names.answered(name)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     attempt = await open_client("http://hooks.example.com/").attempt("n-1", BODY, None)
     assert (attempt.outcome, attempt.is_fault) == (outcome, outcome == "fault")
+    assert names.works_without("hooks.example.com") == (answered == ["other.example.com"])
+    assert names.works_without("third.example.com") == (bool(answered) or code == socket.EAI_NONAME)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ MONEY_MUTANTS = (
         (
             Edit(
                 "engine/invoices/lines.py",
-                "    return top if tier == 0 else max(top - ladder.starts[tier], ZERO)\n",
-                "    return top if tier == 0 else max(top - ladder.starts[tier] + 1, ZERO)\n",
+                "        return top if self.start == ZERO else max(top - self.start, ZERO)\n",
+                "        return top if self.start == ZERO else max(top - self.start + 1, ZERO)\n",
             ),
         ),
         (f"{LINES}::TestHours::test_sums_fill_tiers_in_the_order_of_time",),

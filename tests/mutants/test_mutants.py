@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.alerts import ALERT_MUTANTS
 from tests.mutants.faults import MUTANTS, Mutant
 from tests.mutants.money import MONEY_MUTANTS
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("engine", "schemas", "connectors", "tests", "pyproject.toml")
 RUN_TIMEOUT_S = 240
-ALL_MUTANTS = (*MUTANTS, *MONEY_MUTANTS)
+ALL_MUTANTS = (*MUTANTS, *MONEY_MUTANTS, *ALERT_MUTANTS)
 FAILED = 1  # pytest's exit codes; anything but these two means that the tests did not run
 PASSED = 0
 

@@ -24,6 +24,7 @@ from engine.catalog import (
     Alert,
     AlertSpecifier,
     AlertType,
+    Allocation,
     Balance,
     BalanceType,
     BillableMetric,
@@ -39,14 +40,19 @@ from engine.catalog import (
     InvoiceItem,
     ManualEntry,
     Product,
+    ProductType,
     Rate,
     RateCard,
     RateTarget,
     RateType,
+    RecurringBalance,
+    RecurringTerms,
     ScheduledCharge,
     SeatStep,
     Segment,
     Subscription,
+    SubscriptionLink,
+    Tier,
 )
 from engine.customer import EngineSettings
 from engine.effects import UsageEvent
@@ -131,6 +137,18 @@ def subscriptions(draw: st.DrawFn, contract_id: str, starting_hour: int) -> Subs
 
 
 @st.composite
+def shares(draw: st.DrawFn, contract: Contract) -> tuple[RecurringBalance, ...]:
+    """A credit each week for each seat of the contract's subscription, or none."""
+    if not contract.subscriptions or draw(st.booleans()):
+        return ()
+    terms = RecurringTerms(0, draw(amounts))
+    child = Balance(f"{contract.id}-r", BalanceType.CREDIT, "fee", (), draw(units), contract_id=contract.id)
+    link = SubscriptionLink(contract.subscriptions[0].id, Allocation.INDIVIDUAL, is_prorated=False)
+    duration = draw(st.sampled_from([1, 1, 2]))
+    return (RecurringBalance(child, contract.schedule, contract.starting_hour, (terms,), duration, link=link),)
+
+
+@st.composite
 def filters(draw: st.DrawFn, entities: list[Entity]) -> CustomFieldFilter:
     return CustomFieldFilter(draw(st.sampled_from(entities)), draw(st.sampled_from(["team", "tier"])), draw(values))
 
@@ -164,6 +182,15 @@ def alerts(draw: st.DrawFn, alert_id: str) -> Alert:
     )
 
 
+def with_composite(catalog: Catalog, card: RateCard, unit: str, minimum: Decimal | None) -> tuple[Catalog, RateCard]:
+    """A charge on the spend of all other products."""
+    composite = Product("support", "support", type=ProductType.COMPOSITE, composite_product_ids=frozenset(catalog.products))
+    tiers = (Tier(Decimal(5), Decimal("0.5")), Tier(None, Decimal("1.5")))
+    rate = Rate("support", RateType.TIERED_PERCENTAGE, 0, tiers=tiers, credit_type_id=unit, minimum=minimum)
+    products = {**catalog.products, "support": composite}
+    return replace(catalog, products=products), replace(card, rates=(*card.rates, rate))
+
+
 @st.composite
 def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
     catalog = draw(catalogs())
@@ -174,7 +201,10 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
         commit_rates = st.sampled_from([None, CommitRate(RateType.FLAT, Decimal("0.3")), CommitRate(RateType.FLAT, Decimal(3))])
         card = replace(card, rates=tuple(replace(rate, commit_rate=draw(commit_rates)) for rate in card.rates))
     standing = tuple(draw(alerts(f"s{number}")) for number in range(draw(st.integers(1, 5))))
-    catalog = replace(catalog, rate_cards={"card": replace(card, conversions=conversions)}, alerts=(*gauged, *standing))
+    card = replace(card, conversions=conversions)
+    if not draw(st.integers(0, 3)):
+        catalog, card = with_composite(catalog, card, draw(units), draw(st.sampled_from([None, Decimal(20)])))
+    catalog = replace(catalog, rate_cards={"card": card}, alerts=(*gauged, *standing))
     starts = [FIRST_HOUR, NOW - 40]
     contracts = tuple(
         Contract(
@@ -190,6 +220,7 @@ def configurations(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
         )
         for number, start in enumerate(starts[: draw(st.sampled_from([1, 1, 2]))])
     )
+    contracts = tuple(replace(each, recurring=draw(shares(each))) for each in contracts)
     made = tuple(draw(balances(f"b{number}", list(catalog.products))) for number in range(draw(st.integers(1, 3))))
     return CustomerConfig("customer", 1, contracts, balances=made), catalog
 

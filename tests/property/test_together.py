@@ -19,6 +19,8 @@ from engine.catalog import (
     BillableMetric,
     Catalog,
     CustomerConfig,
+    CustomFieldFilter,
+    Entity,
     Operation,
     Product,
     PropertyFilter,
@@ -77,13 +79,17 @@ def sums(draw: st.DrawFn) -> Catalog:
         },
         products={product.id: product for product in made},
         rate_cards={"card": RateCard("card", tuple(rows))},
-        alerts=tuple(_alert(f"a{number}", threshold, draw(st.booleans())) for number, threshold in enumerate(thresholds)),
+        alerts=tuple(draw(alerts_of(f"a{number}", threshold)) for number, threshold in enumerate(thresholds)),
     )
 
 
-def _alert(alert_id: str, threshold: Decimal, of_spend: bool) -> Alert:
-    if of_spend:
-        return Alert(alert_id, AlertType.SPEND_THRESHOLD, alert_id, threshold, 1)
+@st.composite
+def alerts_of(draw: st.DrawFn, alert_id: str, threshold: Decimal) -> Alert:
+    """On usage, on spend, or on the spend of contracts with a custom field, which the contract here has or has not."""
+    if draw(st.booleans()):
+        team = draw(st.sampled_from([None, "red", "blue"]))
+        filters = () if team is None else (CustomFieldFilter(Entity.CONTRACT, "team", team),)
+        return Alert(alert_id, AlertType.SPEND_THRESHOLD, alert_id, threshold, 1, custom_field_filters=filters)
     return Alert(alert_id, AlertType.USAGE_THRESHOLD, alert_id, threshold, 1, metric_id="m")
 
 
@@ -145,6 +151,8 @@ def test_so_it_is_with_balances(
 
 def _compare(catalog: Catalog, batches: list[list[Step]], config: CustomerConfig | None = None) -> None:
     config = config or customer()
+    red = (("team", "red"),)
+    config = replace(config, contracts=tuple(replace(each, custom_fields=red) for each in config.contracts))
     single, together = Driver(config, catalog, NOW_US), Driver(config, catalog, NOW_US)
     for batch in batches:
         now_us = batch[-1].now_us

@@ -97,6 +97,10 @@ class Box:
             pipeline.xadd(keys.outbox, dict(zip(fields[::2], fields[1::2], strict=True)))
         await pipeline.execute()
 
+    async def write_to(self, partition: int, entry: OutboxEntry) -> None:
+        fields = outbox_fields(entry)
+        await self.redis.xadd(PartitionKeys(partition).outbox, dict(zip(fields[::2], fields[1::2], strict=True)))
+
     async def depth(self) -> OutboxDepth:
         depths = [await outbox.depth() for outbox in self.outboxes]
         return OutboxDepth(sum(depth.entries for depth in depths), sum(depth.retries for depth in depths), None)

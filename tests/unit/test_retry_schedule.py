@@ -114,7 +114,7 @@ def failed_with(outcome: str) -> Delivery:
 
 
 def test_a_fault_of_ours_uses_up_neither_attempts_nor_time() -> None:
-    """Whatever it lasts: the receiver still has its whole schedule afterwards."""
+    """The receiver still has its whole schedule afterwards."""
     delivery = Delivery(ENTRY, "e-1", attempts=3, first_attempt_ms=1_000, due_ms=0)
     now_ms = 2_000
     for _ in range(1_000):
@@ -124,6 +124,15 @@ def test_a_fault_of_ours_uses_up_neither_attempts_nor_time() -> None:
         delivery, now_ms = again, again.due_ms
     assert delivery.attempts == 3
     assert now_ms - delivery.first_attempt_ms == 1_000
+
+
+def test_faults_of_ours_have_a_budget_of_their_own() -> None:
+    fault = Attempt("fault", 1.0, 0.1)
+    week_ms = int(SCHEDULE.fault_age_max_s * 1000)
+    delivery = Delivery(ENTRY, "e-1", attempts=3, first_attempt_ms=1_000, due_ms=0, fault_ms=week_ms - 5_000)
+    last = after_failure(delivery, fault, SCHEDULE, 0.5, 2_000)
+    assert last is not None
+    assert after_failure(last, fault, SCHEDULE, 0.5, last.due_ms) is None
 
 
 def test_a_failure_counts_and_is_put_off_by_the_schedule() -> None:

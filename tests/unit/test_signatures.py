@@ -24,6 +24,31 @@ def test_metronome_vector() -> None:
     assert signature == "3f14b9468009fe7dab6823e295be533d0d8987a51586d27718735b6090fb08ff"
 
 
+def test_the_sample_that_metronome_publishes() -> None:
+    """https://docs.metronome.com/guides/platform-configuration/setup-webhooks: its secret, its request, its signature."""
+    body = json.dumps(
+        {
+            "id": "b2c9e307-624e-4e7d-a5a4-1b74107d78c4",
+            "type": "widget_created",
+            "properties": {
+                "customer_id": "5f794d50-085a-4db6-8d15-286e518b7225",
+                "widget_id": "0891458d-b6f0-4fdd-a41e-380aae1a1e38",
+            },
+        },
+        indent=2,
+    ).encode()
+    headers = {
+        "X-Metronome-Date": "Mon, 02 Jan 2006 22:04:05 GMT",
+        "Metronome-Webhook-Signature": "b82652fa2246cf1d8a27e591f155c865f68b46c19b9213fd9c052f2419b4742b",
+    }
+    sent_s = datetime(2006, 1, 2, 22, 4, 5, tzinfo=UTC).timestamp()
+    verify_metronome("correct-horse-battery-staple", headers, body, sent_s)
+    with pytest.raises(VerificationError):
+        verify_metronome("correct-horse-battery-staple", headers, body + b"\n", sent_s)
+    date = headers["X-Metronome-Date"]
+    assert metronome_signature("correct-horse-battery-staple", date, body) == headers["Metronome-Webhook-Signature"]
+
+
 @pytest.mark.parametrize("secret", ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", SECRET])
 def test_standard_webhooks_vector(secret: str) -> None:
     signature = standard_signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')

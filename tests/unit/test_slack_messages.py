@@ -97,3 +97,13 @@ def test_only_ok_is_a_success() -> None:
     assert form.gone(410, b"channel_is_archived") == "Slack answered channel_is_archived"
     assert form.gone(410, b"") == "the endpoint answered 410 Gone"
     assert form.outcome(429, b"rate_limited") == "http_4xx"
+
+
+def test_a_digest_is_told_in_lines() -> None:
+    listed = [{"type": "alerts.spend_threshold_reached", "properties": SPEND | {"customer_id": f"c-{n}"}} for n in range(12)]
+    listed[1] = listed[1] | {"type": "alerts.spend_threshold_resolved"}
+    told = message(entry({"count": 12, "notifications": listed}, "alerts.digest"), "")
+    assert told["text"] == "Budget &lt;b&gt; &amp; more: 12 notifications"
+    lines = texts(told["blocks"])[1:-1]
+    assert lines[:2] == ["*c-0*\nreached at $0.4985", "*c-1*\nresolved at $0.4985"]
+    assert (len(lines), lines[-1]) == (10, "*And*\n3 more")

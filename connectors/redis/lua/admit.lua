@@ -7,11 +7,12 @@
 -- KEYS[6]  zset of places
 -- KEYS[7]  hash of the log
 -- KEYS[8]  zset: delivery id by its last change (ms), for the log
--- KEYS[9]  and on: due zsets of endpoints
+-- KEYS[9]  and on: due zsets of endpoints, then lists of what is held for digests
 -- ARGV[1]  now (ms)
 -- ARGV[2]  end of leases that are given (ms)
--- ARGV[3]  MessagePack: {{entry id, {{id, its due zset's place in KEYS, endpoint id, place's prefix, due time (ms), lease it,
---          supersede, delivery}, ...}}, ...}
+-- ARGV[3]  how long such a list is kept (ms)
+-- ARGV[4]  MessagePack: {{entry id, {{id, its due zset's place in KEYS, endpoint id, place's prefix, due time (ms), lease it,
+--          supersede, delivery, place of the list that it is held in, or false}, ...}}, ...}
 -- An entry is moved only if it is the first of the stream: where another dispatcher was faster, nothing is left to do.
 -- Returns {how many entries were moved, ids of the deliveries that were leased, how many were superseded}.
 local now, lease_ends = ARGV[1], ARGV[2]
@@ -38,7 +39,7 @@ local function supersede(due, order)
 end
 
 local touched = {}
-for _, entry in ipairs(cmsgpack.unpack(ARGV[3])) do
+for _, entry in ipairs(cmsgpack.unpack(ARGV[4])) do
   local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
   if not first or first[1] ~= entry[1] then break end
   redis.call('XDEL', KEYS[1], entry[1])
@@ -52,6 +53,10 @@ for _, entry in ipairs(cmsgpack.unpack(ARGV[3])) do
       redis.call('ZADD', KEYS[5], now, id)
       redis.call('ZADD', KEYS[6], 0, prefix .. ':' .. id)
       redis.call('ZADD', KEYS[8], now, id)
+      if each[9] then
+        redis.call('RPUSH', KEYS[each[9]], id)
+        redis.call('PEXPIRE', KEYS[each[9]], ARGV[3])
+      end
       if head(KEYS[6], order) == id then
         if each[6] then
           give(due, KEYS[3], id, lease_ends)
