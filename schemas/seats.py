@@ -56,7 +56,7 @@ class SeatConfig(Body):
     """``seat_group_key``: the property of usage events that names the seat."""
 
     seat_group_key: Key
-    initial_seat_ids: SeatIds
+    initial_seat_ids: SeatIds = Field(default_factory=list)
     initial_unassigned_seats: Count = Decimal(0)
 
 
