@@ -17,7 +17,7 @@ KAFKA_PORT ?= 9092
 SEEDS ?= 200
 KAFKA_DATA_DIR ?= .cache/kafka-data
 
-.PHONY: help demo simulate test lint types bench bench-scale kafka dev lock clean
+.PHONY: help demo simulate test lint types bench bench-scale bench-webhooks kafka dev lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -44,6 +44,9 @@ bench: $(DEV_STAMP) ## throughput and latency on a real Apache Kafka (Java 17)
 
 bench-scale: $(DEV_STAMP) ## one customer with 1,200 alerts or 15,000 group values, against one with a single alert (Java 17)
 	$(BIN)/python -m benchmarks.scale $(BENCH_ARGS)
+
+bench-webhooks: $(DEV_STAMP) ## the dispatcher alone: rate, latency, isolation, memory
+	$(BIN)/python -m benchmarks.webhooks $(BENCH_ARGS)
 
 kafka: $(DEV_STAMP) ## a real Apache Kafka in the foreground (Java 17), KAFKA_PORT=9092
 	$(BIN)/python -m tests.support.kafka_server --port $(KAFKA_PORT) --data-dir $(KAFKA_DATA_DIR)

@@ -395,7 +395,7 @@ class CustomerAggregate:
         if not frozen:
             self._finalize()
         standing = self._standing
-        self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact)
+        self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact_at(self._now_us))
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead, last_look=last_look)
         self._counting = Counting(self._compiled, self._usage.windows, self._live)
         stays = frozen or self._live.closed

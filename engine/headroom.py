@@ -18,7 +18,11 @@ Where that reasoning does not hold, the statement is made at once:
 - spend falls (a correction, a negative price), or part of it may have: a line is rated again that has a negative price among
   its tiers. Each tier is an item by itself, of which only those above zero are paid;
 - usage of an hour before the line's latest one, where the line's spend is no plain sum over its hours (tiers, quantity
-  rounding, an uneven DIVIDE, MAX, UNIQUE, LATEST): it changes what the later hours cost, which other segments may pay.
+  rounding, an uneven DIVIDE, MAX, UNIQUE, LATEST): it changes what the later hours cost, which other segments may pay;
+- a balance draws units of usage, or at a price of its own: cheap usage may then take the units that had covered dear usage, and
+  an invoice rises by more than was spent. Such a customer's statement is made after every event (``exact``);
+- a renewed contract is in its last grace period: usage changes what its successor has to draw (engine.balances.rollover). So it
+  is done there, too.
 """
 
 from __future__ import annotations

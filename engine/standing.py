@@ -27,6 +27,7 @@ from engine.alerts.stored import StateKey, sub_key_text
 from engine.balances.ledger import BalanceStatement, SegmentStatement
 from engine.balances.matching import draws_by_units
 from engine.balances.recurring import balance_kinds, balances_ahead, with_children
+from engine.balances.rollover import rolls_over_at
 from engine.balances.seats import drawn_apart, seat_changes, seats_at
 from engine.catalog import AccessType, Alert, Balance, BalanceType, Contract, CustomerConfig, Seat
 from engine.changes import hours_of_change
@@ -80,7 +81,7 @@ class Standing:
 
     ``drawn``: the credit types in which spend can move a figure; empty for a customer that has nothing to measure.
     ``seat_keys``: the group keys by which alerts tell seats apart.
-    ``exact``: no bound on spend bounds the figures (engine.headroom), so they are made after every event."""
+    ``unbounded``: no bound on spend bounds the figures (engine.headroom)."""
 
     __slots__ = (
         "_alerts",
@@ -96,8 +97,8 @@ class Standing:
         "_reached",
         "_usage",
         "drawn",
-        "exact",
         "seat_keys",
+        "unbounded",
     )
 
     def __init__(
@@ -118,8 +119,8 @@ class Standing:
         self._apart: frozenset[str] = frozenset()
         self._by_seat: dict[Seat, tuple[Balance, ...]] = {}
         composite = any(compiled.composites(contract) for contract in config.contracts)
-        self.exact = bool(self.drawn) and (composite or draws_by_units(config))
-        if self.exact:
+        self.unbounded = bool(self.drawn) and (composite or draws_by_units(config))
+        if self.unbounded:
             books = [compiled.contract_book(contract) for contract in config.contracts]
             self.drawn = self.drawn.union(*(book.credit_types for book in books if book is not None))
         self._usage = usage
@@ -184,6 +185,11 @@ class Standing:
             for period in periods_between(contract.schedule, *span):
                 cuts.update(period)
         return cuts
+
+    def exact_at(self, now_us: int) -> bool:
+        """Whether the figures are to be made after every event: no bound on spend bounds them, as late usage may change what is
+        rolled over, too."""
+        return self.unbounded or rolls_over_at(self._config, now_us // HOUR_US, self._grace_hours)
 
     def next_instant_us(self, after_us: int) -> int:
         """See ``next_instant``; NEVER_US if there is none."""

@@ -3,7 +3,8 @@
     customer  {..., balances?: [balance], ledger_entries?: [entry]}
     balance   {id, type, product_id, contract_id?, priority?, access_schedule: {credit_type_id, access_type?,
                schedule_items: [{id, amount, starting_at, ending_before}]}, invoice_schedule?: {schedule_items: [{amount, ...}]},
-               rate_type?, applicable_contract_ids?, applicable_product_ids, applicable_product_tags, specifiers, custom_fields,
+               rate_type?, rollover_fraction?, rolled_over_from?: {balance_id, contract_id, fraction, already_paid},
+               applicable_contract_ids?, applicable_product_ids, applicable_product_tags, specifiers, custom_fields,
                created_at, archived_at?}
     entry     {id, balance_id, segment_id, amount, timestamp, reason}
 
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from engine.catalog import AccessType, Balance, BalanceType, Frequency, ManualEntry, RateTarget, Segment, Specifier
+from engine.catalog import AccessType, Balance, BalanceType, Frequency, ManualEntry, RateTarget, RolledOver, Segment, Specifier
 from engine.periods import HOUR_US
 from schemas.charge_documents import invoice_items_of
 from schemas.timestamps import parse_timestamp
@@ -63,6 +64,13 @@ def _cost_nothing(document: Document) -> bool:
     return schedule is None or not any(Decimal(item["amount"]) for item in schedule["schedule_items"])
 
 
+def _rolled_over(document: Document | None) -> RolledOver | None:
+    if document is None:
+        return None
+    fraction = Decimal(document["fraction"])
+    return RolledOver(document["balance_id"], document["contract_id"], fraction, document["already_paid"])
+
+
 def balance_of(document: Document, entries: Iterable[Document], *, archived: bool = False) -> Balance:
     """``entries``: the manual ledger entries of this balance. ``archived``: as a whole, because its contract is."""
     contract_ids = document.get("applicable_contract_ids")
@@ -92,6 +100,7 @@ def balance_of(document: Document, entries: Iterable[Document], *, archived: boo
         recurring_id=document.get("recurring_id"),
         invoice_items=invoice_items_of(document.get("invoice_schedule"), document.get("archived_at")),
         invoice_contract_id=document.get("invoice_contract_id"),
+        rolled_over=_rolled_over(document.get("rolled_over_from")),
         access_type=AccessType(document["access_schedule"].get("access_type", "SPEND")),
     )
 

@@ -13,6 +13,7 @@ from schemas.commits import (
     SPECIFIERS_MAX,
     AccessItem,
     Description,
+    Fraction,
     RateType,
     SpecifierBody,
     access_item,
@@ -84,11 +85,13 @@ class CommitUpdate(_BalanceChange):
     commit_id: Id
     invoice_schedule: InvoiceEdit | None = None
     netsuite_sales_order_id: Key | None = None
+    rollover_fraction: Fraction | None = None
 
 
 class CreditUpdate(_BalanceChange):
     credit_id: Id
     netsuite_sales_order_id: Key | None = None
+    rollover_fraction: Fraction | None = None
 
 
 class _BalanceEdit(_BalanceChange):
@@ -129,7 +132,7 @@ def edited_balance(balance: Document, body: AnyEdit, new_id: NewId, now: str) ->
     for name in ("name", "description", "product_id", "invoice_contract_id", "rate_type"):
         if getattr(body, name, None) is not None:
             changes[name] = getattr(body, name)
-    for name in ("priority", "netsuite_sales_order_id"):
+    for name in ("priority", "netsuite_sales_order_id", "rollover_fraction"):
         if name in given:
             changes[name] = getattr(body, name)
     if isinstance(body, _BalanceEdit) and "applicable_contract_ids" in given:
@@ -141,6 +144,8 @@ def edited_balance(balance: Document, body: AnyEdit, new_id: NewId, now: str) ->
     if isinstance(body, _BalanceEdit) and "specifiers" in given:
         changes["specifiers"] = [each.model_dump(exclude_none=True) for each in body.specifiers or ()]
     if body.access_schedule is not None:
+        if balance.get("rolled_over_from") is not None:
+            raise BadRequest("access_schedule: what was rolled over is computed, and cannot be edited")
         changes["access_schedule"] = _edited_access(balance["access_schedule"], body.access_schedule, new_id)
     if isinstance(body, CommitEdit | CommitUpdate) and body.invoice_schedule is not None:
         schedule = balance["invoice_schedule"] or {"credit_type_id": USD_CENTS, "do_not_invoice": False, "schedule_items": []}

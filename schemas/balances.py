@@ -144,6 +144,13 @@ class LedgerEntryAnswer(Answer):
     segment_id: str
     invoice_id: str | None = None
     reason: str | None = None
+    new_contract_id: str | None = None
+
+
+class RolledOverFrom(Answer):
+    contract_id: str
+    commit_id: str | None = None
+    credit_id: str | None = None
 
 
 class BalanceAnswer(Answer):
@@ -171,6 +178,8 @@ class BalanceAnswer(Answer):
     salesforce_opportunity_id: str | None = None
     uniqueness_key: str | None = None
     archived_at: OutInstant | None = None
+    rollover_fraction: OutNumber | None = None
+    rolled_over_from: RolledOverFrom | None = None
     recurring_commit_id: str | None = Field(default=None, description="Of the recurring commit that made it.")
     recurring_credit_id: str | None = Field(default=None, description="Of the recurring credit that made it.")
     balance: OutNumber | None = None
@@ -190,8 +199,18 @@ def _ledger_entry(entry: LedgerEntry) -> Document:
         "segment_id": entry.segment_id,
         "invoice_id": entry.invoice_id,
         "reason": entry.reason,
+        "new_contract_id": entry.new_contract_id,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _with_amounts(schedule: Document, statement: BalanceStatement | None) -> Document:
+    """Of a rolled-over balance: with what was rolled over so far."""
+    if statement is None:
+        return schedule
+    amounts = {part.segment.id: part.segment.amount for part in statement.segments}
+    items = [{**item, "amount": amounts.get(item["id"], item["amount"])} for item in schedule["schedule_items"]]
+    return {**schedule, "schedule_items": items}
 
 
 def _access(schedule: Document, units: dict[str, Document]) -> Document:
@@ -227,6 +246,11 @@ def balance_answer(
     }
     if document.get("recurring_id") is not None:
         shown["recurring_credit_id" if document["type"] == "CREDIT" else "recurring_commit_id"] = document["recurring_id"]
+    rolled = document.get("rolled_over_from")
+    if rolled is not None:
+        kind = "credit_id" if document["type"] == "CREDIT" else "commit_id"
+        shown["rolled_over_from"] = {"contract_id": rolled["contract_id"], kind: rolled["balance_id"]}
+        shown["access_schedule"] = _with_amounts(shown["access_schedule"], statement)
     if balance:
         shown["balance"] = Decimal(0) if statement is None else statement.remaining
     if ledger:

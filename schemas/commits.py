@@ -9,9 +9,10 @@ The customer's document holds all of them in one list ("balances"), those of its
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from engine.catalog import USD_CENTS
@@ -53,6 +54,13 @@ def only(name: str, supported: str, *later: str) -> Any:
     return Annotated[Literal[supported], BeforeValidator(check)]
 
 
+def _at_most_all(value: Decimal) -> Decimal:
+    if value > 1:
+        raise ValueError("must be a fraction from 0 to 1")
+    return value
+
+
+Fraction = Annotated[NotNegative, AfterValidator(_at_most_all)]
 AccessType = Annotated[Literal["SPEND", "QUANTITY"], Upper]
 RateType = Annotated[Literal["LIST_RATE", "COMMIT_RATE"], Upper]
 
@@ -115,7 +123,9 @@ class CreditBody(Body):
     custom_fields: CustomFields = Field(default_factory=dict)
     netsuite_sales_order_id: Key | None = None
     rate_type: RateType = Field(default="LIST_RATE", description="At which of a rate's prices usage is drawn.")
-    rollover_fraction: Unsupported = None
+    rollover_fraction: Fraction | None = Field(
+        default=None, description="How much of it rolls over when its contract is renewed."
+    )
     hierarchy_configuration: Unsupported = None
 
     @model_validator(mode="after")
@@ -156,6 +166,7 @@ Credits = Annotated[list[CreditBody], Field(max_length=BALANCES_A_REQUEST_MAX)]
 
 class CustomerCreditCreate(CreditBody):
     customer_id: Id
+    rollover_fraction: Unsupported = None
     priority: Number
     applicable_contract_ids: Ids | None = Field(default=None, description="Absent: all contracts.")
     salesforce_opportunity_id: Key | None = None
@@ -164,6 +175,7 @@ class CustomerCreditCreate(CreditBody):
 
 class CustomerCommitCreate(CommitBody):
     customer_id: Id
+    rollover_fraction: Unsupported = None
     priority: Number
     applicable_contract_ids: Ids | None = Field(default=None, description="Absent: all contracts.")
     invoice_contract_id: Id | None = None
@@ -223,6 +235,7 @@ def balance_document(
         "description": body.description,
         "priority": body.priority,
         "rate_type": body.rate_type,
+        "rollover_fraction": body.rollover_fraction,
         "access_schedule": _access(body.access_schedule, new_id),
         "invoice_schedule": None if invoices is None else schedule_document(invoices, new_id),
         "invoice_contract_id": own.invoice_contract_id if isinstance(own, CustomerCommitCreate) else contract_id,

@@ -46,6 +46,7 @@ from schemas.overrides import (
 from schemas.products import CREATED_BY
 from schemas.recurring import RecurringCommits, RecurringCredits
 from schemas.recurring_answers import RecurringAnswer, recurring_answer
+from schemas.renewals import Transition
 from schemas.scheduled_charges import Charges, ScheduledChargeAnswer, charge_answer
 from schemas.subscriptions import SubscriptionAnswer, SubscriptionBodies, subscription_answer
 
@@ -104,7 +105,7 @@ class ContractCreate(Body):
     spend_threshold_configuration: Unsupported = None
     spend_trackers: Unsupported = None
     subscriptions: SubscriptionBodies = Field(default_factory=list)
-    transition: Unsupported = None
+    transition: Transition | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> ContractCreate:

@@ -193,6 +193,7 @@ class _BalanceUpdated(Answer):
     priority: OutNumber | None = None
     rate_type: str | None = None
     netsuite_sales_order_id: str | None = None
+    rollover_fraction: OutNumber | None = None
     applicable_product_ids: list[str] | None = None
     applicable_product_tags: list[str] | None = None
     access_schedule: _ScheduleUpdated | None = None

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schemas.common import Body, HourInstant, Key, Number, rfc3339
+from schemas.common import Body, HourInstant, Key, Number, Upper, rfc3339
 from schemas.documents import Document, instant_us
 from schemas.errors import BadRequest
 
@@ -56,8 +56,19 @@ class SeatConfig(Body):
     """``seat_group_key``: the property of usage events that names the seat."""
 
     seat_group_key: Key
-    initial_seat_ids: SeatIds
+    initial_seat_ids: SeatIds = Field(default_factory=list)
     initial_unassigned_seats: Count = Decimal(0)
+
+
+class SeatGroupKey(Body):
+    seat_group_key: Key
+
+
+class ModeUpdate(Body):
+    """From QUANTITY_ONLY: all that there is becomes unassigned seats."""
+
+    quantity_management_mode: Annotated[Literal["SEAT_BASED"], Upper]
+    seat_config: SeatGroupKey
 
 
 class SeatIdsFrom(Body):
@@ -100,6 +111,21 @@ def seats_document(config: SeatConfig, starting_at: str) -> Document:
     if config.initial_unassigned_seats:
         changes.append({"starting_at": starting_at, "unassigned": int(config.initial_unassigned_seats)})
     return {"group_key": config.seat_group_key, "changes": changes}
+
+
+def seats_of_quantities(group_key: str, quantities: Iterable[Document]) -> Document:
+    """What a subscription without seats has, now or scheduled, as seats that nobody has. Raises BadRequest for a quantity that is
+    no whole number."""
+    changes: list[Document] = []
+    before = 0
+    for each in quantities:
+        quantity = Decimal(each["quantity"])
+        if quantity != int(quantity) or quantity > UNASSIGNED_MAX:
+            raise BadRequest(f"quantity_management_mode_update: the quantity {quantity} is no number of seats")
+        if int(quantity) != before:
+            changes.append({"starting_at": each["starting_at"], "unassigned": int(quantity) - before})
+        before = int(quantity)
+    return {"group_key": group_key, "changes": changes}
 
 
 def with_seat_updates(seats: Document, updates: SeatUpdates, in_time: Callable[[str, str], None]) -> Document:

@@ -24,7 +24,6 @@ from schemas.common import (
     Number,
     OutInstant,
     OutNumber,
-    Unsupported,
     Upper,
     rfc3339,
 )
@@ -32,7 +31,15 @@ from schemas.documents import Document, instant_text, instant_us
 from schemas.errors import BadRequest, NotFound
 from schemas.rate_cards import BillingFrequency
 from schemas.recurring_documents import subscription_of
-from schemas.seats import SeatConfig, SeatUpdates, quantities_of, seats_document, with_seat_updates
+from schemas.seats import (
+    ModeUpdate,
+    SeatConfig,
+    SeatUpdates,
+    quantities_of,
+    seats_document,
+    seats_of_quantities,
+    with_seat_updates,
+)
 
 SUBSCRIPTIONS_MAX = 100
 """Of one contract."""
@@ -134,7 +141,7 @@ class SubscriptionUpdate(Body):
     name: Name | None = None
     proration_rounding: Rounding | None = None
     quantity_updates: Annotated[list[QuantityUpdate], Field(max_length=QUANTITIES_MAX)] = Field(default_factory=list)
-    quantity_management_mode_update: Unsupported = None
+    quantity_management_mode_update: ModeUpdate | None = None
     seat_updates: SeatUpdates | None = None
 
     def given(self, name: str) -> bool:
@@ -325,6 +332,8 @@ def _updated(subscription: Document, update: SubscriptionUpdate, contract: Docum
         rounding = update.proration_rounding
         changed["proration"] = {**changed["proration"], "rounding": None if rounding is None else rounding.model_dump()}
     _check_times(place, changed, contract)
+    if update.quantity_management_mode_update is not None:
+        changed |= _with_seats(changed, update.quantity_management_mode_update, place)
     seats = changed.get("seats")
     if update.seat_updates is not None:
         if seats is None:
@@ -356,6 +365,18 @@ def _with_quantity(subscription: Document, update: QuantityUpdate, place: str) -
     if len(changed) > QUANTITIES_MAX:
         raise BadRequest(f"{place}starting_at: a subscription has at most {QUANTITIES_MAX} quantities")
     return changed
+
+
+def _with_seats(subscription: Document, update: ModeUpdate, place: str) -> Document:
+    """The fields that change when a subscription begins to have seats."""
+    if subscription.get("seats") is not None:
+        raise BadRequest(f"{place}quantity_management_mode_update: the subscription is SEAT_BASED already")
+    seats = seats_of_quantities(update.seat_config.seat_group_key, subscription["quantities"])
+    return {
+        "quantity_management_mode": "SEAT_BASED",
+        "seats": seats,
+        "quantities": quantities_of(seats, subscription["starting_at"]),
+    }
 
 
 def _check_in_time(subscription: Document, field: str, at: str) -> None:

@@ -50,13 +50,13 @@ async def dispatched(server: RedisServer, receiver: Receiver, notifications: int
         while receiver.count() == before:
             await asyncio.sleep(_TICK_S)
         first, begun_s, cpu_before_s = receiver.count(), time.perf_counter(), cpu_s(role.pid)
-        await _until(receiver, before + notifications * endpoints)
+        await until_received(receiver, before + notifications * endpoints)
         elapsed_s = time.perf_counter() - begun_s
         deliveries = before + notifications * endpoints - first
         return Speed(deliveries / elapsed_s, 1e6 * (cpu_s(role.pid) - cpu_before_s) / deliveries)
 
 
-async def _until(receiver: Receiver, count: int) -> None:
+async def until_received(receiver: Receiver, count: int) -> None:
     async with asyncio.timeout(_PATIENCE_S):
         while receiver.count() < count:
             await asyncio.sleep(0.02)
@@ -70,18 +70,18 @@ async def steady(server: RedisServer, receiver: Receiver, endpoints: int, rate_p
     with dispatcher(server.url) as role:
         role.start()
         await write(redis, [first])
-        await _until(receiver, before + endpoints)
+        await until_received(receiver, before + endpoints)
         written = await write_steadily(redis, rate_per_s / endpoints, seconds, first + 1)
-        await _until(receiver, before + endpoints * (1 + written))
+        await until_received(receiver, before + endpoints * (1 + written))
     await redis.aclose()
 
 
-async def write_steadily(redis: Redis, per_s: float, seconds: float, first: int) -> int:
+async def write_steadily(redis: Redis, per_s: float, seconds: float, first: int, customers: int = 2**53) -> int:
     """Returns how many were written."""
     begun_s, written = time.perf_counter(), 0
     while (elapsed_s := time.perf_counter() - begun_s) < seconds:
         due = int(elapsed_s * per_s)
-        await write(redis, range(first + written, first + due))
+        await write(redis, range(first + written, first + due), customers)
         written = due
         await asyncio.sleep(_TICK_S)
     return written

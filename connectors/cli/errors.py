@@ -48,10 +48,11 @@ def plain_faults(settings: Settings) -> Iterator[None]:
 
     from connectors.kafka.position import UnreadRecordsLost
     from connectors.kafka.topics import PartitionCountChanged
+    from connectors.webhooks.tracing import OtelMissing
 
     try:
         yield
-    except (PartitionCountChanged, UnreadRecordsLost) as error:
+    except (PartitionCountChanged, UnreadRecordsLost, OtelMissing) as error:
         raise Hopeless(str(error)) from error
     except KafkaError as error:
         raise Fault(f"Kafka at {settings.kafka_bootstrap_servers}: {error}") from error

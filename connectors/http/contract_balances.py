@@ -95,8 +95,8 @@ def _fill(terms: object, answers: dict[str, BalanceAnswer]) -> None:
 async def balance_rows(
     services: Services, customer: Document, documents: Sequence[Document], now_us: int, *, balance: bool, ledger: bool
 ) -> dict[str, BalanceAnswer]:
-    """Answers by id. The account is computed only if a balance or a ledger is asked for."""
-    if balance or ledger:
+    """Answers by id. The account is computed only if a balance or a ledger is asked for, or what was rolled over is shown."""
+    if balance or ledger or any(each.get("rolled_over_from") for each in documents):
         account = await read_account(services, customer, now_us)
         products, units, statements = account.products, account.units, account.statements()
     else:

@@ -32,6 +32,7 @@ from schemas.edits import (
 from schemas.errors import BadRequest
 from schemas.override_rules import with_overrides, with_real_ids
 from schemas.recurring_answers import with_own_document
+from schemas.renewals import check_renewals
 from schemas.scheduled_charges import with_charges
 
 
@@ -128,6 +129,7 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         customer = _archived(customer, body.contract_id, body.archive_credits, credit=True, now=call.now)
         contracts = [new if each is old else each for each in customer["contracts"]]
         changed = {**customer, "contracts": contracts, "contract_edits": [*edits, record], "updated_at": call.now}
+        check_renewals(changed, "update_contract_end_date")
         return with_balances(changed, added)
 
     claim = claim_of("contract_edits", body.uniqueness_key, edit_id, body.customer_id)

@@ -39,6 +39,7 @@ from schemas.documents import Document, contract_of, instant_us
 from schemas.errors import BadRequest
 from schemas.override_rules import with_real_ids
 from schemas.packages import WITH_PACKAGE, contract_request
+from schemas.renewals import check_renewals, with_renewal
 
 CONTRACTS_MAX = 500
 """Of one customer, archived ones included. They are one document with it."""
@@ -108,7 +109,10 @@ async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
         if body.billing_provider_configuration is not None:
             made = {**document, "billing_configuration": configuration_for(customer, body.billing_provider_configuration)}
         with_contract = {**customer, "contracts": [*customer["contracts"], made], "updated_at": call.now}
-        return with_balances(with_contract, balances)
+        with_contract = with_balances(with_contract, balances)
+        if body.transition is None:
+            return with_contract
+        return with_renewal(with_contract, made, body.transition, services.new_id, call.now)
 
     claim = claim_of("contracts", body.uniqueness_key, document["id"], body.customer_id)
     await edit_claiming(services, body.customer_id, claim, change, call.now_ms)
@@ -171,7 +175,9 @@ async def edit_contract(
         if changed == contract:
             return None
         contracts = [changed if each["id"] == contract_id else each for each in customer["contracts"]]
-        return {**customer, "contracts": contracts, "updated_at": call.now}
+        changed_customer = {**customer, "contracts": contracts, "updated_at": call.now}
+        check_renewals(changed_customer, "ending_before")
+        return changed_customer
 
     await edit_customer(call.services, customer_id, change_customer)
     return Data(data=IdAnswer(id=contract_id))

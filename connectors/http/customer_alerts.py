@@ -11,7 +11,7 @@ from connectors.http.editing import get_customer
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
-from engine.alerts.status import read_status
+from engine.alerts.status import read_status, split_by_alert
 from engine.effects import StoredCustomer
 from schemas.alert_specifiers import chosen_value, with_value
 from schemas.alerts import (
@@ -127,7 +127,13 @@ async def list_all(call: Call[CustomerAlertList, CustomerAlertQuery]) -> Page[Cu
     shown, cursor = page(listed, lambda each: (each["created_at"], each["id"]), PAGE_ALERTS, call.query.next_page)
     partition = await services.customers.state(body.customer_id)
     units = await _units(services)
-    return Page(data=[_customer_alert(each, partition, units, call.now_us) for each in shown], next_page=cursor)
+    parts = split_by_alert(partition[0].state)
+
+    def shown_as(alert: Document) -> CustomerAlert:
+        own = StoredCustomer({**parts[""], **parts.get(alert["id"], {})})
+        return _customer_alert(alert, (own, *partition[1:]), units, call.now_us)
+
+    return Page(data=[shown_as(each) for each in shown], next_page=cursor)
 
 
 async def reset(call: Call[CustomerAlertReset, NoQuery]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from yarl import URL
+
 from connectors.redis.types import OutboxEntry
 from connectors.settings import Settings
 from connectors.webhooks.addresses import TargetPolicy
@@ -17,6 +19,7 @@ from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.slack import SlackForm
 from connectors.webhooks.timing import client_tls
 from connectors.webhooks.topic import Topic
+from connectors.webhooks.tracing import Tracing
 from connectors.webhooks.webhook import SignedForm
 
 
@@ -35,14 +38,21 @@ class Destination(Protocol):
 
 
 class Destinations:
-    """Opens the way to an endpoint."""
+    """Opens the way to an endpoint; with ``tracing`` each attempt has a span."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing | None = None) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._policy = TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list)
         self._tls = client_tls()
+        proxy = settings.webhook_proxy_url
+        self._proxy = None if proxy is None else URL(proxy.get_secret_value())
 
     def open(self, endpoint: Endpoint) -> Destination:
+        destination = self._plain(endpoint)
+        return destination if self._tracing is None else self._tracing.traced(destination)
+
+    def _plain(self, endpoint: Endpoint) -> Destination:
         match endpoint.type:
             case "kafka":
                 return Topic(endpoint, self._settings)
@@ -56,4 +66,6 @@ class Destinations:
     def _client(self, endpoint: Endpoint, form: Form) -> EndpointClient:
         settings = self._settings
         timeout_s, connections = settings.webhook_timeout_s, settings.webhook_concurrency
-        return EndpointClient(endpoint, form, self._policy, self._tls, timeout_s=timeout_s, connections=connections)
+        return EndpointClient(
+            endpoint, form, self._policy, self._tls, timeout_s=timeout_s, connections=connections, proxy=self._proxy
+        )

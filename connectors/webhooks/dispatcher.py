@@ -42,6 +42,7 @@ from connectors.webhooks.notices import Notices
 from connectors.webhooks.routes import severity_order
 from connectors.webhooks.schedule import Schedule
 from connectors.webhooks.severities import AlertFields
+from connectors.webhooks.tracing import Tracing
 
 _log = structlog.get_logger("webhooks.dispatcher")
 
@@ -105,7 +106,9 @@ class _Dispatcher:
         # A delivery waits in a lane, and then for one request. Were the lease shorter than that, two dispatchers would send it.
         lease_s = max(settings.webhook_claim_idle_s, 1.5 * settings.webhook_timeout_s)
         wait_max_s = (lease_s - settings.webhook_timeout_s) / 2
-        self._lanes = Lanes(settings, self._spawn, partial(take_tokens, redis), wait_max_s=wait_max_s)
+        self._tracing = Tracing.of(settings)
+        tokens = partial(take_tokens, redis)
+        self._lanes = Lanes(settings, self._spawn, tokens, wait_max_s=wait_max_s, tracing=self._tracing)
         self._directory = EndpointDirectory(CatalogStore(redis), self._lanes.sync)
         self._notices = Notices(redis, partitions, self._directory, settings)
         self._deliveries = Deliveries(
@@ -146,6 +149,8 @@ class _Dispatcher:
                 await self._drain(reading)
         finally:
             await self._lanes.close()
+            if self._tracing is not None:
+                await self._tracing.close()
 
     # --- what the loops do ------------------------------------------------------------------------------------------
 

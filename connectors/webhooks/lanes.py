@@ -26,6 +26,7 @@ from connectors.webhooks.breaker import OPEN_FIRST_S, Breaker
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.destinations import Destination, Destinations
 from connectors.webhooks.endpoints import Endpoint
+from connectors.webhooks.tracing import Tracing
 
 _log = structlog.get_logger("webhooks.lanes")
 
@@ -206,12 +207,20 @@ class Lane:
 class Lanes:
     """The lanes of enabled endpoints, opened when they are needed. ``of``: those that are open."""
 
-    def __init__(self, settings: Settings, spawn: Spawn, take_tokens: TakeTokens, *, wait_max_s: float) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spawn: Spawn,
+        take_tokens: TakeTokens,
+        *,
+        wait_max_s: float,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._settings = settings
         self._spawn = spawn
         self._take_tokens = take_tokens
         self._wait_max_s = wait_max_s
-        self._destinations = Destinations(settings)
+        self._destinations = Destinations(settings, tracing)
         self._closing: list[Lane] = []
         self._closed = False
         self.enabled: Mapping[str, Endpoint] = {}

@@ -6,12 +6,13 @@ appears when every invoice that could draw on it is final.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from engine.balances.rollover import Taken
 from engine.catalog import Balance, BalanceType, Segment
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period
@@ -25,6 +26,7 @@ class LedgerKind(StrEnum):
     SEAT_BASED_ADJUSTMENT = "SEAT_BASED_ADJUSTMENT"
     AUTOMATED_INVOICE_DEDUCTION = "AUTOMATED_INVOICE_DEDUCTION"
     MANUAL = "MANUAL"
+    ROLLOVER = "ROLLOVER"
     EXPIRATION = "EXPIRATION"
 
 
@@ -38,7 +40,7 @@ def ledger_type(balance_type: BalanceType, kind: LedgerKind) -> str:
 
 class LedgerEntry(NamedTuple):
     """``type``: see ``ledger_type``. ``amount`` is negative where it takes away. ``invoice_id`` for deductions, ``reason`` for
-    manual entries."""
+    manual entries, ``new_contract_id`` for what was rolled over."""
 
     type: str
     timestamp_us: int
@@ -46,6 +48,7 @@ class LedgerEntry(NamedTuple):
     segment_id: str
     invoice_id: str | None = None
     reason: str | None = None
+    new_contract_id: str | None = None
 
 
 class Deduction(NamedTuple):
@@ -60,23 +63,30 @@ class Deduction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SegmentStatement:
-    """``manual``: sum of the manual entries; ``finalized``, ``draft``: drawn by final and by draft invoices (>= 0)."""
+    """``manual``: sum of the manual entries; ``finalized``, ``draft``: drawn by final and by draft invoices (>= 0);
+    ``rolled_over``: what another contract has got of it (>= 0)."""
 
     segment: Segment
     is_open: bool
     manual: Decimal
     finalized: Decimal
     draft: Decimal
+    rolled_over: Decimal = ZERO
 
     @property
     def remaining(self) -> Decimal:
         """Less what drafts draw. 0 unless open, and where manual entries took more than there was."""
-        return max(self.segment.amount + self.manual - self.finalized - self.draft, ZERO) if self.is_open else ZERO
+        return max(self.on_ledger - self.draft, ZERO) if self.is_open else ZERO
 
     @property
     def remaining_finalized(self) -> Decimal:
         """The same without drafts: what the ledger says."""
-        return max(self.segment.amount + self.manual - self.finalized, ZERO) if self.is_open else ZERO
+        return max(self.on_ledger, ZERO) if self.is_open else ZERO
+
+    @property
+    def on_ledger(self) -> Decimal:
+        """Whether open or not, and before anything expires."""
+        return self.segment.amount + self.manual - self.finalized - self.rolled_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +123,10 @@ def balance_statement(
     drafted: Mapping[str, Decimal],
     open_periods: Sequence[Period],
     now_us: int,
+    taken: Sequence[Taken] = (),
 ) -> BalanceStatement:
     """``deductions``: by final invoices; those of other balances are left out. ``drafted``: drawn by drafts, by segment id.
-    ``open_periods``: the periods of invoices that may still draw on this balance."""
+    ``open_periods``: the periods of invoices that may still draw on this balance. ``taken``: what was rolled over from it."""
     own = [deduction for deduction in deductions if deduction.balance_id == balance.id]
     segments: list[SegmentStatement] = []
     ledger: list[tuple[int, LedgerEntry]] = []
@@ -127,9 +138,11 @@ def balance_statement(
             manual=manual_sum(balance, segment.id),
             finalized=sum((deduction.amount for deduction in drawn), ZERO),
             draft=drafted.get(segment.id, ZERO),
+            rolled_over=sum((each.amount for each in taken if each.segment_id == segment.id), ZERO),
         )
         segments.append(statement)
         ledger.extend(_entries(balance, statement, drawn, open_periods, now_us))
+        ledger.extend(_rolled(balance, [each for each in taken if each.segment_id == segment.id]))
     ledger.sort(key=lambda ranked: (ranked[1].timestamp_us, ranked[0]))
     return BalanceStatement(balance, tuple(segments), tuple(entry for _, entry in ledger))
 
@@ -157,7 +170,13 @@ def _entries(
         kind = LedgerKind.AUTOMATED_INVOICE_DEDUCTION
         add(2, kind, deduction.timestamp_us, ZERO - deduction.amount, invoice_id=deduction.invoice_id)
     settled = not any(start < segment.ending_hour and segment.starting_hour < end for start, end in open_periods)
-    left = segment.amount + statement.manual - statement.finalized
+    left = statement.on_ledger
     if end_us <= now_us and settled and left > 0:
-        add(3, LedgerKind.EXPIRATION, end_us, ZERO - left)
+        add(4, LedgerKind.EXPIRATION, end_us, ZERO - left)
     return entries
+
+
+def _rolled(balance: Balance, taken: Sequence[Taken]) -> Iterator[tuple[int, LedgerEntry]]:
+    for each in taken:
+        kind, at_us = ledger_type(balance.type, LedgerKind.ROLLOVER), each.ended_hour * HOUR_US
+        yield 3, LedgerEntry(kind, at_us, ZERO - each.amount, each.segment_id, new_contract_id=each.new_contract_id)

@@ -20,7 +20,8 @@ from typing import NamedTuple
 from engine.balances.draw import Applied, DrawLine, LineKind, Pool, PoolsInOrder, draw_down
 from engine.balances.ledger import Deduction, manual_sum
 from engine.balances.matching import UsageKey, may_draw, precedence
-from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Contract, CustomerConfig
+from engine.balances.rollover import Taken, roll_over
+from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Contract, CustomerConfig, Segment
 from engine.compiled import CompiledCatalog
 from engine.invoices.composite import composite_lines
 from engine.invoices.items import Increment, Invoice, InvoiceStatus, ItemType, LineItem, invoice_id, invoice_total
@@ -44,9 +45,20 @@ class _Terms(NamedTuple):
 
 
 class Drafting:
-    """Makes a customer's invoices one after the other; each takes what those before it have left in ``pools``."""
+    """Makes a customer's invoices one after the other; each takes what those before it have left in ``pools``. ``taken``: what
+    has been rolled over so far."""
 
-    __slots__ = ("_compiled", "_config", "_grace_hours", "_in_order", "_usage", "pools")
+    __slots__ = (
+        "_compiled",
+        "_config",
+        "_contracts",
+        "_grace_hours",
+        "_in_order",
+        "_to_roll_over",
+        "_usage",
+        "pools",
+        "taken",
+    )
 
     def __init__(
         self,
@@ -63,9 +75,14 @@ class Drafting:
         self._grace_hours = grace_hours
         self.pools = _pools(config.balances, compiled, deductions)
         self._in_order = PoolsInOrder(self.pools)
+        self._contracts = {contract.id: contract for contract in config.contracts}
+        self._to_roll_over = [pool for pool in self.pools if pool.balance.rolled_over is not None]
+        self.taken: list[Taken] = []
 
     def invoice(self, contract: Contract, period: Period, own_id: str | None = None) -> Invoice:
-        """The draft of one billing period. ``own_id``: of one that takes another's place."""
+        """The draft of one billing period. ``own_id``: of one that takes another's place. The invoices of a contract that this
+        one renews come before it."""
+        self.roll_over(contract.id)
         terms = self._terms(contract)
         payers = Payers(
             lambda usage, unit: self._cuts(terms, usage, unit), lambda usage, unit: self._own_prices(contract, usage, unit)
@@ -92,6 +109,15 @@ class Drafting:
             total=invoice_total(terms.fiat, tuple(items)),
             line_items=tuple(items),
         )
+
+    def roll_over(self, contract_id: str | None = None) -> None:
+        """Settles the amounts of the balances that were rolled over to a contract; None: to any that have no invoice yet."""
+        for pool in [each for each in self._to_roll_over if contract_id in (None, each.balance.contract_id)]:
+            self._to_roll_over.remove(pool)
+            taken = roll_over(pool, self.pools, self._contracts)
+            self.taken += taken
+            pool.segment = replace(pool.segment, amount=sum((each.amount for each in taken), ZERO))
+            pool.left = max(pool.segment.amount + pool.left, ZERO)
 
     def _terms(self, contract: Contract) -> _Terms:
         card = self._compiled.catalog.rate_cards.get(contract.rate_card_id or "")
@@ -134,12 +160,18 @@ def _pools(balances: Iterable[Balance], compiled: CompiledCatalog, deductions: S
             balance=balance,
             segment=segment,
             order=precedence(balance, segment, compiled.catalog.products),
-            left=max(segment.amount + manual_sum(balance, segment.id) - drawn.get((balance.id, segment.id), ZERO), ZERO),
+            left=_left(balance, segment, drawn.get((balance.id, segment.id), ZERO)),
         )
         for balance in balances
         if not balance.archived
         for segment in balance.segments
     ]
+
+
+def _left(balance: Balance, segment: Segment, drawn: Decimal) -> Decimal:
+    """Of a rolled-over balance without its amount, which is not known yet."""
+    left = segment.amount + manual_sum(balance, segment.id) - drawn
+    return left if balance.rolled_over is not None else max(left, ZERO)
 
 
 def deductions_of(invoice: Invoice) -> list[Deduction]:

@@ -15,7 +15,7 @@ from decimal import ROUND_DOWN, Context, Decimal
 from typing import NamedTuple
 
 from engine.balances.draw import Applied
-from engine.catalog import BalanceType
+from engine.catalog import Balance, BalanceType
 from engine.invoices.items import Increment, ItemType, LineItem
 from engine.numbers import FRACTION_DIGITS_MAX, ZERO
 
@@ -87,7 +87,7 @@ def _at_line_price(item: LineItem, applied: Sequence[Applied]) -> Paid:
                 quantity=units,
                 unit_price=None,
                 balance_id=each.balance.id,
-                balance_type=each.balance.type,
+                balance_type=_pays_as(each.balance),
                 segment_id=each.segment_id,
                 increments=shares,
             )
@@ -95,8 +95,14 @@ def _at_line_price(item: LineItem, applied: Sequence[Applied]) -> Paid:
         low = high
     if len(applied) == 1 and (applied[0].amount == item.total if applied[0].units is None else applied[0].units == item.quantity):
         payer = applied[0]
-        item = replace(item, balance_id=payer.balance.id, balance_type=payer.balance.type, segment_id=payer.segment_id)
+        item = replace(item, balance_id=payer.balance.id, balance_type=_pays_as(payer.balance), segment_id=payer.segment_id)
     return Paid(item, items)
+
+
+def _pays_as(balance: Balance) -> BalanceType:
+    """What a postpaid commit covers is owed later; not what was rolled over of one whose true-up has been billed."""
+    rolled = balance.rolled_over
+    return BalanceType.PREPAID if rolled is not None and rolled.already_paid else balance.type
 
 
 def _share(increments: Sequence[Increment], low: Decimal, high: Decimal) -> tuple[Increment, ...]:

@@ -10,14 +10,15 @@ begins where that one ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from engine.balances.ledger import BalanceStatement, Deduction, balance_statement
 from engine.balances.matching import covers_contract
 from engine.balances.recurring import with_children
-from engine.catalog import Contract, CustomerConfig
+from engine.balances.rollover import Taken
+from engine.catalog import Balance, Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.invoices.drafts import Drafting, deductions_of
 from engine.invoices.items import Invoice
@@ -63,17 +64,24 @@ def statement(
     drafting = Drafting(config, compiled, usage, grace_hours, deductions)
     live = _unbilled(config, finalized, now_hour - grace_hours, now_hour + 1)
     drafts = [drafting.invoice(contract, period) for contract, period in live]
+    drafting.roll_over()
+    amounts = {(pool.balance.id, pool.segment.id): pool.segment.amount for pool in drafting.pools if pool.balance.rolled_over}
+    taken: dict[str, list[Taken]] = {}
+    for each in drafting.taken:
+        if each.ended_hour <= now_hour:
+            taken.setdefault(each.balance_id, []).append(each)
     drafted: dict[tuple[str, str], Decimal] = {}
     pending = [deduction for draft in drafts for deduction in deductions_of(draft)]
     for balance_id, segment_id, _, _, amount in pending:
         drafted[balance_id, segment_id] = drafted.get((balance_id, segment_id), ZERO) + amount
     balances = [
         balance_statement(
-            balance,
+            _with_amounts(balance, amounts),
             deducted.get(balance.id, ()),
             {segment.id: drafted.get((balance.id, segment.id), ZERO) for segment in balance.segments},
             [_drawing(contract, period) for contract, period in live if covers_contract(balance, contract.id)],
             now_us,
+            taken.get(balance.id, ()),
         )
         for balance in config.balances
         if not balance.archived
@@ -107,6 +115,15 @@ def finalize(
         return made
     common = {"now_us": now_us, "grace_hours": grace_hours, "from_hour": until_hour}
     return [*made, *finalize(config, compiled, usage, finalized=[*finalized, *made], **common)]
+
+
+def _with_amounts(balance: Balance, amounts: Mapping[tuple[str, str], Decimal]) -> Balance:
+    """A rolled-over balance with what was rolled over."""
+    if balance.rolled_over is None:
+        return balance
+    return replace(
+        balance, segments=tuple(replace(segment, amount=amounts[balance.id, segment.id]) for segment in balance.segments)
+    )
 
 
 def _drawing(contract: Contract, period: Period) -> Period:

@@ -26,6 +26,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.system import TOKEN, System
 
 HOUR = timedelta(hours=1)
+ENVIRONMENT = {"TIDEMARK_TICK_MS": "20"}
 _PAYLOAD: TypeAdapter[Any] = TypeAdapter(WebhookPayload)
 
 
@@ -170,15 +171,16 @@ def check_everything(table: Table, cases: list[Case]) -> None:
 
 
 @pytest.fixture(scope="module")
-def table(valkey: RedisServer) -> Iterator[Table]:
-    environment = {"TIDEMARK_TICK_MS": "20"}
-    with (
-        MockKafka({}) as kafka,
-        Receiver() as receiver,
-        System(kafka.bootstrap_servers, valkey.url, environment=environment) as system,
-    ):
+def system(valkey: RedisServer) -> Iterator[System]:
+    with MockKafka({}) as kafka, System(kafka.bootstrap_servers, valkey.url, environment=ENVIRONMENT) as system:
         for topic, partitions in ((system.topic, system.partitions), (system.dead_letters, 1)):
             kafka.create(topic, partitions)
+        yield system
+
+
+@pytest.fixture(scope="module")
+def table(system: System) -> Iterator[Table]:
+    with Receiver() as receiver:
         system.start()
         with Metronome(base_url=system.api_url, bearer_token=TOKEN, max_retries=0, _strict_response_validation=True) as sdk:
             try:

@@ -304,3 +304,65 @@ async def test_what_does_not_fit_together(sdk: AsyncMetronome, http: httpx.Async
         ("/v1/contracts/getSubscriptionSeatsHistory", {**seated.ids, "subscription_id": seated.subscription, "limit": 11}, 400),
     ]:
         assert (await http.post(path, json=body)).status_code == status, path
+
+
+async def test_a_quantity_becomes_seats(sdk: AsyncMetronome, http: httpx.AsyncClient, clock: Clock) -> None:
+    clock.set("2025-01-10T00:00:00")
+    card, _ = await make_priced(sdk)
+    customer, product = await make_customer(sdk), await make_plan(sdk, card)
+    terms: Any = {"subscriptions": [plan(product, 3)]}
+    made = await sdk.v1.contracts.create(customer_id=customer, starting_at=JANUARY, rate_card_id=card, **terms)
+    subscription = (await contract_of(sdk, customer, made.data.id)).subscriptions[0].id
+    seated = Seated(sdk, customer, made.data.id, subscription)
+    refused = {"subscription_id": subscription, "seat_updates": {"add_seat_ids": [at(12, "ann")]}}
+    answer = await http.post("/v2/contracts/edit", json={**seated.ids, "update_subscriptions": [refused]})
+    assert (answer.status_code, "do not apply" in answer.json()["message"]) == (400, True)
+
+    more: Any = {"subscription_id": subscription, "quantity_updates": [some(20, 5)]}
+    await sdk.v2.contracts.edit(**seated.ids, update_subscriptions=[more])
+    mode: Any = {"quantity_management_mode": "SEAT_BASED", "seat_config": {"seat_group_key": "region"}}
+    change: Any = {"subscription_id": subscription, "quantity_management_mode_update": mode}
+    change["seat_updates"] = {"add_seat_ids": [at(12, "ann", "bob", "cyn", "dan")]}
+    await sdk.v2.contracts.edit(**seated.ids, update_subscriptions=[change])
+    assert await seated.quantities() == [(1, 3), (12, 4), (20, 6)]
+    shown = (await contract_of(sdk, customer, made.data.id)).subscriptions[0]
+    assert (shown.quantity_management_mode, shown.seat_config.seat_group_key) == ("SEAT_BASED", "region")
+    again = await http.post("/v2/contracts/edit", json={**seated.ids, "update_subscriptions": [change]})
+    assert (again.status_code, "SEAT_BASED already" in again.json()["message"]) == (400, True)
+    quantity = {"subscription_id": subscription, "quantity_updates": [some(21, 9)]}
+    answer = await http.post("/v2/contracts/edit", json={**seated.ids, "update_subscriptions": [quantity]})
+    assert (answer.status_code, "use seat_updates" in answer.json()["message"]) == (400, True)
+
+
+async def test_a_package_with_seats(sdk: AsyncMetronome, clock: Clock) -> None:
+    """A package names no seats: they are assigned on each contract that is made with it."""
+    clock.set("2025-01-10T00:00:00")
+    card, _ = await make_priced(sdk)
+    fixed, customer, product = await make_fixed(sdk), await make_customer(sdk), await make_plan(sdk, card)
+    subscription: dict[str, Any] = {
+        "subscription_rate": {"billing_frequency": "MONTHLY", "product_id": product},
+        "collection_schedule": "ARREARS",
+        "proration": {"is_prorated": True, "invoice_behavior": "BILL_ON_NEXT_COLLECTION_DATE"},
+        "quantity_management_mode": "SEAT_BASED",
+        "seat_config": {"seat_group_key": "region", "initial_unassigned_seats": 2},
+        "temporary_id": "seats",
+    }
+    credit: dict[str, Any] = {
+        "product_id": fixed,
+        "priority": 1,
+        "access_amount": {"unit_price": 1000, "credit_type_id": "2714e483-4ff1-48e4-9e25-ac732e8f24f2"},
+        "commit_duration": {"value": 1, "unit": "PERIODS"},
+        "rate_type": "LIST_RATE",
+        "starting_at_offset": {"unit": "DAYS", "value": 0},
+        "subscription_config": {**LINK, "allocation": "INDIVIDUAL"},
+    }
+    terms: Any = {"subscriptions": [subscription], "recurring_credits": [credit]}
+    package = (await sdk.v1.packages.create(name="Team", rate_card_id=card, **terms)).data.id
+    shown = (await sdk.v1.packages.retrieve(package_id=package)).data.subscriptions or []
+    assert (shown[0].quantity_management_mode, shown[0].seat_config.seat_group_key) == ("SEAT_BASED", "region")  # type: ignore[union-attr]
+    made = (await sdk.v1.contracts.create(customer_id=customer, starting_at=JANUARY, package_id=package)).data.id
+    own = (await contract_of(sdk, customer, made)).subscriptions[0].id
+    seated = Seated(sdk, customer, made, own)
+    assert (await seated.quantities(), await seated.balances()) == ([(1, 2)], {})
+    await seated.update(add_seat_ids=[at(1, "ann")])
+    assert (await seated.quantities(), await seated.balances()) == ([(1, 2)], {"ann": [(1000, 1000)]})

@@ -9,7 +9,7 @@ import metronome
 import pytest
 from metronome import AsyncMetronome
 
-from tests.conformance.test_api_refusals import post
+from tests.conformance.test_api_refusals import UNKNOWN, post
 from tests.conformance.test_balances import END, START, access, all_of, make_customer, make_fixed, segment
 from tests.conformance.test_invoices import NOVEMBER, OCTOBER, Clock, clock, make_priced, use, worker
 from tests.conformance.test_with_worker import until
@@ -17,6 +17,7 @@ from tests.support.worker_harness import RunningWorker
 
 __all__ = ["clock", "worker"]
 
+DECEMBER = "2024-12-01T00:00:00Z"
 NO_CREDIT_TYPE = "00000000-0000-0000-0000-000000000000"
 
 
@@ -228,3 +229,75 @@ async def test_balances_are_updated_and_archived_with_their_contract(sdk: AsyncM
             assert (await post(http, f"/v2/contracts/{path}/archive", {"customer_id": customer, **body}, 200))["data"]["id"]
     assert (await sdk.v2.contracts.retrieve(**where)).data.commits[0].id == added.commits[0].id
     await post(http, "/v2/contracts/credits/archive", {"customer_id": customer, "credit_id": old.id}, 404)
+
+
+async def test_what_is_left_rolls_over_at_renewal(sdk: AsyncMetronome, worker: RunningWorker, clock: Clock) -> None:
+    """Of 10000, 6500 are used in October; half of it may roll over, 3500 are left. They go before the new contract's credit."""
+    clock.set("2024-10-10T00:00:00")
+    card, _ = await make_priced(sdk)
+    fixed, customer = await make_fixed(sdk), await make_customer(sdk)
+    commit: Any = {
+        "type": "PREPAID",
+        "product_id": fixed,
+        "access_schedule": access(segment(10_000, OCTOBER, NOVEMBER)),
+        "invoice_schedule": {"schedule_items": [{"timestamp": OCTOBER, "amount": 10_000}]},
+        "priority": 9,
+        "rollover_fraction": 0.5,
+    }
+    credit: Any = {"product_id": fixed, "access_schedule": access(segment(1000, NOVEMBER, DECEMBER)), "priority": 1}
+    open_ended = (await sdk.v1.contracts.create(customer_id=customer, starting_at=OCTOBER, rate_card_id=card)).data.id
+    old = (
+        await sdk.v1.contracts.create(
+            customer_id=customer, starting_at=OCTOBER, ending_before=NOVEMBER, rate_card_id=card, commits=[commit]
+        )
+    ).data.id
+    await sdk.v1.contracts.archive(customer_id=customer, contract_id=open_ended, void_invoices=False)
+    renewal: Any = {"type": "RENEWAL", "from_contract_id": old}
+    terms: Any = {"customer_id": customer, "starting_at": NOVEMBER, "ending_before": DECEMBER, "rate_card_id": card}
+    for wrong, words in (
+        ({**renewal, "from_contract_id": UNKNOWN}, "has no contract"),
+        ({**renewal, "from_contract_id": open_ended}, "has no contract"),
+    ):
+        with pytest.raises(metronome.BadRequestError, match=words):
+            await sdk.v1.contracts.create(**terms, transition=wrong)
+    with pytest.raises(metronome.BadRequestError, match="must end by"):
+        await sdk.v1.contracts.create(**{**terms, "starting_at": OCTOBER}, transition=renewal)
+    new = (await sdk.v1.contracts.create(**terms, transition=renewal, credits=[credit])).data.id
+    with pytest.raises(metronome.BadRequestError, match="renewed already"):
+        await sdk.v1.contracts.create(**terms, transition=renewal)
+    with pytest.raises(metronome.BadRequestError, match="must end by"):
+        await sdk.v1.contracts.update_end_date(customer_id=customer, contract_id=old, ending_before=DECEMBER)
+    (transition,) = (await sdk.v2.contracts.retrieve(customer_id=customer, contract_id=new)).data.transitions
+    assert (transition.from_contract_id, transition.to_contract_id, transition.type) == (old, new, "RENEWAL")
+
+    await use(sdk, customer, "2024-10-09", ("eu", 65))
+
+    async def rolled() -> Any:
+        shown = await sdk.v2.contracts.retrieve(customer_id=customer, contract_id=new, include_balance=True, include_ledgers=True)
+        return shown.data.commits[0]
+
+    async def amount() -> float:
+        schedule = (await rolled()).access_schedule
+        return float(schedule.schedule_items[0].amount)
+
+    await until(amount, 3500.0)
+    assert (await rolled()).balance == 0  # it is not open yet
+    clock.set("2024-11-05T00:00:00")
+    await use(sdk, customer, "2024-11-04", ("eu", 40))
+
+    async def left() -> float:
+        return float((await sdk.v1.contracts.get_net_balance(customer_id=customer)).data.balance)
+
+    await until(left, 500.0)  # 3500 of the commit and 500 of the credit have paid for 40 units
+    over = await rolled()
+    assert over.rolled_over_from is not None
+    source = (await sdk.v2.contracts.retrieve(customer_id=customer, contract_id=old, include_ledgers=True)).data.commits[0]
+    assert (over.rolled_over_from.contract_id, over.rolled_over_from.commit_id, over.balance) == (old, source.id, 0)
+    assert source.rollover_fraction == 0.5
+    assert [(each.type, each.amount) for each in source.ledger or []] == [
+        ("PREPAID_COMMIT_SEGMENT_START", 10_000),
+        ("PREPAID_COMMIT_AUTOMATED_INVOICE_DEDUCTION", -6500),
+        ("PREPAID_COMMIT_ROLLOVER", -3500),
+    ]
+    assert source.ledger is not None
+    assert source.ledger[2].new_contract_id == new  # type: ignore[union-attr]

@@ -33,6 +33,7 @@ from engine.catalog import (
     OverwriteRate,
     RateTarget,
     RateType,
+    RolledOver,
     Segment,
     Specifier,
     Tier,
@@ -163,7 +164,26 @@ def customers(draw: st.DrawFn) -> CustomerConfig:
         of_contract = Contract(f"c{number}", "card", start, ending, schedule, overrides=changes)
         contracts.append(replace(of_contract, usage_filters=draw(st.sampled_from(filters))))
     held = tuple(draw(balances(f"b{number}")) for number in range(draw(st.sampled_from([2, 3, 5]))))
-    return CustomerConfig("customer", 1, tuple(contracts), balances=held)
+    config = CustomerConfig("customer", 1, tuple(contracts), balances=held)
+    return draw(renewed(config)) if len(contracts) > 1 and draw(st.booleans()) else config
+
+
+@st.composite
+def renewed(draw: st.DrawFn, config: CustomerConfig) -> CustomerConfig:
+    """The second contract renews the first: one more balance comes from the first one's first balance."""
+    old, new = config.contracts
+    ended, gap = BOUNDARY + draw(st.sampled_from([-40, -30, -29, 0])), draw(st.sampled_from([0, 0, 2]))
+    schedule = BillingSchedule(Frequency.WEEKLY, (ended + gap) * HOUR_US)
+    contracts = (
+        replace(old, ending_hour=ended),
+        replace(new, starting_hour=ended + gap, schedule=schedule, ending_hour=None, overrides=(), usage_filters=()),
+    )
+    source = replace(config.balances[0], contract_id="c0", applicable_contract_ids=None)
+    rolled = RolledOver(source.id, "c0", Decimal(draw(st.sampled_from(["1", "0.1", "0.5"]))), draw(st.booleans()))
+    over = Segment("over-s", ended + gap, BOUNDARY + draw(st.sampled_from([20, 400])), ZERO)
+    entries = tuple(replace(each, segment_id="over-s") for each in source.manual_entries if draw(st.booleans()))
+    more = replace(source, id="over", contract_id="c1", segments=(over,), manual_entries=entries, rolled_over=rolled)
+    return replace(config, contracts=contracts, balances=(source, *config.balances[1:], more))
 
 
 @st.composite

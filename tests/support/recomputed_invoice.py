@@ -141,7 +141,12 @@ class Accounts:
         rates = {unit: Fraction(rate) for unit, rate in card.conversions}
         fiat = card.fiat_credit_type_id
         left = {
-            (balance.id, segment.id): max(granted(balance, segment) - sum(bill.drawn(balance, segment) for bill in earlier), 0)
+            (balance.id, segment.id): max(
+                granted(balance, segment)
+                + sum(self._rolled(balance, earlier).values())
+                - sum(bill.drawn(balance, segment) for bill in earlier),
+                0,
+            )
             for balance in self.config.balances
             for segment in balance.segments
         }
@@ -153,7 +158,7 @@ class Accounts:
         lines = [*(line for line in lines if line not in payable), *self._paid(payable, contract, left)]
         owed = sum((line.amount for line in lines if line.unit == fiat), Fraction(0))
         paid = [each for line in lines if line.unit == fiat for each in line.paid]
-        total = owed - sum((each.amount for each in paid if each.balance.type != "POSTPAID"), Fraction(0))
+        total = owed - sum((each.amount for each in paid if not is_owed_later(each.balance)), Fraction(0))
         return Bill(contract.id, period, lines, total)
 
     def _usage(self, contract: Contract, period: tuple[int, int], fiat: str, rates: dict[str, Fraction]) -> list[Line]:
@@ -288,7 +293,7 @@ class Accounts:
                 for payer, each in enumerate(line.paid):
                     for hour, share in line.shares(payer).items():
                         add(rest, hour, -share, rate)
-                        if each.balance.type == "POSTPAID":
+                        if is_owed_later(each.balance):
                             add(committed, hour, share, rate)
             made.extend(line for line in (rest, committed) if line.units)
         return made
@@ -358,13 +363,43 @@ class Accounts:
             if any(of_product(specifier, product) for specifier in (*balance.specifiers, *as_specifiers(balance)))
         )
 
+    def _rolled(self, balance: Balance, bills: Sequence[Bill]) -> dict[str, Fraction]:
+        """What a rolled-over balance has got, by segment of the balance that it comes from; nothing for others."""
+        if balance.rolled_over is None:
+            return {}
+        (old,) = [each for each in self.config.contracts if each.id == balance.rolled_over.contract_id]
+        (source,) = [each for each in self.config.balances if each.id == balance.rolled_over.balance_id]
+        assert old.ending_hour is not None
+        rest = Fraction(balance.rolled_over.fraction) * sum(Fraction(segment.amount) for segment in source.segments)
+        parts = {}
+        for segment in sorted(source.segments, key=lambda segment: segment.ending_hour):
+            if segment.starting_hour < old.ending_hour <= segment.ending_hour:
+                left = max(granted(source, segment) - sum(bill.drawn(source, segment) for bill in bills), Fraction(0))
+                parts[segment.id] = min(left, rest)
+                rest -= parts[segment.id]
+        return parts
+
+    def _given(self, balance: Balance, segment: Segment, bills: Sequence[Bill], now_us: int) -> list[tuple[int, Fraction]]:
+        """What has gone from a segment to balances of other contracts, and when."""
+        found = []
+        for other in self.config.balances:
+            rolled = other.rolled_over
+            if rolled is not None and rolled.balance_id == balance.id:
+                (old,) = [each for each in self.config.contracts if each.id == rolled.contract_id]
+                assert old.ending_hour is not None
+                part = self._rolled(other, bills).get(segment.id, Fraction(0))
+                if part and old.ending_hour * HOUR_US <= now_us:
+                    found.append((old.ending_hour * HOUR_US, part))
+        return found
+
     def _held(self, balance: Balance, segment: Segment, drafts: list[Bill], now_us: int) -> Held:
         prefix = {"PREPAID": "PREPAID_COMMIT", "POSTPAID": "POSTPAID_COMMIT", "CREDIT": "CREDIT"}[balance.type]
         start_us, end_us = segment.starting_hour * HOUR_US, segment.ending_hour * HOUR_US
         ledger: list[tuple[str, int, Fraction]] = []
         if start_us <= now_us:
             first = "INITIAL_BALANCE" if balance.type == "POSTPAID" else "SEGMENT_START"
-            ledger.append((f"{prefix}_{first}", start_us, Fraction(segment.amount)))
+            amount = Fraction(segment.amount) + sum(self._rolled(balance, [*self.final, *drafts]).values())
+            ledger.append((f"{prefix}_{first}", start_us, amount))
         for entry in balance.manual_entries:
             if entry.segment_id == segment.id:
                 ledger.append((f"{prefix}_MANUAL", entry.timestamp_us, Fraction(entry.amount)))
@@ -372,6 +407,8 @@ class Accounts:
             if bill.drawn(balance, segment):
                 kind = f"{prefix}_AUTOMATED_INVOICE_DEDUCTION"
                 ledger.append((kind, bill.period[1] * HOUR_US, -bill.drawn(balance, segment)))
+        for at_us, part in self._given(balance, segment, [*self.final, *drafts], now_us):
+            ledger.append((f"{prefix}_ROLLOVER", at_us, -part))
         final = sum((amount for _, _, amount in ledger), Fraction(0))
         pending = sum((bill.drawn(balance, segment) for bill in drafts), Fraction(0))
         touched = [
@@ -389,6 +426,10 @@ class Accounts:
 
 def in_unit(lines: list[Line], unit: str) -> list[Line]:
     return [line for line in lines if line.unit == unit]
+
+
+def is_owed_later(balance: Balance) -> bool:
+    return balance.type == "POSTPAID" and not (balance.rolled_over and balance.rolled_over.already_paid)
 
 
 def kind(balance: Balance) -> str:

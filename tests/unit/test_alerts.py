@@ -9,7 +9,7 @@ import pytest
 
 from engine.alerts.ladder import Gauge, Ladder
 from engine.alerts.states import TABLE, Input, Message, State, mermaid
-from engine.alerts.status import read_status
+from engine.alerts.status import read_status, split_by_alert
 from engine.alerts.stored import StateKey, StateMeta, decode_meta, encode_meta, state_field, state_key, sub_key_text
 from engine.catalog import Alert, AlertType
 from engine.periods import Period
@@ -123,6 +123,16 @@ def test_status(hour: int, group: str | None, status: str, triggered_by: str | N
     wanted = None if group is None else (("region", group),)
     found = read_status(STATE, GROUPED, hour * HOUR_US, wanted)
     assert (found.status, found.triggered_by, found.changed_at_us) == (status, triggered_by, changed)
+
+
+@pytest.mark.parametrize("state", [STATE, {}])
+def test_the_parts_of_a_state_give_the_same_statuses(state: dict[str, str]) -> None:
+    parts = split_by_alert(state)
+    for each in (GROUPED, alert("gg"), alert("ggg")):
+        part = {**parts[""], **parts.get(each.id, {})}
+        assert len(part) <= 5
+        for hour in (0, 5, 10, 25):
+            assert read_status(part, each, hour * HOUR_US) == read_status(state, each, hour * HOUR_US)
 
 
 def test_status_tells_the_version_evaluated_under() -> None:
