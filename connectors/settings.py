@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -76,6 +77,9 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = False
     webhook_allow_list: str = ""  # comma separated host names or networks that may be private
     webhook_source_addresses: str = ""  # comma separated addresses or networks, for GET /v1/services to name
+    webhook_proxy_url: SecretStr | None = (
+        None  # http://user:password@host:port; it resolves names, and has to refuse private ones
+    )
     webhook_timeout_s: float = Field(default=10.0, gt=0, le=60)
     webhook_concurrency: int = Field(default=8, ge=1)  # requests under way at once, for each endpoint
     webhook_retry_steps_s: str = "1,2,4,8,16,32,64,128,256,512,900"  # waits between attempts; the last one is repeated
@@ -106,6 +110,16 @@ class Settings(BaseSettings):
     def _steps(cls, text: str) -> str:
         seconds_of(text)
         return text
+
+    @field_validator("webhook_proxy_url")
+    @classmethod
+    def _proxy_url(cls, url: SecretStr | None) -> SecretStr | None:
+        """The reason is not told: it may hold a part of the password."""
+        if url is not None and (
+            urlsplit(url.get_secret_value()).scheme != "http" or not urlsplit(url.get_secret_value()).hostname
+        ):
+            raise ValueError("must be http://, with a host")
+        return url
 
     @field_validator("redis_url")
     @classmethod

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schemas.common import Answer, Body, Id, Lower, OutInstant, Unsupported, distinct
+from schemas.common import Answer, Body, Id, Lower, OutInstant, distinct
 from schemas.documents import Document, instant_us
 from schemas.errors import BadRequest, NotFound
 from schemas.numbers import exact_json, parse_json
@@ -22,7 +22,7 @@ CONFIGURATIONS_MAX = 100
 """Of one customer, archived ones included."""
 CONFIGURATION_BYTES_MAX = 16_384
 _METHODS = uuid.UUID("3f0b5c52-6b1e-4f0a-9a40-0c8f6f0f7c11")
-"""Names delivery methods: one for each provider and kind of delivery."""
+"""Names delivery methods."""
 
 Provider = Annotated[
     Literal[
@@ -38,7 +38,13 @@ Provider = Annotated[
     ],
     Lower,
 ]
-DeliveryMethod = Annotated[Literal["direct_to_billing_provider", "aws_sqs", "tackle", "aws_sns"], Lower]
+_Method = Literal["direct_to_billing_provider", "aws_sqs", "tackle", "aws_sns"]
+DeliveryMethod = Annotated[_Method, Lower]
+
+
+def delivery_method_id(provider: str, method: str) -> str:
+    """There is one for each provider and kind of delivery."""
+    return str(uuid.uuid5(_METHODS, f"{provider}/{method}"))
 
 
 def _small(configuration: dict[str, Any]) -> dict[str, Any]:
@@ -51,10 +57,27 @@ class NewBillingConfiguration(Body):
     """``configuration`` is kept as it is: what it must hold is the provider's business."""
 
     billing_provider: Provider
-    delivery_method: DeliveryMethod
+    delivery_method: DeliveryMethod | None = None
+    delivery_method_id: Id | None = Field(default=None, description="As configurations show it, in place of delivery_method.")
     configuration: Annotated[dict[str, Any], AfterValidator(_small)] = Field(default_factory=dict)
     tax_provider: Annotated[Literal["anrok", "avalara", "stripe"], Lower] | None = None
-    delivery_method_id: Unsupported = None
+
+    @model_validator(mode="after")
+    def _delivered(self) -> NewBillingConfiguration:
+        if self.delivery_method_id is None:
+            if self.delivery_method is None:
+                raise ValueError("give delivery_method or delivery_method_id")
+            return self
+        named = {delivery_method_id(self.billing_provider, method): method for method in get_args(_Method)}
+        if self.delivery_method not in (None, named.get(self.delivery_method_id)) or self.delivery_method_id not in named:
+            raise ValueError("delivery_method_id: is not that of a delivery method of the billing provider")
+        return self
+
+    def method(self) -> str:
+        methods = (
+            each for each in get_args(_Method) if delivery_method_id(self.billing_provider, each) == self.delivery_method_id
+        )
+        return self.delivery_method or next(methods)
 
     @model_validator(mode="after")
     def _taxed(self) -> NewBillingConfiguration:
@@ -130,7 +153,7 @@ def billing_configuration_document(body: NewBillingConfiguration, configuration_
     return {
         "id": configuration_id,
         "billing_provider": body.billing_provider,
-        "delivery_method": body.delivery_method,
+        "delivery_method": body.method(),
         "configuration": exact_json(body.configuration).decode(),
         "tax_provider": body.tax_provider,
         "archived_at": None,
@@ -151,14 +174,13 @@ def with_billing_configurations(
 
 
 def billing_answer(customer_id: str, document: Document) -> BillingConfiguration:
-    method = uuid.uuid5(_METHODS, f"{document['billing_provider']}/{document['delivery_method']}")
     fields = {name: value for name, value in document.items() if value is not None}
     return BillingConfiguration.model_validate(
         {
             **fields,
             "customer_id": customer_id,
             "configuration": parse_json(document["configuration"].encode()),
-            "delivery_method_id": str(method),
+            "delivery_method_id": delivery_method_id(document["billing_provider"], document["delivery_method"]),
             "delivery_method_configuration": {},
         }
     )

@@ -18,10 +18,11 @@ from typing import Protocol
 
 import aiohttp
 from prometheus_client import Counter
+from yarl import URL
 
 from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
 from connectors.redis.types import OutboxEntry
-from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy
+from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy, literal_address, unguarded_socket
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.names import NO_ANSWER, name_service
 from connectors.webhooks.schedule import retry_after_s
@@ -30,6 +31,8 @@ from connectors.webhooks.timing import Probe, TimedConnector, Timings, current
 RESPONSE_BYTES_MAX = 20_000
 _DRAIN_TIMEOUT_S = 1.0  # for the rest of an answer: its status has told all that matters
 _REPEAT_WITHIN_S = 1.0
+HTTP_FORBIDDEN = 403
+HTTP_PROXY_AUTHENTICATION_REQUIRED = 407
 _DNS_CACHE_S = 10
 _KEEPALIVE_S = 30.0
 
@@ -100,6 +103,7 @@ class EndpointClient:
         *,
         timeout_s: float,
         connections: int,
+        proxy: URL | None = None,
     ) -> None:
         self.endpoint = endpoint
         self._form = form
@@ -107,14 +111,16 @@ class EndpointClient:
         self._tls = tls
         self._timeout_s = timeout_s
         self._connections = connections
+        self._proxy = proxy
         self._open_session: aiohttp.ClientSession | None = None
 
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._open_session is None:
+            guard = AddressGuard(self._policy, self.endpoint.url.host or "") if self._proxy is None else unguarded_socket
             self._open_session = aiohttp.ClientSession(
                 connector=TimedConnector(
-                    AddressGuard(self._policy, self.endpoint.url.host or ""),
+                    guard,
                     limit=self._connections,
                     ssl=self._tls,
                     ttl_dns_cache=_DNS_CACHE_S,
@@ -142,30 +148,58 @@ class EndpointClient:
         asked_s: float | None = None
         gone = ""
         try:
+            self._refuse_literal()
             await self._send(headers, body, probe)
             assert probe.status is not None
-            outcome = self._form.outcome(probe.status, probe.response)
+            outcome = self._outcome_of(probe.status, probe.response)
             gone = self._form.gone(probe.status, probe.response)
             if probe.status in {429, 503}:
                 asked_s = retry_after_s(probe.retry_after, time.time())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            outcome = _outcome(error)
+            outcome = self._outcome_after(error)
         seconds = time.monotonic() - started_s
         _counted(outcome).inc()
         WEBHOOK_ATTEMPT_SECONDS.observe(seconds)
         return Attempt(outcome, at_s, seconds, probe.status, asked_s, probe.timings, probe.response, probe.sent, gone)
 
+    def _refuse_literal(self) -> None:
+        """A proxy resolves names, and has to refuse what is private; but a literal address is seen here."""
+        address = literal_address(self.endpoint.url.host or "")
+        if self._proxy is not None and address is not None and not self._policy.allows(str(address), address):
+            raise BlockedAddressError(str(address))
+
+    def _outcome_of(self, status: int, response: bytes) -> str:
+        if status == HTTP_PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None:
+            return "fault"
+        return self._form.outcome(status, response)
+
+    def _outcome_after(self, error: Exception) -> str:
+        """A proxy that cannot be reached, or does not let us, is ours; a target that it cannot reach is not."""
+        match error:
+            case aiohttp.ClientProxyConnectionError():
+                return "fault"
+            case aiohttp.ClientConnectorDNSError(host=host) if self._proxy is not None and host == self._proxy.host:
+                return "fault"
+            case aiohttp.ClientHttpProxyError(status=status):
+                if status == HTTP_FORBIDDEN:
+                    return "blocked"
+                return "connect" if status in {502, 503, 504} else "fault"
+            case _:
+                return _outcome(error)
+
     async def _send(self, headers: dict[str, str], body: bytes, probe: Probe) -> None:
         try:
             return await self._post(headers, body, probe)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if _outcome(error) != "connect" or time.monotonic() - probe.started_s > _REPEAT_WITHIN_S:
+            if self._outcome_after(error) != "connect" or time.monotonic() - probe.started_s > _REPEAT_WITHIN_S:
                 raise
         await self._post(headers, body, probe)
 
     async def _post(self, headers: dict[str, str], body: bytes, probe: Probe) -> None:
         probe.sent += 1
-        async with self._session.post(self.endpoint.url, data=body, headers=headers, allow_redirects=False) as response:
+        async with self._session.post(
+            self.endpoint.url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
+        ) as response:
             probe.headers_s = time.monotonic() - probe.started_s
             probe.status = response.status
             probe.retry_after = response.headers.get("Retry-After")
@@ -205,7 +239,7 @@ def _outcome(error: Exception) -> str:
         case aiohttp.ClientConnectorDNSError(os_error=os_error, host=host):
             # a name that does not exist is the endpoint's fault, and so is one whose servers do not answer while others' do
             return "fault" if _code(os_error) in NO_ANSWER and not name_service.works_without(host) else "dns"
-        case aiohttp.ClientConnectorError(os_error=BlockedAddressError()):
+        case BlockedAddressError() | aiohttp.ClientConnectorError(os_error=BlockedAddressError()):
             return "blocked"
         case aiohttp.ClientSSLError():
             return "tls"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from yarl import URL
+
 from connectors.redis.types import OutboxEntry
 from connectors.settings import Settings
 from connectors.webhooks.addresses import TargetPolicy
@@ -43,6 +45,8 @@ class Destinations:
         self._tracing = tracing
         self._policy = TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list)
         self._tls = client_tls()
+        proxy = settings.webhook_proxy_url
+        self._proxy = None if proxy is None else URL(proxy.get_secret_value())
 
     def open(self, endpoint: Endpoint) -> Destination:
         destination = self._plain(endpoint)
@@ -62,4 +66,6 @@ class Destinations:
     def _client(self, endpoint: Endpoint, form: Form) -> EndpointClient:
         settings = self._settings
         timeout_s, connections = settings.webhook_timeout_s, settings.webhook_concurrency
-        return EndpointClient(endpoint, form, self._policy, self._tls, timeout_s=timeout_s, connections=connections)
+        return EndpointClient(
+            endpoint, form, self._policy, self._tls, timeout_s=timeout_s, connections=connections, proxy=self._proxy
+        )

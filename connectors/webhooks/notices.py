@@ -40,13 +40,15 @@ class Notices:
         self._directory = directory
         self._failing_ms = int(settings.webhook_failing_notice_minutes * _MINUTE_MS)
         self._pause_ms = int(settings.webhook_notice_pause_minutes * _MINUTE_MS)
-        self._told: set[str] = set()  # by this process: Redis need not be asked again
+        self._settled: set[tuple[str, str, int]] = set()  # told, or wanted by nobody: Redis need not be asked again
         self._enabled: Mapping[str, Endpoint] | None = None
         self._subscribers: list[Endpoint] = []
 
     async def look(self) -> None:
         """Tell of endpoints that fail or were switched off, as the directory knows them. Raises RedisError."""
         now_ms = clock_ms()
+        if not self._subscribed():
+            return
         for endpoint_id, since_ms in self._directory.failing.items():
             if now_ms - since_ms >= self._failing_ms and endpoint_id in self._directory.enabled:
                 properties = {"failing_since": _text(since_ms)}
@@ -66,7 +68,7 @@ class Notices:
     def exhausted(self, delivery: Delivery) -> ExhaustedNotice | None:
         """To be written when the delivery's end is."""
         entry = delivery.entry
-        if is_notice(entry.type) or entry.type == _TEST_TYPE:
+        if not self._subscribed() or is_notice(entry.type) or entry.type == _TEST_TYPE:
             return None
         properties: dict[str, object] = {
             "endpoint_id": delivery.endpoint_id,
@@ -86,21 +88,25 @@ class Notices:
     async def _tell(
         self, kind: str, endpoint_id: str, cause_ms: int, at_ms: int, properties: dict[str, object], *, after: str = ""
     ) -> None:
-        notice_id = _id(kind, endpoint_id, cause_ms)
-        if notice_id in self._told:
+        if not self._subscribed() or (kind, endpoint_id, cause_ms) in self._settled:
             return
         notice = _entry(kind, f"{endpoint_id}:{cause_ms}", {"endpoint_id": endpoint_id, "timestamp": _text(at_ms), **properties})
-        if self._wanted(notice, endpoint_id):
-            if await self._store.write(notice, after=after):
-                _log.info("notice", type=kind, endpoint_id=endpoint_id, notification_id=notice_id)
-            self._told.add(notice_id)
+        if self._wanted(notice, endpoint_id) and await self._store.write(notice, after=after):
+            _log.info("notice", type=kind, endpoint_id=endpoint_id, notification_id=notice.id)
+        self._settled.add((kind, endpoint_id, cause_ms))
 
-    def _wanted(self, notice: OutboxEntry, about: str) -> bool:
+    def _subscribed(self) -> list[Endpoint]:
+        """Endpoints that name types, and so perhaps those of notices."""
         if self._enabled is not self._directory.enabled:
             self._enabled = self._directory.enabled
             self._subscribers = [each for each in self._enabled.values() if each.filter.event_types is not None]
+            self._settled.clear()
+        return self._subscribers
+
+    def _wanted(self, notice: OutboxEntry, about: str) -> bool:
         return any(
-            each.id != about and each.filter.wants(notice.type, notice.customer_id, notice.alert_id) for each in self._subscribers
+            each.id != about and each.filter.wants(notice.type, notice.customer_id, notice.alert_id)
+            for each in self._subscribed()
         )
 
 

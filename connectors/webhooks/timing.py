@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from connectors.webhooks.addresses import AddressGuard, AddressInfo
+from connectors.webhooks.addresses import AddressInfo
 from connectors.webhooks.names import NO_ANSWER, name_service
 
 
@@ -60,7 +60,7 @@ current: ContextVar[Probe] = ContextVar("attempt")
 class TimedConnector(aiohttp.TCPConnector):
     """Also tells when the first byte is about to be written."""
 
-    def __init__(self, guard: AddressGuard, **options: Any) -> None:
+    def __init__(self, guard: Callable[[AddressInfo], socket.socket], **options: Any) -> None:
         self._guard = guard
         super().__init__(socket_factory=self._socket, resolver=_TimedResolver(), **options)
 

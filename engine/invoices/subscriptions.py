@@ -107,7 +107,7 @@ def _charges(subscription: Subscription, own: Period, price: Decimal) -> Iterato
     yield Charge(own.starting_hour if in_advance else own.ending_hour, own, charged, share(own.starting_hour))
     for hour, quantity in subscription.quantity_steps:
         if own.starting_hour < hour < own.ending_hour and quantity > charged:
-            billed_hour = hour if subscription.bill_immediately else own.ending_hour
+            billed_hour = hour if in_advance and subscription.bill_immediately else own.ending_hour
             yield Charge(billed_hour, Period(hour, own.ending_hour), quantity - charged, share(hour))
             charged = quantity
 

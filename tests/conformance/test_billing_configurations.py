@@ -36,19 +36,27 @@ async def test_configurations_are_kept(sdk: AsyncMetronome) -> None:
         shown[1].delivery_method_id,
     )
     assert shown[0].delivery_method_id != shown[1].delivery_method_id
+    by_id: Any = {"customer_id": customer, "billing_provider": "stripe", "delivery_method_id": shown[1].delivery_method_id}
+    third = (await customers.set_billing_configurations(data=[by_id])).data[0].id
+    again = (await customers.retrieve_billing_configurations(customer_id=customer)).data[2]
+    assert (again.id, again.delivery_method) == (third, "direct_to_billing_provider")
+    wrong: Any = {**by_id, "billing_provider": "netsuite"}
+    with pytest.raises(metronome.BadRequestError, match="is not that of a delivery method"):
+        await customers.set_billing_configurations(data=[wrong])
 
     for _ in range(2):
         archived = await customers.archive_billing_configurations(
             customer_id=customer, customer_billing_provider_configuration_ids=[shown[0].id]
         )
         assert archived.data.customer_billing_provider_configuration_ids == [shown[0].id]
-    assert [each.id for each in (await customers.retrieve_billing_configurations(customer_id=customer)).data] == [shown[1].id]
+    live = (await customers.retrieve_billing_configurations(customer_id=customer)).data
+    assert [each.id for each in live] == [shown[1].id, third]
     every = (await customers.retrieve_billing_configurations(customer_id=customer, include_archived=True)).data
-    assert [each.archived_at is None for each in every] == [False, True]
+    assert [each.archived_at is None for each in every] == [False, True, True]
     log = (await sdk.v1.audit_logs.list(resource_type="customer", resource_id=customer)).data
     assert [each.action for each in log] == [
         "create",
-        "set_billing_provider_configurations",
+        *["set_billing_provider_configurations"] * 3,
         *["archive_billing_provider_configurations"] * 2,
     ]
 
@@ -95,7 +103,8 @@ async def test_contracts_and_packages_name_one(sdk: AsyncMetronome) -> None:
         ([{**AWS, "customer_id": UNKNOWN, "tax_provider": "anrok"}], 400, "only for the billing provider stripe"),
         ([{**AWS, "customer_id": UNKNOWN, "delivery_method": "mail"}], 400, "data[0].delivery_method"),
         ([{**AWS, "customer_id": UNKNOWN, "configuration": {"a": "x" * 20_000}}], 400, "must not be larger than 16384 bytes"),
-        ([{**AWS, "customer_id": UNKNOWN, "delivery_method_id": UNKNOWN}], 501, "data[0].delivery_method_id"),
+        ([{**AWS, "customer_id": UNKNOWN, "delivery_method_id": UNKNOWN}], 400, "is not that of a delivery method"),
+        ([{"billing_provider": "stripe", "customer_id": UNKNOWN}], 400, "data[0]: give delivery_method or delivery_method_id"),
     ],
 )
 async def test_refusals(http: httpx.AsyncClient, data: Any, status: int, message: str) -> None:

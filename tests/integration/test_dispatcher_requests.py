@@ -53,12 +53,24 @@ def receiver() -> Iterator[Receiver]:
 async def open_client() -> AsyncIterator[Open]:
     opened: list[Client] = []
 
-    def make(url: str, policy: TargetPolicy = LOOPBACK, timeout_s: float = 5.0, trusted: Path | None = None) -> Client:
+    def make(
+        url: str, policy: TargetPolicy = LOOPBACK, timeout_s: float = 5.0, trusted: Path | None = None, proxy: str | None = None
+    ) -> Client:
         tls = client_tls()
         if trusted is not None:
             tls.load_verify_locations(trusted)
         endpoint = Endpoint("e-1", URL(url), Signing(((SECRET, None),)))
-        opened.append(Client(endpoint, SignedForm(endpoint.signing), policy, tls, timeout_s=timeout_s, connections=2))
+        opened.append(
+            Client(
+                endpoint,
+                SignedForm(endpoint.signing),
+                policy,
+                tls,
+                timeout_s=timeout_s,
+                connections=2,
+                proxy=None if proxy is None else URL(proxy),
+            )
+        )
         return opened[-1]
 
     yield make
@@ -303,3 +315,47 @@ async def test_many_requests_share_few_connections(receiver: Receiver, open_clie
     await asyncio.gather(*attempts)
     assert len(receiver.received) == 20
     assert receiver.connections <= 2
+
+
+# --- through a proxy --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_proxy_of_the_operator_is_used_wherever_it_is(receiver: Receiver, open_client: Open) -> None:
+    """It resolves the name, which means nothing here."""
+    client = open_client("http://hooks.example.com/hook", TargetPolicy(), proxy=receiver.url_of(""))
+    assert (await client.attempt("n-1", BODY, None)).outcome == "success"
+    assert [request.headers["host"] for request in receiver.received] == ["hooks.example.com"]
+    assert receiver.invalid == []
+
+
+async def test_a_proxy_that_fails_is_a_fault_of_ours(receiver: Receiver, open_client: Open) -> None:
+    nobody = open_client("http://hooks.example.com/hook", TargetPolicy(), proxy=f"http://127.0.0.1:{free_port()}")
+    assert (await nobody.attempt("n-1", BODY, None)).outcome == "fault"
+    unknown = open_client("http://hooks.example.com/hook", TargetPolicy(), proxy="http://no-such-proxy.invalid:3128")
+    assert (await unknown.attempt("n-1", BODY, None)).outcome == "fault"
+    receiver.script("/hook", Answer(407))
+    shut = open_client("http://hooks.example.com/hook", TargetPolicy(), proxy=receiver.url_of(""))
+    assert (await shut.attempt("n-1", BODY, None)).outcome == "fault"
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(403, "blocked"), (407, "fault"), (500, "fault"), (502, "connect"), (504, "connect")]
+)
+async def test_what_a_proxy_says_of_a_tls_target(open_client: Open, status: int, outcome: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT hooks.example.com:443 ")
+        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        client = open_client(
+            "https://hooks.example.com/hook", TargetPolicy(), proxy=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        )
+        assert (await client.attempt("n-1", BODY, None)).outcome == outcome
+        await client.close()
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "127.0.0.1", "[::1]", "10.0.0.1"])
+async def test_a_literal_private_target_is_refused_before_the_proxy(receiver: Receiver, open_client: Open, host: str) -> None:
+    client = open_client(f"http://{host}/hook", TargetPolicy(), proxy=receiver.url_of(""))
+    assert (await client.attempt("n-1", BODY, None)).outcome == "blocked"
+    assert receiver.connections == 0

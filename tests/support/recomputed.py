@@ -138,7 +138,7 @@ def spend(
     usage that is priced in this credit type, be it at nothing."""
     names = tuple(name for name, _ in alert.group_values)
     totals: dict[tuple[str, ...], Fraction] = {}
-    for product in catalog.products.values():
+    for product in (each for each in catalog.products.values() if each.type == "USAGE"):
         metric = catalog.metrics[product.metric_id]
         keys = (*product.pricing_group_key, *product.presentation_group_key, *names)
         if keys and not any(set(keys) <= set(declared) for declared in metric.group_keys):

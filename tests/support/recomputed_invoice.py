@@ -18,6 +18,7 @@ from engine.effects import UsageEvent
 from engine.periods import periods_between
 from tests.support.recomputed import aggregate, billed, counts, text
 from tests.support.recomputed_prices import price_for
+from tests.support.recomputed_recurring import charged
 
 HOUR_US = 3_600_000_000
 MANY = 10**9
@@ -51,6 +52,7 @@ class Line:
     payable: bool = True
     prices: dict[str, Fraction] = field(default_factory=dict)
     open_units: Fraction = Fraction(0)
+    due: int | None = None
 
     @property
     def units(self) -> Fraction:
@@ -150,7 +152,7 @@ class Accounts:
             for balance in self.config.balances
             for segment in balance.segments
         }
-        lines = self._usage(contract, period, fiat, rates)
+        lines = [*self._usage(contract, period, fiat, rates), *self._subscriptions(contract, period)]
         lines = [*self._paid([line for line in lines if line.unit != fiat], contract, left), *in_unit(lines, fiat)]
         for unit, rate in rates.items():
             lines.extend(self._conversions(contract, period, [line for line in lines if line.unit == unit], fiat, rate))
@@ -164,6 +166,8 @@ class Accounts:
     def _usage(self, contract: Contract, period: tuple[int, int], fiat: str, rates: dict[str, Fraction]) -> list[Line]:
         lines: list[Line] = []
         for product in self.catalog.products.values():
+            if product.type != "USAGE":
+                continue
             for values, events in self._groups(contract, product, period).items():
                 pricing = tuple(zip(product.pricing_group_key, values[: len(product.pricing_group_key)], strict=True))
                 shown = tuple(zip(product.presentation_group_key, values[len(product.pricing_group_key) :], strict=True))
@@ -183,6 +187,16 @@ class Accounts:
                     line.pricing, line.presentation = tuple(sorted(pricing)), tuple(sorted(shown))  # type: ignore[arg-type]
                     lines.append(line)
         return [line for line in lines if line.units]
+
+    def _subscriptions(self, contract: Contract, period: tuple[int, int]) -> list[Line]:
+        lines: list[Line] = []
+        for subscription in contract.subscriptions:
+            for each in charged(self.catalog, contract, subscription, period):
+                line = Line(each.unit, each.start, each.end, each.price, subscription.product_id)
+                line.due = max(each.start, period[0])
+                line.hours[min(line.due, period[1] - 1)] = (each.quantity, each.quantity * each.price)
+                lines.append(line)
+        return lines
 
     def _groups(
         self, contract: Contract, product: Product, period: tuple[int, int]
@@ -287,7 +301,9 @@ class Accounts:
             stretch = list(hours)
             rest, committed = (Line(fiat, stretch[0], stretch[-1] + 1, rate) for _ in range(2))
             committed.payable = False
-            for line in (line for line in custom if line.start in stretch):
+            for line in (
+                line for line in custom if (line.start if line.due is None else min(line.due, period[1] - 1)) in stretch
+            ):
                 for hour, (_, amount) in line.hours.items():
                     add(rest, hour, amount, rate)
                 for payer, each in enumerate(line.paid):
@@ -310,9 +326,11 @@ class Accounts:
             lines,
             key=lambda line: (
                 line.product is None,
-                line.start,
+                line.due is not None,
+                line.start if line.due is None else line.due,
                 -line.price,
                 line.product or "",
+                line.start,
                 line.pricing,
                 [(name, value is not None, value or "") for name, value in line.presentation],
                 line.level,
@@ -324,8 +342,9 @@ class Accounts:
             waiting.remove((balance, segment))
             for line in in_order:
                 product = None if line.product is None else self.catalog.products[line.product]
-                fits = segment.starting_hour <= line.start and line.end <= segment.ending_hour
-                fits = fits and of_unit(balance, line.unit, product)
+                start, end = (line.start, line.end) if line.due is None else (line.due, line.due + 1)
+                fits = segment.starting_hour <= start and end <= segment.ending_hour
+                fits = fits and of_unit(balance, line.unit, product) and (line.due is None or balance.access_type == "SPEND")
                 if fits and pays(balance, contract, product, dict(line.pricing), dict(line.presentation)):
                     left[balance.id, segment.id] -= pay(line, balance, segment, Fraction(left[balance.id, segment.id]))
 
@@ -363,6 +382,10 @@ class Accounts:
             if any(of_product(specifier, product) for specifier in (*balance.specifiers, *as_specifiers(balance)))
         )
 
+    def _ahead(self, bill: Bill) -> int:
+        """Subscriptions are charged for the period after an invoice's, too, and paid by what is open in its first hour."""
+        return 1 if any(each.id == bill.contract and each.subscriptions for each in self.config.contracts) else 0
+
     def _rolled(self, balance: Balance, bills: Sequence[Bill]) -> dict[str, Fraction]:
         """What a rolled-over balance has got, by segment of the balance that it comes from; nothing for others."""
         if balance.rolled_over is None:
@@ -398,6 +421,8 @@ class Accounts:
         ledger: list[tuple[str, int, Fraction]] = []
         if start_us <= now_us:
             first = "INITIAL_BALANCE" if balance.type == "POSTPAID" else "SEGMENT_START"
+            if segment.seat_increase:
+                first = "SEAT_BASED_ADJUSTMENT"
             amount = Fraction(segment.amount) + sum(self._rolled(balance, [*self.final, *drafts]).values())
             ledger.append((f"{prefix}_{first}", start_us, amount))
         for entry in balance.manual_entries:
@@ -415,7 +440,8 @@ class Accounts:
             bill
             for bill in drafts
             if any(each.id == bill.contract and is_for(balance, each) for each in self.config.contracts)
-            and set(range(*bill.period)) & set(range(segment.starting_hour, segment.ending_hour))
+            and set(range(bill.period[0], bill.period[1] + self._ahead(bill)))
+            & set(range(segment.starting_hour, segment.ending_hour))
         ]
         if end_us <= now_us and not touched and final > 0:
             ledger.append((f"{prefix}_EXPIRATION", end_us, -final))
