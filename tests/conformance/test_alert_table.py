@@ -185,6 +185,8 @@ def table(system: System) -> Iterator[Table]:
         with Metronome(base_url=system.api_url, bearer_token=TOKEN, max_retries=0, _strict_response_validation=True) as sdk:
             try:
                 table = Table(system, receiver, sdk)
+                if table.used_at.month != table.hour.month:
+                    pytest.skip("in the first hour of a month, usage of the hour before is of another month")
                 table.make_catalog()
                 yield table
             finally:

@@ -179,6 +179,23 @@ async def test_what_recurs_in_a_package(sdk: AsyncMetronome) -> None:
     assert [(each.timestamp, each.amount) for each in charge.schedule_items or []] == [(datetime(2026, 2, 10, tzinfo=UTC), 14)]
 
 
+async def test_a_package_renews_a_contract(sdk: AsyncMetronome) -> None:
+    package = (await sdk.v1.packages.create(name="P", duration=MONTH)).data.id  # type: ignore[arg-type]
+    customer = (await sdk.v1.customers.create(name="Acme")).data.id
+    old = (await sdk.v1.contracts.create(customer_id=customer, starting_at=START, package_id=package)).data.id
+    renewal: Any = {"type": "RENEWAL", "from_contract_id": old}
+    next_start = datetime(2026, 2, 28, tzinfo=UTC)
+    with pytest.raises(metronome.BadRequestError, match="must end by"):
+        await sdk.v1.contracts.create(customer_id=customer, starting_at=START, package_id=package, transition=renewal)
+    new = (
+        await sdk.v1.contracts.create(customer_id=customer, starting_at=next_start, package_id=package, transition=renewal)
+    ).data.id
+    contract = (await sdk.v2.contracts.retrieve(customer_id=customer, contract_id=new)).data
+    (transition,) = contract.transitions
+    assert (transition.from_contract_id, transition.to_contract_id) == (old, new)
+    assert contract.ending_before == datetime(2026, 3, 28, tzinfo=UTC)
+
+
 async def test_aliases_name_the_package_of_the_contracts_start(sdk: AsyncMetronome) -> None:
     card = await make_card(sdk, await make_product(sdk, await make_metric(sdk)))
     old = (await sdk.v1.packages.create(name="Old", aliases=[{"name": "plan"}], rate_card_id=card, contract_name="old")).data.id
