@@ -6,6 +6,7 @@ this process forgets by dying is due again when the lease runs out, and is sent 
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import Counter
@@ -36,6 +37,9 @@ from connectors.webhooks.severities import AlertFields
 _log = structlog.get_logger("webhooks.deliveries")
 _GONE_AT_ONCE = 256
 _END_OLD_GRACE_S = 3600.0
+_RECORDED_AT_ONCE = 8
+"""Failures that are written at the same time. When a hundred endpoints time out together, each would open a connection to Redis
+of its own, and everybody else would wait for that."""
 _CLOSED_PATIENCE_S = 0.25  # a lane that was closed is gone, or opened anew, soon
 
 
@@ -83,6 +87,7 @@ class Deliveries:
         self._lease_ms = lease_ms
         self._disable_after_ms = int(disable_after_s * 1000)
         self._turn = 0
+        self._recording = asyncio.Semaphore(_RECORDED_AT_ONCE)
 
     # --- into the lanes ---------------------------------------------------------------------------------------------
 
@@ -231,7 +236,9 @@ class Deliveries:
             self._spawn(self._go_on(outbox, delivery, lane, attempt))
 
     async def _go_on(self, outbox: Outbox, delivery: Delivery, lane: Lane, attempt: Attempt | None) -> None:
-        await self.send(outbox, await self._record(outbox, delivery, lane, attempt))
+        async with self._recording:
+            following = await self._record(outbox, delivery, lane, attempt)
+        await self.send(outbox, following)
 
     def _concluded(self, outbox: Outbox, ending: Ending, ended: Ended) -> None:
         if ended[0]:

@@ -449,3 +449,40 @@ async def test_what_an_edit_may_not_do(sdk: AsyncMetronome, http: httpx.AsyncCli
     await refused(404, update_recurring_commits=[{"recurring_commit_id": recurring}])
     await refused(400, update_recurring_credits=[{"recurring_credit_id": recurring, "ending_before": JANUARY}])
     assert await contract_of(sdk, customer, contract) == before
+
+
+async def test_a_recurring_commit_is_charged_and_drawn_at_commit_rates(
+    sdk: AsyncMetronome, worker: RunningWorker, clock: Clock
+) -> None:
+    """$50 of commit for $40 at the start of each month, drawn at half price."""
+    clock.set("2025-01-10T00:00:00")
+    card, product = await make_priced(sdk)
+    half: Any = {"rate_type": "FLAT", "price": 50}
+    rate: Any = {"product_id": product, "entitled": True, "rate_type": "FLAT", "price": 100, "commit_rate": half}
+    await sdk.v1.contracts.rate_cards.rates.add(rate_card_id=card, starting_at="2024-01-01T00:00:00Z", **rate)
+    usd = "2714e483-4ff1-48e4-9e25-ac732e8f24f2"
+    commit: Any = grant(
+        await make_fixed(sdk),
+        5000,
+        rate_type="commit_rate",
+        invoice_amount={"credit_type_id": usd, "unit_price": 4000, "quantity": 1},
+    )
+    customer = await make_customer(sdk)
+    contract = (
+        await sdk.v1.contracts.create(
+            customer_id=customer, starting_at=JANUARY, rate_card_id=card, recurring_commits=[commit], ending_before=MARCH
+        )
+    ).data.id
+    await use(sdk, customer, "2025-01-09", ("eu", 20))
+
+    async def balances() -> list[float | None]:
+        shown = await contract_of(sdk, customer, contract, include_balance=True)
+        return sorted(each.balance for each in shown.commits)
+
+    await until(balances, [0, 4000])
+    shown = await contract_of(sdk, customer, contract)
+    assert {each.rate_type for each in (*shown.commits, *shown.recurring_commits)} == {"COMMIT_RATE"}
+    scheduled = await all_of(
+        sdk.v1.customers.invoices.list(customer_id=customer, contract_id=contract, type="SCHEDULED", status="FINALIZED")
+    )
+    assert [(each.total, each.issued_at.day, each.line_items[0].type) for each in scheduled] == [(4000, 1, "commit_purchase")]
