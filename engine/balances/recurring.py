@@ -31,11 +31,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
-from uuid import NAMESPACE_URL, uuid5
 
-from engine.balances.seats import Assigned, assigned_spans
+from engine.balances.seats import Assigned
+from engine.balances.shares import assigned_within, named, one_share, seats_of
 from engine.catalog import (
-    Allocation,
     Balance,
     Contract,
     CustomerConfig,
@@ -80,7 +79,7 @@ def balance_kinds(config: CustomerConfig) -> Iterator[Balance]:
     yield from config.balances
     for contract in config.contracts:
         for recurring in contract.recurring:
-            seats = _seats_of(recurring, contract)
+            seats = seats_of(recurring, contract)
             yield recurring.child if seats is None else replace(recurring.child, seat=(seats.group_key, ""))
 
 
@@ -127,7 +126,7 @@ def children(recurring: RecurringBalance, contract: Contract, until_hour: int, f
     entries: dict[str, list[ManualEntry]] = {}
     for entry in recurring.child.manual_entries:
         entries.setdefault(entry.segment_id, []).append(entry)
-    seats = _seats_of(recurring, contract)
+    seats = seats_of(recurring, contract)
     if seats is None:
         for own in _own_periods(recurring, contract, until_hour):
             yield _child(recurring, contract, own, _grants(recurring, own, steps), entries)
@@ -138,23 +137,7 @@ def children(recurring: RecurringBalance, contract: Contract, until_hour: int, f
             grant = _grant_of_seat(recurring, own, assigned.starting_hour)
             if grant.hour not in wholes:
                 wholes[grant.hour] = _child(recurring, contract, own, [grant], entries)
-            yield _share(wholes[grant.hour], assigned, seats.group_key)
-
-
-class _Seats(NamedTuple):
-    group_key: str
-    spans: Sequence[Assigned]
-
-
-def _seats_of(recurring: RecurringBalance, contract: Contract) -> _Seats | None:
-    """The seats that each have a share; None unless shares are INDIVIDUAL."""
-    link = recurring.link
-    if link is None or link.allocation is not Allocation.INDIVIDUAL:
-        return None
-    for subscription in contract.subscriptions:
-        if subscription.id == link.subscription_id and subscription.seat_group_key is not None:
-            return _Seats(subscription.seat_group_key, tuple(assigned_spans(subscription, contract)))
-    return _Seats("", ())
+            yield one_share(wholes[grant.hour], assigned, seats.group_key)
 
 
 def _seats_by_period(
@@ -164,36 +147,12 @@ def _seats_by_period(
     found: list[tuple[_Own, Iterable[Assigned]]] = []
     seen: set[str] = set()
     for own in reversed(list(_own_periods(recurring, contract, until_hour))):
-        every = _assigned_within(own.period, spans)
+        every = assigned_within(own.period, spans)
         if own.terms.invoice_unit_price is None and _access_end(recurring, contract, own) <= from_hour:
             every = [assigned for assigned in every if assigned.seat_id not in seen]
         seen.update(assigned.seat_id for assigned in every)
         found.append((own, every))
     return found[::-1]
-
-
-def _assigned_within(period: Period, spans: Iterable[Assigned]) -> Iterable[Assigned]:
-    """Each seat that is assigned in some hour of the period, from its first assignment there to its last removal."""
-    found: dict[str, Assigned] = {}
-    for span in spans:
-        if span.starting_hour < period.ending_hour and period.starting_hour < span.ending_hour:
-            first = found.get(span.seat_id, span)
-            found[span.seat_id] = first._replace(ending_hour=max(first.ending_hour, span.ending_hour))
-    return found.values()
-
-
-def _share(whole: Balance, assigned: Assigned, group_key: str) -> Balance:
-    """One seat's share of a child. ``whole``: what is granted to a seat that is assigned then."""
-    ended = tuple(replace(each, ending_hour=min(each.ending_hour, assigned.ending_hour)) for each in whole.segments)
-    return replace(
-        whole,
-        id=_named(whole.id, f"seat:{assigned.seat_id}"),
-        segments=ended,
-        invoice_items=tuple(replace(each, id=_named(each.id, f"seat:{assigned.seat_id}")) for each in whole.invoice_items),
-        manual_entries=tuple(entry for entry in whole.manual_entries if entry.seat_id == assigned.seat_id),
-        seat=(group_key, assigned.seat_id),
-        share_of=whole.id,
-    )
 
 
 class _Own(NamedTuple):
@@ -250,7 +209,7 @@ def _child(
     grants: Iterable[_Grant],
     entries: Mapping[str, list[ManualEntry]],
 ) -> Balance:
-    child_id = _named(recurring.id, own.number)
+    child_id = named(recurring.id, own.number)
     ending_hour = _access_end(recurring, contract, own)
     segments: list[Segment] = []
     items: list[InvoiceItem] = []
@@ -258,12 +217,12 @@ def _child(
         increase = grant.hour > own.period.starting_hour
         name = f"increase:{grant.hour}" if increase else "grant"
         amount = prorated(own.terms.amount * grant.units, grant.hours, grant.of_hours, recurring.access_rounding)
-        segment_id = _named(child_id, name)
+        segment_id = named(child_id, name)
         segments.append(Segment(segment_id, grant.hour, ending_hour, amount, seat_increase=increase))
         if own.terms.invoice_unit_price is not None:
             price = prorated(own.terms.invoice_unit_price, grant.hours, grant.of_hours, recurring.invoice_rounding)
             quantity = own.terms.invoice_quantity * grant.units
-            items.append(InvoiceItem(_named(child_id, f"{name}:invoice"), grant.hour * HOUR_US, price, quantity))
+            items.append(InvoiceItem(named(child_id, f"{name}:invoice"), grant.hour * HOUR_US, price, quantity))
     appeared = cycle_at(recurring.schedule, own.cycle.starting_hour - 1).starting_hour * HOUR_US
     return replace(
         recurring.child,
@@ -324,7 +283,3 @@ def quantity_at(steps: Sequence[QuantityStep], hour: int) -> Decimal:
 
 def _steps_of(contract: Contract, subscription_id: str) -> tuple[QuantityStep, ...]:
     return next((each.quantity_steps for each in contract.subscriptions if each.id == subscription_id), ())
-
-
-def _named(owner_id: str, name: object) -> str:
-    return str(uuid5(NAMESPACE_URL, f"tidemark:recurring:{owner_id}:{name}"))

@@ -366,3 +366,27 @@ async def test_a_package_with_seats(sdk: AsyncMetronome, clock: Clock) -> None:
     assert (await seated.quantities(), await seated.balances()) == ([(1, 2)], {})
     await seated.update(add_seat_ids=[at(1, "ann")])
     assert (await seated.quantities(), await seated.balances()) == ([(1, 2)], {"ann": [(1000, 1000)]})
+
+
+async def test_seats_may_have_units_of_usage(sdk: AsyncMetronome, worker: RunningWorker, clock: Clock) -> None:
+    """Five units a month for each seat, whatever they cost; an alert on what is left of them."""
+    clock.set("2025-01-10T00:00:00")
+    fixed = await make_fixed(sdk)
+    units = {"unit_price": 5, "quantity": 1, "access_type": "QUANTITY"}
+    seated = await Seated.make(sdk, "ann", "bob", recurring_credits=[each_seat(fixed, access_amount=units)])
+    watching: Any = {"access_type": "QUANTITY", "seat_filter": {"seat_group_key": "region"}, "threshold": 1}
+    alert = (await sdk.v1.alerts.create(alert_type="low_remaining_seat_balance_reached", name="units", **watching)).data.id
+
+    async def status() -> str | None:
+        return (await sdk.v1.customers.alerts.retrieve(customer_id=seated.customer, alert_id=alert)).data.customer_status
+
+    await until(status, "ok")
+    await use(sdk, seated.customer, "2025-01-09", ("ann", 3))
+    await use(sdk, seated.customer, "2025-01-08", ("ann", 1), ("bob", 2))
+    await until(status, "in_alarm")
+    found = (await sdk.v1.contracts.list_seat_balances(**seated.ids)).data
+    assert [(each.balance, each.starting_balance, each.access_type) for row in found for each in row.balances] == [
+        (1, 5, "QUANTITY"),
+        (3, 5, "QUANTITY"),
+    ]
+    assert {each.credit_type_id for row in found for each in row.balances} == {"00000000-0000-0000-0000-000000000000"}

@@ -406,3 +406,67 @@ def test_each_seat_has_headroom_of_its_own(
         driver.event(UsageEvent(f"t{number}", "call", NOW_US, NOW, properties, "t", 0, number, 0), NOW_US)
         driver.collect()
         assert alarmed(driver) == past_their_line(driver)
+
+
+@BOUNDED
+@given(
+    thresholds=st.lists(st.tuples(st.sampled_from(["0", "2", "6"]), st.sampled_from([None, "ann"])), min_size=1, max_size=2),
+    comings=st.lists(st.tuples(st.integers(-60, 60), st.sampled_from(USERS), st.booleans()), max_size=4),
+    duration=st.sampled_from([1, 1, 2]),
+    ending=st.sampled_from([None, None, NOW + 40]),
+    shared=st.booleans(),
+    grace_hours=st.sampled_from([24, 0, 48]),
+    uses=st.lists(
+        st.tuples(
+            st.sampled_from([0, 0, 0, 1, 9, 30, 150]),
+            st.sampled_from([0, 0, 0, -1, -20]),
+            st.sampled_from(USERS),
+            st.sampled_from(["0.5", "1", "2", "-1"]),
+        ),
+        min_size=3,
+        max_size=12,
+    ),
+)
+def test_shares_of_seats_over_the_weeks(
+    thresholds: list[tuple[str, str | None]],
+    comings: list[tuple[int, str, bool]],
+    duration: int,
+    ending: int | None,
+    shared: bool,
+    grace_hours: int,
+    uses: list[tuple[int, int, str, str]],
+) -> None:
+    """Weekly credits of each seat, the last of which may be over; usage that is late or early; seats that come and go."""
+    watching = tuple(
+        Alert(f"a{number}", AlertType.SEAT_BALANCE, "", Decimal(threshold), 1, seat_filter=("user", user))
+        for number, (threshold, user) in enumerate(thresholds)
+    )
+    steps = [SeatStep(FIRST_HOUR, user, assigned=True) for user in USERS]
+    steps += [SeatStep(NOW + hour, user, assigned) for hour, user, assigned in sorted(comings)]
+    schedule = BillingSchedule(Frequency.WEEKLY, FIRST_HOUR * HOUR_US)
+    seats = Subscription(
+        "seats", "seats", schedule, Collection.ADVANCE, FIRST_HOUR, seat_group_key="user", seat_steps=tuple(steps)
+    )
+    child = Balance("r", BalanceType.CREDIT, "fee", (), contract_id="c0")
+    terms = (RecurringTerms(0, Decimal(8), ending_hour=ending),)
+    link = SubscriptionLink("seats", Allocation.INDIVIDUAL, is_prorated=False)
+    recurring = RecurringBalance(child, schedule, FIRST_HOUR, terms, duration, link=link)
+    contract = Contract("c0", "card", FIRST_HOUR, None, schedule, subscriptions=(seats,), recurring=(recurring,))
+    first = Balance("s", BalanceType.CREDIT, "fee", (Segment("s", NOW - 60, NOW + 60, Decimal(5)),), priority=Decimal(-1))
+    config = CustomerConfig("customer", 1, (contract,), balances=(first,) if shared else ())
+    driver = Driver(config, replace(SEATS, alerts=watching), NOW_US, EngineSettings(grace_hours=grace_hours))
+    now_us = NOW_US
+    for number, (later, off, user, amount) in enumerate(uses):
+        now_us += later * HOUR_US
+        driver.advance(now_us)
+        assert alarmed(driver) == past_their_line(driver)
+        before = driver.aggregate._standing.at(now_us)()
+        at_us = now_us + off * HOUR_US
+        event = UsageEvent(f"t{number}", "call", at_us, at_us // HOUR_US, {"calls": amount, "user": user}, "t", 0, number, 0)
+        driver.event(event, now_us)
+        told = driver.collect()
+        assert alarmed(driver) == past_their_line(driver)
+        now = driver.aggregate._standing.at(now_us)()
+        for each in told:
+            values = [(before[key].value, now[key].value) for key in now if key in before and key.alert_id == each.alert_id]
+            assert (each.previous_value, each.value) in values
