@@ -18,25 +18,10 @@ from decimal import Decimal
 from typing import Any
 
 from engine.catalog import AccessType, Balance, BalanceType, Frequency, ManualEntry, RateTarget, RolledOver, Segment, Specifier
-from engine.periods import HOUR_US
 from schemas.charge_documents import invoice_items_of
-from schemas.timestamps import parse_timestamp
+from schemas.timestamps import stored_hour, stored_instant_us
 
 Document = dict[str, Any]
-
-
-def _instant_us(text: str) -> int:
-    instant = parse_timestamp(text)
-    if instant is None:
-        raise ValueError(f"{text!r} is not an RFC 3339 timestamp")
-    return instant
-
-
-def _hour(text: str) -> int:
-    hour, rest = divmod(_instant_us(text), HOUR_US)
-    if rest:
-        raise ValueError(f"{text!r} is not on the hour")
-    return hour
 
 
 def _pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
@@ -45,7 +30,9 @@ def _pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
 
 def segment_of(item: Document) -> Segment:
     amount, increase = Decimal(item["amount"]), bool(item.get("seat_increase"))
-    return Segment(item["id"], _hour(item["starting_at"]), _hour(item["ending_before"]), amount, seat_increase=increase)
+    return Segment(
+        item["id"], stored_hour(item["starting_at"]), stored_hour(item["ending_before"]), amount, seat_increase=increase
+    )
 
 
 def specifier_of(document: Document) -> Specifier:
@@ -89,12 +76,16 @@ def balance_of(document: Document, entries: Iterable[Document], *, archived: boo
         cost_basis_free=_cost_nothing(document),
         manual_entries=tuple(
             ManualEntry(
-                each["segment_id"], Decimal(each["amount"]), _instant_us(each["timestamp"]), each["reason"], each.get("seat_id")
+                each["segment_id"],
+                Decimal(each["amount"]),
+                stored_instant_us(each["timestamp"]),
+                each["reason"],
+                each.get("seat_id"),
             )
             for each in entries
         ),
         custom_fields=_pairs(document["custom_fields"]),
-        created_us=_instant_us(document["created_at"]),
+        created_us=stored_instant_us(document["created_at"]),
         archived=archived or document.get("archived_at") is not None,
         rate_type=RateTarget(document.get("rate_type", "LIST_RATE")),
         recurring_id=document.get("recurring_id"),

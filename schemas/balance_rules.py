@@ -71,6 +71,16 @@ def with_balances(customer: Document, balances: list[Document]) -> Document:
     return {**customer, "balances": [*held, *balances]}
 
 
+def check_not_trued_up(balance: Document, now_us: int) -> None:
+    """Raises BadRequest for a postpaid commit whose true-up was due: what it was granted and what was left of it is billed."""
+    schedule = balance["invoice_schedule"]
+    if balance["type"] != "POSTPAID" or schedule is None or schedule["do_not_invoice"]:
+        return
+    for item in schedule["schedule_items"]:
+        if instant_us(item["timestamp"]) <= now_us:
+            raise BadRequest(f"id: the commit {balance['id']} was trued up at {item['timestamp']}, its invoice is final")
+
+
 def with_entry(customer: Document, entry: Document) -> Document:
     held = customer.get("ledger_entries") or []
     if len(held) >= ENTRIES_MAX:

@@ -12,23 +12,16 @@ from decimal import Decimal
 from typing import Any
 
 from engine.catalog import InvoiceItem, ScheduledCharge
-from schemas.timestamps import parse_timestamp
+from schemas.timestamps import stored_instant_us
 
 Document = dict[str, Any]
-
-
-def _instant_us(text: str) -> int:
-    instant = parse_timestamp(text)
-    if instant is None:
-        raise ValueError(f"{text!r} is not an RFC 3339 timestamp")
-    return instant
 
 
 def invoice_items_of(schedule: Mapping[str, Any] | None, archived_at: str | None = None) -> tuple[InvoiceItem, ...]:
     """What is invoiced: of something that was archived, only what was due by then."""
     if schedule is None or schedule.get("do_not_invoice"):
         return ()
-    until_us = None if archived_at is None else _instant_us(archived_at)
+    until_us = None if archived_at is None else stored_instant_us(archived_at)
     items = (_item(each) for each in schedule["schedule_items"])
     return tuple(item for item in items if until_us is None or item.timestamp_us <= until_us)
 
@@ -36,10 +29,10 @@ def invoice_items_of(schedule: Mapping[str, Any] | None, archived_at: str | None
 def _item(document: Document) -> InvoiceItem:
     return InvoiceItem(
         id=document["id"],
-        timestamp_us=_instant_us(document["timestamp"]),
+        timestamp_us=stored_instant_us(document["timestamp"]),
         unit_price=Decimal(document["unit_price"]),
         quantity=Decimal(document["quantity"]),
-        added_us=_instant_us(document["added_at"]) if "added_at" in document else 0,
+        added_us=stored_instant_us(document["added_at"]) if "added_at" in document else 0,
     )
 
 
@@ -55,5 +48,5 @@ def _charge(document: Document) -> ScheduledCharge:
         name=document["name"],
         credit_type_id=document["schedule"]["credit_type_id"],
         custom_fields=tuple(sorted(document["custom_fields"].items())),
-        created_us=_instant_us(document["created_at"]),
+        created_us=stored_instant_us(document["created_at"]),
     )

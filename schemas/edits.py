@@ -6,7 +6,7 @@
               add_scheduled_charges?: [charge], update_scheduled_charges?, archive_scheduled_charges?: [{id}],
               add_subscriptions?, add_recurring_commits?, add_recurring_credits?: [as shown], update_subscriptions?,
               update_recurring_commits?, update_recurring_credits?: [{id, ...}],
-              update_contract_end_date?, update_contract_name?}
+              update_contract_end_date?, update_contract_name?, update_net_payment_terms_days?}
 
 What was added is copied into the record as it was then.
 """
@@ -22,7 +22,19 @@ from pydantic import Field, model_validator
 from schemas.balance_edits import CommitUpdate, CreditUpdate
 from schemas.balances import BalanceAnswer, balance_answer
 from schemas.commits import BALANCES_A_REQUEST_MAX, Commits, Credits
-from schemas.common import Answer, Body, HourInstant, Id, Name, OutInstant, OutNumber, UniquenessKey, Unsupported, rfc3339
+from schemas.common import (
+    Answer,
+    Body,
+    HourInstant,
+    Id,
+    Name,
+    NotNegative,
+    OutInstant,
+    OutNumber,
+    UniquenessKey,
+    Unsupported,
+    rfc3339,
+)
 from schemas.documents import Document
 from schemas.overrides import OVERRIDES_MAX, Named, OverrideAnswer, OverrideBodies, override_answer
 from schemas.recurring import (
@@ -72,6 +84,7 @@ CHANGES = (
     "archive_scheduled_charges",
     "update_contract_end_date",
     "update_contract_name",
+    "update_net_payment_terms_days",
 )
 
 
@@ -107,6 +120,7 @@ class ContractEdit(Body):
     archive_scheduled_charges: Archived = Field(default_factory=list)
     update_contract_end_date: HourInstant | None = None
     update_contract_name: Name | None = None
+    update_net_payment_terms_days: NotNegative | None = None
     allow_contract_ending_before_finalized_invoice: bool = True
     add_billing_provider_configuration_update: Unsupported = None
     add_discounts: Unsupported = None
@@ -117,13 +131,12 @@ class ContractEdit(Body):
     add_spend_threshold_configuration: Unsupported = None
     add_spend_trackers: Unsupported = None
     archive_spend_trackers: Unsupported = None
-    update_net_payment_terms_days: Unsupported = None
     update_prepaid_balance_threshold_configuration: Unsupported = None
     update_spend_threshold_configuration: Unsupported = None
 
     @model_validator(mode="after")
     def _changes_something(self) -> ContractEdit:
-        may_be_null = ("update_contract_end_date", "update_contract_name")
+        may_be_null = ("update_contract_end_date", "update_contract_name", "update_net_payment_terms_days")
         if not any(self.given(name) if name in may_be_null else getattr(self, name) for name in CHANGES):
             raise ValueError(f"changes nothing: give one of {', '.join(CHANGES)}")
         return self
@@ -165,6 +178,7 @@ class Edit(Answer):
     archive_scheduled_charges: list[_Ref] | None = None
     update_contract_end_date: OutInstant | None = None
     update_contract_name: str | None = None
+    update_net_payment_terms_days: OutNumber | None = None
 
 
 class _ItemTold(Answer):
@@ -280,6 +294,8 @@ def edit_record(body: ContractEdit, edit_id: str, added: list[Document], charges
         record["update_contract_end_date"] = None if end is None else rfc3339(end)
     if body.given("update_contract_name"):
         record["update_contract_name"] = body.update_contract_name
+    if body.given("update_net_payment_terms_days"):
+        record["update_net_payment_terms_days"] = body.update_net_payment_terms_days
     return record
 
 

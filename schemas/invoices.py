@@ -34,7 +34,9 @@ class InvoiceListQuery(PageQuery):
     starting_on: Instant | None = None
     ending_before: Instant | None = None
     skip_zero_qty_line_items: bool = False
-    include_historical_commit_invoices: bool = Field(default=False, description="There are none.")
+    include_historical_commit_invoices: bool = Field(
+        default=False, description="Changes nothing: invoices of commits, those of past ones included, are always among them."
+    )
     webhook_notification_id: str | None = Field(default=None, description="Who asks; changes nothing.")
 
 

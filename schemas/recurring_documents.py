@@ -35,29 +35,14 @@ from engine.catalog import (
     Subscription,
     SubscriptionLink,
 )
-from engine.periods import HOUR_US
 from schemas.balance_documents import balance_of
-from schemas.timestamps import parse_timestamp
+from schemas.timestamps import stored_hour, stored_instant_us
 
 Document = dict[str, Any]
 
 
-def _instant_us(text: str) -> int:
-    instant = parse_timestamp(text)
-    if instant is None:
-        raise ValueError(f"{text!r} is not an RFC 3339 timestamp")
-    return instant
-
-
-def _hour(text: str) -> int:
-    hour, rest = divmod(_instant_us(text), HOUR_US)
-    if rest:
-        raise ValueError(f"{text!r} is not on the hour")
-    return hour
-
-
 def _optional_hour(text: str | None) -> int | None:
-    return None if text is None else _hour(text)
+    return None if text is None else stored_hour(text)
 
 
 def _optional_number(text: object) -> Decimal | None:
@@ -75,12 +60,12 @@ def subscription_of(document: Document) -> Subscription:
     return Subscription(
         id=document["id"],
         product_id=document["product_id"],
-        billing=BillingSchedule(Frequency(document["billing_frequency"]), _instant_us(document["anchor_date"])),
+        billing=BillingSchedule(Frequency(document["billing_frequency"]), stored_instant_us(document["anchor_date"])),
         collection=Collection(document["collection_schedule"]),
-        starting_hour=_hour(document["starting_at"]),
+        starting_hour=stored_hour(document["starting_at"]),
         ending_hour=_optional_hour(document["ending_before"]),
         quantity_steps=tuple(
-            QuantityStep(_hour(each["starting_at"]), Decimal(each["quantity"])) for each in document["quantities"]
+            QuantityStep(stored_hour(each["starting_at"]), Decimal(each["quantity"])) for each in document["quantities"]
         ),
         is_prorated=proration["is_prorated"],
         bill_immediately=proration["invoice_behavior"] == "BILL_IMMEDIATELY",
@@ -89,13 +74,13 @@ def subscription_of(document: Document) -> Subscription:
         seat_steps=() if seats is None else tuple(_seat_steps(seats["changes"])),
         name=document["name"],
         custom_fields=tuple(sorted(document["custom_fields"].items())),
-        created_us=_instant_us(document["created_at"]),
+        created_us=stored_instant_us(document["created_at"]),
     )
 
 
 def _seat_steps(changes: Iterable[Document]) -> Iterator[SeatStep]:
     for change in changes:
-        hour = _hour(change["starting_at"])
+        hour = stored_hour(change["starting_at"])
         yield from (SeatStep(hour, seat_id, assigned=True) for seat_id in change.get("assign", ()))
         yield from (SeatStep(hour, seat_id, assigned=False) for seat_id in change.get("remove", ()))
 
@@ -114,8 +99,8 @@ def recurring_of(document: Document, contract: Document, entries: Iterable[Docum
     child = balance_of(document["balance"], entries)
     return RecurringBalance(
         child=replace(child, invoice_credit_type_id=document["invoice_credit_type_id"] or child.invoice_credit_type_id),
-        schedule=BillingSchedule(Frequency(frequency or usage["frequency"]), _instant_us(anchor)),
-        starting_hour=_hour(document["starting_at"]),
+        schedule=BillingSchedule(Frequency(frequency or usage["frequency"]), stored_instant_us(anchor)),
+        starting_hour=stored_hour(document["starting_at"]),
         terms=tuple(_terms(each) for each in document["terms"]),
         duration_periods=document["duration_periods"],
         prorates_first=document["proration"] in ("FIRST", "FIRST_AND_LAST"),
@@ -129,7 +114,7 @@ def recurring_of(document: Document, contract: Document, entries: Iterable[Docum
 def _terms(document: Document) -> RecurringTerms:
     one = Decimal(1)
     return RecurringTerms(
-        after_us=0 if document["set_at"] is None else _instant_us(document["set_at"]),
+        after_us=0 if document["set_at"] is None else stored_instant_us(document["set_at"]),
         unit_price=Decimal(document["unit_price"]),
         quantity=one if document["quantity"] is None else Decimal(document["quantity"]),
         invoice_unit_price=_optional_number(document["invoice_unit_price"]),

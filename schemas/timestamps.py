@@ -15,6 +15,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 
 _MINUTE_US = 60_000_000
+_HOUR_US = 3_600_000_000
 _DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL = _EPOCH.toordinal()
@@ -51,6 +52,22 @@ def parse_timestamp(text: str) -> int | None:
         if rest[:1] == "." and rest[-1] == "Z" and digits.isascii() and digits.isdigit():
             return second_us + int(digits[:6].ljust(6, "0"))
     return _parse_any(text)
+
+
+def stored_instant_us(text: str) -> int:
+    """Microseconds since the epoch, of a document's instant. Raises ValueError for another text."""
+    instant = parse_timestamp(text)
+    if instant is None:
+        raise ValueError(f"{text!r} is not an RFC 3339 timestamp")
+    return instant
+
+
+def stored_hour(text: str) -> int:
+    """Whole hours since the epoch, of a document's instant. Raises ValueError for another text."""
+    hour, rest = divmod(stored_instant_us(text), _HOUR_US)
+    if rest:
+        raise ValueError(f"{text!r} is not on the hour")
+    return hour
 
 
 def _parse_any(text: str) -> int | None:

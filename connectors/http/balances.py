@@ -8,7 +8,7 @@ from connectors.http.contract_balances import balance_rows
 from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog, unknown
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
-from schemas.balance_rules import check_balance, check_contracts, ended_at, with_balances, with_entry
+from schemas.balance_rules import check_balance, check_contracts, check_not_trued_up, ended_at, with_balances, with_entry
 from schemas.balances import (
     BalanceAnswer,
     BalanceList,
@@ -151,6 +151,7 @@ def _entries(customer: Document, body: ManualEntryBody, entry_id: str, now_us: i
     if balance["contract_id"] != body.contract_id:
         level = f"the contract {balance['contract_id']}" if balance["contract_id"] else "the customer, not to a contract"
         raise BadRequest(f"contract_id: the balance {body.id} belongs to {level}")
+    check_not_trued_up(balance, now_us)
     for item in balance["access_schedule"]["schedule_items"]:
         if item["id"] == body.segment_id:
             entry = {

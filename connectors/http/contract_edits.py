@@ -89,6 +89,8 @@ def _changed_contract(contract: Document, body: ContractEdit, now_us: int, grace
         contract = with_end(contract, "update_contract_end_date", ending, now_us, grace_hours, allow_final=allow_final)
     if body.given("update_contract_name"):
         contract = {**contract, "name": body.update_contract_name}
+    if body.given("update_net_payment_terms_days"):
+        contract = {**contract, "net_payment_terms_days": body.update_net_payment_terms_days}
     return contract
 
 

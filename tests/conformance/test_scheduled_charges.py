@@ -160,6 +160,26 @@ async def test_archived_contracts_and_their_invoices(sdk: AsyncMetronome) -> Non
         assert [(each.status, each.total) for each in invoices] == [("VOID" if void else "FINALIZED", 1)]
 
 
+async def test_a_commit_that_was_trued_up_gets_no_more_entries(sdk: AsyncMetronome) -> None:
+    fixed = await make_fixed(sdk)
+    due = "2026-02-01T00:00:00Z"
+    postpaid: Any = {"type": "POSTPAID", "product_id": fixed, "access_schedule": access(segment(500, START, due))}
+    postpaid["invoice_schedule"] = {"schedule_items": [{"timestamp": due, "amount": 500}]}
+    customer, contract = await make(sdk, commits=[postpaid])
+    (invoice,) = await scheduled(sdk, customer)
+    assert (invoice.status, invoice.total) == ("FINALIZED", 500)
+    (commit,) = await all_of(sdk.v1.customers.commits.list(customer_id=customer, include_contract_commits=True))
+    with pytest.raises(metronome.BadRequestError, match="was trued up at 2026-02-01"):
+        await sdk.v1.contracts.add_manual_balance_entry(
+            customer_id=customer,
+            contract_id=contract,
+            id=commit.id,
+            segment_id=commit.access_schedule.schedule_items[0].id,
+            amount=-1,
+            reason="late",
+        )
+
+
 async def test_a_commit_is_bought_and_trued_up(sdk: AsyncMetronome) -> None:
     fixed = await make_fixed(sdk)
     end = "2090-01-01T00:00:00Z"

@@ -374,3 +374,16 @@ async def test_a_wrong_token_is_401(sdk: AsyncMetronome) -> None:
     with pytest.raises(metronome.AuthenticationError) as refused:
         await sdk.with_options(bearer_token="wrong").v1.customers.create(name="Acme")
     assert refused.value.response.json() == {"message": "the token is not known"}
+
+
+async def test_payment_terms_are_edited(sdk: AsyncMetronome) -> None:
+    customer = (await sdk.v1.customers.create(name="Acme")).data.id
+    made = (await sdk.v1.contracts.create(customer_id=customer, starting_at=START, net_payment_terms_days=30)).data.id
+    where = {"customer_id": customer, "contract_id": made}
+    for days in (14, None, 0):
+        await sdk.v2.contracts.edit(**where, update_net_payment_terms_days=days)
+        assert (await sdk.v2.contracts.retrieve(**where)).data.net_payment_terms_days == days
+    with pytest.raises(metronome.BadRequestError, match="must not be negative"):
+        await sdk.v2.contracts.edit(**where, update_net_payment_terms_days=-1)
+    edits = (await sdk.v2.contracts.get_edit_history(**where)).data
+    assert [each.to_dict().get("update_net_payment_terms_days") for each in edits] == [14, None, 0]
