@@ -164,8 +164,10 @@ class EndpointClient:
 
     def _refuse_literal(self) -> None:
         """A proxy resolves names, and has to refuse what is private; but a literal address is seen here."""
+        if self._proxy is None:
+            return  # the guard sees what is dialled
         address = literal_address(self.endpoint.url.host or "")
-        if self._proxy is not None and address is not None and not self._policy.allows(str(address), address):
+        if address is not None and not self._policy.allows(str(address), address):
             raise BlockedAddressError(str(address))
 
     def _outcome_of(self, status: int, response: bytes) -> str:

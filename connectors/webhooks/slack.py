@@ -90,6 +90,9 @@ def _words(entry: OutboxEntry, properties: dict[str, Any]) -> tuple[str, list[tu
         *((label, _amount(properties, name)) for label, name in _AMOUNTS),
         *((part["key"], part["value"]) for part in properties.get("group_values") or ()),
     ]
+    seat = properties.get("seat_filter")
+    if seat:
+        lines.append((seat["seat_group_key"], seat["seat_group_value"]))
     period = properties.get("period")
     if period:
         lines.append(("Period", f"{period['starting_at']} to {period['ending_before']}"))

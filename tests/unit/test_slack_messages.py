@@ -60,6 +60,12 @@ def test_units_other_than_dollars_are_shown_as_they_are() -> None:
     assert not any("Open" in text for text in told)
 
 
+def test_a_seat_is_named() -> None:
+    properties = {name: value for name, value in SPEND.items() if name not in ("group_values", "period")}
+    properties["seat_filter"] = {"seat_group_key": "user", "seat_group_value": "ann", "value": "ann"}
+    assert "*user*\nann" in texts(message(entry(properties, "alerts.low_remaining_seat_balance_reached"), "")["blocks"])
+
+
 def test_slacks_limits_hold_for_names_of_any_length() -> None:
     blocks = message(entry(SPEND | {"alert_name": "n" * 500, "group_values": [{"key": "k", "value": "&" * 3000}] * 20}), "")[
         "blocks"
