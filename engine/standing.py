@@ -444,8 +444,8 @@ def gone(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
 
 def next_instant(alerts: Iterable[Alert], config: CustomerConfig, after_us: int) -> int | None:
     """The next instant after ``after_us`` at which time alone changes a figure of these alerts: a segment begins, ends, or has
-    only an alert's days left; a seat is assigned or removed. (Billing periods change figures, too; those are frames' boundaries.)
-    None: there is none."""
+    only an alert's days left; a seat is assigned or removed; a postpaid commit is trued up. (Billing periods change figures, too;
+    those are frames' boundaries.) None: there is none."""
     contracts = {contract.id: contract for contract in config.contracts}
     instants: set[int] = set()
     balances = balances_ahead(config, after_us)
@@ -460,4 +460,6 @@ def next_instant(alerts: Iterable[Alert], config: CustomerConfig, after_us: int)
                 instants.update((segment.starting_hour * HOUR_US, segment.ending_hour * HOUR_US))
                 if alike[0].type in DAYS:
                     instants.update(_reached_us(alert, segment.ending_hour) for alert in alike)
+            if balance.type is BalanceType.POSTPAID:
+                instants.update(item.timestamp_us for item in balance.invoice_items)
     return min((instant for instant in instants if instant > after_us), default=None)

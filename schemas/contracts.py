@@ -48,7 +48,8 @@ from schemas.recurring import RecurringCommits, RecurringCredits
 from schemas.recurring_answers import RecurringAnswer, recurring_answer
 from schemas.renewals import Transition
 from schemas.scheduled_charges import Charges, ScheduledChargeAnswer, charge_answer
-from schemas.subscriptions import SubscriptionAnswer, SubscriptionBodies, subscription_answer
+from schemas.subscription_answers import SubscriptionAnswer, subscription_answer
+from schemas.subscriptions import SubscriptionBodies
 
 
 class UsageStatementSchedule(Body):

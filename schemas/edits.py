@@ -54,13 +54,8 @@ from schemas.scheduled_charges import (
     ScheduledChargeUpdate,
     charge_answer,
 )
-from schemas.subscriptions import (
-    SubscriptionAnswer,
-    SubscriptionBodies,
-    SubscriptionUpdate,
-    SubscriptionUpdates,
-    subscription_answer,
-)
+from schemas.subscription_answers import SubscriptionAnswer, subscription_answer
+from schemas.subscriptions import SubscriptionBodies, SubscriptionUpdate, SubscriptionUpdates
 
 EDITS_MAX = 5_000
 """Of all contracts of one customer."""

@@ -18,18 +18,10 @@ from engine.catalog import (
     Tier,
     UsageFilter,
 )
-from engine.periods import HOUR_US
 from schemas.balance_documents import specifier_of
-from schemas.timestamps import parse_timestamp
+from schemas.timestamps import stored_hour
 
 Document = dict[str, Any]
-
-
-def _hour(text: str) -> int:
-    instant = parse_timestamp(text)
-    if instant is None or instant % HOUR_US:
-        raise ValueError(f"{text!r} is not an RFC 3339 timestamp on the hour")
-    return instant // HOUR_US
 
 
 def _optional(text: object) -> Decimal | None:
@@ -66,8 +58,8 @@ def override_of(document: Document) -> Override:
     rate = document.get("overwrite_rate")
     return Override(
         id=document["id"],
-        starting_hour=_hour(document["starting_at"]),
-        ending_hour=None if document.get("ending_before") is None else _hour(document["ending_before"]),
+        starting_hour=stored_hour(document["starting_at"]),
+        ending_hour=None if document.get("ending_before") is None else stored_hour(document["ending_before"]),
         type=None if document.get("type") is None else OverrideType(document["type"]),
         overwrite_rate=None if rate is None else _overwrite_rate(rate),
         multiplier=Decimal(1) if document.get("multiplier") is None else Decimal(document["multiplier"]),
@@ -89,7 +81,7 @@ def overrides_of(contract: Document) -> tuple[Override, ...]:
 def usage_filters_of(contract: Document) -> tuple[UsageFilter, ...]:
     """By their start; of several with one start the last that was set."""
     return _by_start(
-        UsageFilter(each["group_key"], frozenset(each["group_values"]), _hour(each["starting_at"]))
+        UsageFilter(each["group_key"], frozenset(each["group_values"]), stored_hour(each["starting_at"]))
         for each in contract.get("usage_filters") or ()
     )
 

@@ -19,7 +19,7 @@ from schemas.balances import SpecifierAnswer
 from schemas.common import Answer, OutInstant, OutNumber
 from schemas.documents import Document, customer_of, instant_text
 from schemas.errors import NotSupported
-from schemas.subscriptions import RoundingAnswer
+from schemas.subscription_answers import RoundingAnswer
 
 
 class _Named(Answer):

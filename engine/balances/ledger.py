@@ -1,7 +1,8 @@
 """Ledgers: what was granted, drawn, corrected and lost; and what is left.
 
 An entry, once there, is not changed by later usage: draft invoices have none (they are pending), and a segment's EXPIRATION
-appears when every invoice that could draw on it is final.
+appears when every invoice that could draw on it is final. A postpaid commit with a true-up does not expire: what it has left is
+taken off by a TRUEUP entry when the invoice that bills it is final.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class LedgerKind(StrEnum):
     AUTOMATED_INVOICE_DEDUCTION = "AUTOMATED_INVOICE_DEDUCTION"
     MANUAL = "MANUAL"
     ROLLOVER = "ROLLOVER"
+    TRUEUP = "TRUEUP"
     EXPIRATION = "EXPIRATION"
 
 
@@ -61,10 +63,18 @@ class Deduction(NamedTuple):
     amount: Decimal
 
 
+class TrueUp(NamedTuple):
+    """The invoice that bills what a postpaid commit has left, and its date. ``is_final``: it has been billed."""
+
+    invoice_id: str
+    timestamp_us: int
+    is_final: bool
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentStatement:
     """``manual``: sum of the manual entries; ``finalized``, ``draft``: drawn by final and by draft invoices (>= 0);
-    ``rolled_over``: what another contract has got of it (>= 0)."""
+    ``rolled_over``: what another contract has got of it (>= 0). ``is_trued_up``: what was left has been billed."""
 
     segment: Segment
     is_open: bool
@@ -72,20 +82,21 @@ class SegmentStatement:
     finalized: Decimal
     draft: Decimal
     rolled_over: Decimal = ZERO
+    is_trued_up: bool = False
 
     @property
     def remaining(self) -> Decimal:
         """Less what drafts draw. 0 unless open, and where manual entries took more than there was."""
-        return max(self.on_ledger - self.draft, ZERO) if self.is_open else ZERO
+        return max(self.on_ledger - self.draft, ZERO) if self.is_open and not self.is_trued_up else ZERO
 
     @property
     def remaining_finalized(self) -> Decimal:
         """The same without drafts: what the ledger says."""
-        return max(self.on_ledger, ZERO) if self.is_open else ZERO
+        return max(self.on_ledger, ZERO) if self.is_open and not self.is_trued_up else ZERO
 
     @property
     def on_ledger(self) -> Decimal:
-        """Whether open or not, and before anything expires."""
+        """Whether open or not, and before anything expires or is trued up."""
         return self.segment.amount + self.manual - self.finalized - self.rolled_over
 
 
@@ -124,6 +135,7 @@ def balance_statement(
     open_periods: Sequence[Period],
     now_us: int,
     taken: Sequence[Taken] = (),
+    true_up: TrueUp | None = None,
 ) -> BalanceStatement:
     """``deductions``: by final invoices; those of other balances are left out. ``drafted``: drawn by drafts, by segment id.
     ``open_periods``: the periods of invoices that may still draw on this balance. ``taken``: what was rolled over from it."""
@@ -138,22 +150,42 @@ def balance_statement(
             manual=manual_sum(balance, segment.id),
             finalized=sum((deduction.amount for deduction in drawn), ZERO),
             draft=drafted.get(segment.id, ZERO),
+            is_trued_up=true_up is not None and true_up.is_final,
             rolled_over=sum((each.amount for each in taken if each.segment_id == segment.id), ZERO),
         )
         segments.append(statement)
-        ledger.extend(_entries(balance, statement, drawn, open_periods, now_us))
+        ledger.extend(_entries(balance, statement, drawn, now_us))
+        ledger.extend(_last_entries(balance, statement, open_periods, now_us, true_up))
         ledger.extend(_rolled(balance, [each for each in taken if each.segment_id == segment.id]))
     ledger.sort(key=lambda ranked: (ranked[1].timestamp_us, ranked[0]))
     return BalanceStatement(balance, tuple(segments), tuple(entry for _, entry in ledger))
 
 
+def _last_entries(
+    balance: Balance, statement: SegmentStatement, open_periods: Sequence[Period], now_us: int, true_up: TrueUp | None
+) -> Iterator[tuple[int, LedgerEntry]]:
+    """How what is left of a segment ends."""
+    segment, left = statement.segment, statement.on_ledger
+    if left <= 0:
+        return
+    if true_up is not None:
+        if true_up.is_final:
+            kind = ledger_type(balance.type, LedgerKind.TRUEUP)
+            yield 4, LedgerEntry(kind, true_up.timestamp_us, ZERO - left, segment.id, invoice_id=true_up.invoice_id)
+        return
+    settled = not any(start < segment.ending_hour and segment.starting_hour < end for start, end in open_periods)
+    end_us = segment.ending_hour * HOUR_US
+    if end_us <= now_us and settled:
+        yield 4, LedgerEntry(ledger_type(balance.type, LedgerKind.EXPIRATION), end_us, ZERO - left, segment.id)
+
+
 def _entries(
-    balance: Balance, statement: SegmentStatement, drawn: Sequence[Deduction], open_periods: Sequence[Period], now_us: int
+    balance: Balance, statement: SegmentStatement, drawn: Sequence[Deduction], now_us: int
 ) -> list[tuple[int, LedgerEntry]]:
     """A segment's entries; each with a rank among those of the same instant: grants first, expirations last."""
     segment = statement.segment
     entries: list[tuple[int, LedgerEntry]] = []
-    start_us, end_us = segment.starting_hour * HOUR_US, segment.ending_hour * HOUR_US
+    start_us = segment.starting_hour * HOUR_US
 
     def add(rank: int, kind: LedgerKind, timestamp_us: int, amount: Decimal, **more: str) -> None:
         entries.append((rank, LedgerEntry(ledger_type(balance.type, kind), timestamp_us, amount, segment.id, **more)))
@@ -169,10 +201,6 @@ def _entries(
     for deduction in drawn:
         kind = LedgerKind.AUTOMATED_INVOICE_DEDUCTION
         add(2, kind, deduction.timestamp_us, ZERO - deduction.amount, invoice_id=deduction.invoice_id)
-    settled = not any(start < segment.ending_hour and segment.starting_hour < end for start, end in open_periods)
-    left = statement.on_ledger
-    if end_us <= now_us and settled and left > 0:
-        add(4, LedgerKind.EXPIRATION, end_us, ZERO - left)
     return entries
 
 

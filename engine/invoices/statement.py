@@ -10,18 +10,18 @@ begins where that one ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from engine.balances.ledger import BalanceStatement, Deduction, balance_statement
+from engine.balances.ledger import BalanceStatement, Deduction, TrueUp, balance_statement
 from engine.balances.matching import covers_contract
 from engine.balances.recurring import with_children
 from engine.balances.rollover import Taken
-from engine.catalog import Balance, Contract, CustomerConfig
+from engine.catalog import Balance, BalanceType, Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.invoices.drafts import Drafting, deductions_of
-from engine.invoices.items import Invoice
+from engine.invoices.items import Invoice, InvoiceStatus
 from engine.invoices.scheduled import scheduled_invoices
 from engine.invoices.usage import HourlyUsage
 from engine.invoices.voids import to_make_again, with_voids
@@ -74,6 +74,8 @@ def statement(
     pending = [deduction for draft in drafts for deduction in deductions_of(draft)]
     for balance_id, segment_id, _, _, amount in pending:
         drafted[balance_id, segment_id] = drafted.get((balance_id, segment_id), ZERO) + amount
+    scheduled = scheduled_invoices(config, [*finalized, *drafts], [*deductions, *pending], now_us)
+    true_ups = _true_ups(scheduled)
     balances = [
         balance_statement(
             _with_amounts(balance, amounts),
@@ -82,11 +84,11 @@ def statement(
             [_drawing(contract, period) for contract, period in live if covers_contract(balance, contract.id)],
             now_us,
             taken.get(balance.id, ()),
+            true_ups.get(balance.id),
         )
         for balance in config.balances
         if not balance.archived
     ]
-    scheduled = scheduled_invoices(config, [*finalized, *drafts], [*deductions, *pending], now_us)
     return Statement(tuple(drafts), tuple(balances), tuple(scheduled), finalized)
 
 
@@ -115,6 +117,16 @@ def finalize(
         return made
     common = {"now_us": now_us, "grace_hours": grace_hours, "from_hour": until_hour}
     return [*made, *finalize(config, compiled, usage, finalized=[*finalized, *made], **common)]
+
+
+def _true_ups(scheduled: Iterable[Invoice]) -> dict[str, TrueUp]:
+    """By balance."""
+    return {
+        item.balance_id: TrueUp(invoice.id, invoice.issued_us, invoice.status is InvoiceStatus.FINALIZED)
+        for invoice in scheduled
+        for item in invoice.line_items
+        if item.balance_id is not None and item.balance_type is BalanceType.POSTPAID and invoice.status is not InvoiceStatus.VOID
+    }
 
 
 def _with_amounts(balance: Balance, amounts: Mapping[tuple[str, str], Decimal]) -> Balance:

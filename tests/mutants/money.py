@@ -106,10 +106,40 @@ MONEY_MUTANTS = (
         (
             Edit(
                 "engine/balances/ledger.py",
-                "    if end_us <= now_us and settled and left > 0:\n",
-                "    if end_us <= now_us and left > 0:\n",
+                "    if end_us <= now_us and settled:\n",
+                "    if end_us <= now_us:\n",
             ),
         ),
         (f"{LEDGER}::test_nothing_expires_while_an_invoice_may_still_draw_on_it",),
+    ),
+    Mutant(
+        0,
+        "a commit's own price is forgotten where it runs out: its last units are paid for as if there were no end",
+        (
+            Edit(
+                "engine/balances/draw.py",
+                "    units = rest.units if cost <= pool.left else min(rest.units, _whole_units(pool.left, own_price))\n",
+                "    units = rest.units\n",
+            ),
+        ),
+        (f"{DRAW}::test_a_price_of_its_own_takes_units_off_the_line",),
+    ),
+    Mutant(
+        0,
+        "a balance of units draws what they cost",
+        (Edit("engine/balances/draw.py", "        pool.left -= units\n", "        pool.left -= value\n"),),
+        (f"{DRAW}::test_units_are_drawn_whatever_they_cost_and_in_whatever_credit_type",),
+    ),
+    Mutant(
+        0,
+        "what was rolled over to the next contract expires on the old one, too",
+        (
+            Edit(
+                "engine/balances/ledger.py",
+                "        return self.segment.amount + self.manual - self.finalized - self.rolled_over\n",
+                "        return self.segment.amount + self.manual - self.finalized\n",
+            ),
+        ),
+        (f"{LEDGER}::test_what_rolls_over_leaves_the_rest_to_expire",),
     ),
 )

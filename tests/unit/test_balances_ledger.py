@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from engine.balances.ledger import BalanceStatement, Deduction, balance_statement
+from engine.balances.ledger import BalanceStatement, Deduction, TrueUp, balance_statement
+from engine.balances.rollover import Taken
 from engine.catalog import Balance, BalanceType, ManualEntry, Segment
 from engine.numbers import exact
 from engine.periods import HOUR_US, Period
@@ -87,3 +89,23 @@ def test_nothing_expires_while_an_invoice_may_still_draw_on_it(period: tuple[int
 
 def test_no_entry_is_ahead_of_its_segment() -> None:
     assert balance_statement(balance(), [], {}, [], (START - 1) * HOUR_US).ledger == ()
+
+
+def test_a_postpaid_commit_is_trued_up_and_does_not_expire() -> None:
+    due_us = (END + 10) * HOUR_US
+    held = replace(balance(BalanceType.POSTPAID), segments=balance().segments[:1])
+    waits = balance_statement(held, [deduction(30, 1500)], {}, [], due_us, true_up=TrueUp("invoice", due_us, False))
+    assert entries(waits)[-1] == ("POSTPAID_COMMIT_AUTOMATED_INVOICE_DEDUCTION", 1500, -30)
+    billed = balance_statement(held, [deduction(30, 1500)], {}, [], due_us, true_up=TrueUp("invoice", due_us, True))
+    assert entries(billed)[-1] == ("POSTPAID_COMMIT_TRUEUP", END + 10, -70)
+    assert billed.ledger[-1].invoice_id == "invoice"
+    early = balance_statement(held, [], {}, [], 1500 * HOUR_US, true_up=TrueUp("invoice", 1400 * HOUR_US, True))
+    assert (early.remaining, early.remaining_finalized) == (0, 0)
+
+
+def test_what_rolls_over_leaves_the_rest_to_expire() -> None:
+    taken = [Taken("b", "s1", "new", END, Decimal(50))]
+    seen = balance_statement(balance(), [deduction(30, 1500)], {}, [], END * HOUR_US, taken)
+    assert entries(seen)[-2:] == [("PREPAID_COMMIT_ROLLOVER", END, -50), ("PREPAID_COMMIT_EXPIRATION", END, -20)]
+    assert [entry.new_contract_id for entry in seen.ledger if entry.new_contract_id] == ["new"]
+    assert balance_statement(balance(), [], {}, [], (END - 1) * HOUR_US, taken).remaining == 50
