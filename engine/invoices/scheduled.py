@@ -9,7 +9,8 @@ has no grace period. It is not stored: what is due by its date is not changed an
 be told from the configuration. What is added with a date that is past makes an invoice of its own, at that date, final at once.
 
 A *true-up* is what a postpaid commit was granted less what usage has drawn from it. Its invoice is final when its date has come
-and no draft can draw on the commit any more: so late usage in a grace period is not charged twice.
+and no draft can draw on the commit any more: so late usage in a grace period is not charged twice. A usage
+invoice that is voided after that date leaves it as it was.
 
 Fixed charges are not paid by balances (the API: only usage, subscriptions, composites and conversions are).
 """
@@ -127,7 +128,8 @@ def scheduled_invoices(
             together[regenerated_id(invoice_id)] = together[invoice_id]
     voided = {invoice_id for invoice_id, _ in config.voided}
     drafts = [invoice for invoice in usage_invoices if invoice.status is InvoiceStatus.DRAFT]
-    found = [_invoice(config.id, invoice_id, group, drafts, drawn, now_us, voided) for invoice_id, group in together.items()]
+    drawn_then = [*((each, None) for each in drawn), *_given_back(config, usage_invoices)]
+    found = [_invoice(config.id, invoice_id, group, drafts, drawn_then, now_us, voided) for invoice_id, group in together.items()]
     return sorted(found, key=lambda invoice: (invoice.issued_us, invoice.id))
 
 
@@ -144,7 +146,7 @@ def _invoice(
     invoice_id: str,
     group: Sequence[Due],
     drafts: Sequence[Invoice],
-    drawn: Sequence[Deduction],
+    drawn: Sequence[tuple[Deduction, int | None]],
     now_us: int,
     voided: set[str],
 ) -> Invoice:
@@ -170,13 +172,34 @@ def _invoice(
     )
 
 
-def _amount(due: Due, drawn: Iterable[Deduction]) -> Decimal:
+def _given_back(config: CustomerConfig, usage_invoices: Iterable[Invoice]) -> Iterator[tuple[Deduction, int]]:
+    """What postpaid commits had paid of invoices that are void, and when these were voided."""
+    voided_us = dict(config.voided)
+    archived_us = {contract.id: contract.archived_us for contract in config.archived_contracts}
+    for invoice in usage_invoices:
+        if invoice.status is InvoiceStatus.VOID:
+            since_us = voided_us.get(invoice.id) or archived_us.get(invoice.contract_id) or 0
+            for item in invoice.line_items:
+                if item.type is ItemType.APPLIED and item.balance_type is BalanceType.POSTPAID:
+                    balance_id, segment_id = item.balance_id or "", item.segment_id or ""
+                    yield Deduction(balance_id, segment_id, invoice.id, since_us, ZERO - item.total), since_us
+
+
+def _amount(due: Due, drawn: Iterable[tuple[Deduction, int | None]]) -> Decimal:
+    """``drawn``: with the instant at which it was given back, if it was."""
     commit = due.true_up_of
     if commit is None:
         return due.item.unit_price * due.item.quantity
     granted = sum((segment.amount for segment in commit.segments), ZERO)
     manual = sum((entry.amount for entry in commit.manual_entries if entry.timestamp_us <= due.at_us), ZERO)
-    spent = sum((each.amount for each in drawn if each.balance_id == commit.id), ZERO)
+    spent = sum(
+        (
+            each.amount
+            for each, given_back_us in drawn
+            if each.balance_id == commit.id and (given_back_us is None or given_back_us > due.at_us)
+        ),
+        ZERO,
+    )
     return max(granted + manual - spent, ZERO)
 
 

@@ -47,6 +47,7 @@ from engine.catalog import (
     RateType,
     RecurringBalance,
     RecurringTerms,
+    RolledOver,
     ScheduledCharge,
     SeatStep,
     Segment,
@@ -253,8 +254,22 @@ def past_their_line(driver: Driver) -> set[str]:
     return {state_field(key) for key, figure in full.items() if figure.past}
 
 
+@st.composite
+def renewals(draw: st.DrawFn) -> tuple[CustomerConfig, Catalog]:
+    """A contract that ends among the events, and the one that gets what its first balance has left."""
+    config, catalog = draw(configurations())
+    ended = NOW + draw(st.sampled_from([-20, 2, 12]))
+    first = replace(config.contracts[0], ending_hour=ended)
+    second = replace(first, id="c1", starting_hour=ended, ending_hour=None)
+    source = replace(config.balances[0], contract_id="c0")
+    over = Segment("over-s", ended, NOW + 60, Decimal(0))
+    rolled = RolledOver(source.id, "c0", draw(st.sampled_from([Decimal(1), Decimal("0.5")])), draw(st.booleans()))
+    more = replace(source, id="over", contract_id="c1", segments=(over,), manual_entries=(), rolled_over=rolled)
+    return replace(config, contracts=(first, second), balances=(source, *config.balances[1:], more)), catalog
+
+
 @BOUNDED
-@given(configuration=configurations(), steps=streams(), grace_hours=st.sampled_from([24, 0, 48]))
+@given(configuration=st.one_of(configurations(), renewals()), steps=streams(), grace_hours=st.sampled_from([24, 0, 48]))
 def test_headroom_hides_nothing(configuration: tuple[CustomerConfig, Catalog], steps: list[Step], grace_hours: int) -> None:
     config, catalog = configuration
     driver = Driver(config, catalog, NOW_US, EngineSettings(grace_hours=grace_hours))

@@ -187,6 +187,21 @@ def test_a_true_up_is_final_when_nothing_can_draw_on_the_commit_any_more() -> No
     assert seen(look(customer, "2026-04-20", late, tuple(final))) == [("03-01", "FINALIZED", 600)]
 
 
+@pytest.mark.parametrize(("voided", "left"), [("2026-02-20", 1000), ("2026-03-10", 600)])
+def test_a_usage_invoice_that_is_voided_after_the_true_up_leaves_it(voided: str, left: int) -> None:
+    customer = config(CONTRACT, commit(BalanceType.POSTPAID, item("t", "2026-03-01")))
+    with exact():
+        usage = HourlyUsage({SeriesKey("m", -1, ()): {hour("2026-01-10"): Decimal(400)}}, {})
+        common = {"now_us": us("2026-03-10"), "grace_hours": GRACE, "finalized": (), "from_hour": hour("2026-01-01")}
+        final = [as_stored(each) for each in finalize(customer, compile_catalog(CATALOG), usage, **common)]
+    assert seen(look(customer, "2026-03-10", finalized=tuple(final))) == [("03-01", "FINALIZED", 600)]
+    void = replace(customer, voided=((final[0].id, us(voided)),))
+    made = look(void, "2026-03-11", finalized=tuple(final))
+    assert seen(made) == [("03-01", "FINALIZED", left)]
+    assert [each.status.value for each in made.finalized] == ["VOID", "FINALIZED"]
+    assert [int(each.total) for each in made.drafts] == [0]  # January is not billed again by itself
+
+
 def test_breakdowns_show_a_charge_on_its_day() -> None:
     customer = config(replace(CONTRACT, scheduled_charges=(charge(item("a", "2026-01-15T10:30:00", "0.1", "3")),)))
     (made,) = look(customer, "2026-01-20").scheduled
