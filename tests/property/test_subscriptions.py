@@ -109,14 +109,14 @@ def recurring(draw: st.DrawFn, contract: Contract, around: int) -> RecurringBala
 
 @st.composite
 def subscribed(draw: st.DrawFn, config: CustomerConfig, catalog: Catalog, around: int) -> tuple[CustomerConfig, Catalog]:
-    """The same with subscriptions, what recurs, and rates for them; without overrides and commit rates, which have tests of their
-    own."""
+    """The same with subscriptions, what recurs, and rates for them; without commit rates and overrides for commits, which have
+    tests of their own."""
     listed = tuple(replace(each, rate_type=RateTarget.LIST_RATE) for each in config.balances)
     contracts = []
     for contract in config.contracts:
-        made = replace(
-            contract, overrides=(), subscriptions=(draw(subscriptions(contract, around)),) if draw(st.integers(0, 3)) else ()
-        )
+        ordinary = tuple(each for each in contract.overrides if not each.for_commits)
+        plans = (draw(subscriptions(contract, around)),) if draw(st.integers(0, 3)) else ()
+        made = replace(contract, overrides=ordinary, subscriptions=plans)
         contracts.append(replace(made, recurring=(draw(recurring(made, around)),) if draw(st.integers(0, 3)) else ()))
     rates = tuple(
         Rate(

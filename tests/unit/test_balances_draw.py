@@ -10,7 +10,7 @@ import pytest
 
 from engine.balances.draw import DrawLine, LineKind, Pool, draw_down
 from engine.balances.matching import UsageKey, covers, precedence
-from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Product, Segment, Specifier
+from engine.catalog import USD_CENTS, AccessType, Balance, BalanceType, Product, RolledOver, Segment, Specifier
 from engine.numbers import exact
 
 PRODUCTS = {
@@ -45,11 +45,32 @@ def drawn(lines: list[DrawLine], pools: list[Pool]) -> list[tuple[int, str, int]
     return [(each.line, each.balance.id, int(each.amount)) for each in draw_down(lines, pools).applied]
 
 
+ROLLED = RolledOver("source", "old contract", Decimal(1))
 by_values = Specifier(pricing_group_values=(("region", "eu"),))
 also_by_values = Specifier(presentation_group_values=(("model", "x"),))
 
 # (step, what goes first, what goes after it): each differs in its step and is worse in all that come after.
 STEPS = [
+    (
+        "rolled over before all others",
+        pool(balance("z", BalanceType.PREPAID, priority=Decimal(9), rolled_over=ROLLED)),
+        pool(balance("a", priority=Decimal(1))),
+    ),
+    (
+        "postpaid rolled over before prepaid",
+        pool(balance("z", BalanceType.POSTPAID, priority=Decimal(9), rolled_over=ROLLED)),
+        pool(balance("a", BalanceType.PREPAID, priority=Decimal(1), rolled_over=ROLLED)),
+    ),
+    (
+        "rolled over: what it cost does not count",
+        pool(balance("z", cost_basis_free=False, rolled_over=ROLLED), end=900),
+        pool(balance("a", rolled_over=ROLLED)),
+    ),
+    (
+        "rolled over: the start does not count",
+        pool(balance("a", rolled_over=ROLLED), start=9),
+        pool(balance("z", rolled_over=ROLLED), start=1),
+    ),
     ("kind", pool(balance("z", priority=Decimal(9))), pool(balance("a", BalanceType.POSTPAID, priority=Decimal(1)))),
     (
         "prepaid commits and credits together",
