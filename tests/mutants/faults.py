@@ -199,7 +199,8 @@ MUTANTS = (
         (
             Edit(
                 "engine/customer.py",
-                "        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new, moved_from=old_span if moved else None)\n",
+                "        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new, "
+                "moved_from=old_span if moved else None)\n",
                 "",
             ),
         ),
