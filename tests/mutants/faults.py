@@ -196,7 +196,14 @@ MUTANTS = (
     Mutant(
         12,
         "a new configuration is taken, but nobody is held against it until the next event",
-        (Edit("engine/customer.py", "        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new)\n", ""),),
+        (
+            Edit(
+                "engine/customer.py",
+                "        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new, "
+                "moved_from=old_span if moved else None)\n",
+                "",
+            ),
+        ),
         (f"{CUSTOMER}::test_a_new_alert_meets_customers_who_are_already_past_it",),
     ),
     Mutant(
