@@ -67,11 +67,13 @@ def paid_parts(item: LineItem, applied: Sequence[Applied], unpaid: Decimal) -> I
 
 
 def _at_line_price(item: LineItem, applied: Sequence[Applied]) -> Paid:
-    """The first payer gets the item's earliest amounts, and so on."""
+    """The first payer gets the item's earliest amounts, and so on. One that draws at a price of 0 pays nothing."""
     items: list[LineItem] = []
     low, low_units = ZERO, ZERO
     for each in applied:
         units = each.units if each.unit_price is None else None
+        if units is None and not each.amount:
+            continue
         high = low + each.amount
         if units is None:
             shares = _share(item.increments, low, high)
