@@ -105,6 +105,24 @@ MUTANTS = (
         (f"{CUSTOMER}::test_a_new_period_starts_at_nothing_and_alarms_again",),
     ),
     Mutant(
+        5,
+        "no state between two looks: whatever moves above the line is told",
+        (
+            Edit("engine/alerts/ladder.py", "        former = self.rung\n", "        former = 0\n"),
+            Edit(
+                "engine/alerts/ladder.py",
+                "self.high = thresholds[rung] if rung < len(thresholds) else _NEVER_UP",
+                "self.high = thresholds[0]",
+            ),
+            Edit(
+                "engine/alerts/states.py",
+                "(State.IN_ALARM, Input.ABOVE): Outcome(State.IN_ALARM),",
+                "(State.IN_ALARM, Input.ABOVE): Outcome(State.IN_ALARM, Message.REACHED),",
+            ),
+        ),
+        (f"{CUSTOMER}::test_a_value_that_swings_above_the_line_is_told_once",),
+    ),
+    Mutant(
         7,
         "state is saved first, the notification is written after it: a lost reply between them loses it",
         (
@@ -145,6 +163,18 @@ MUTANTS = (
             f"{COMMITS}::test_a_refused_batch_writes_nothing",
             f"{COMMITS}::test_a_commit_whose_reply_was_lost_counts_once",
         ),
+    ),
+    Mutant(
+        13,
+        "an event ages while it waits in the log, and is refused for its age when it is read",
+        (
+            Edit(
+                "connectors/kafka/intake.py",
+                "            age_us = appended_at_ms * 1000 - event[3]\n",
+                "            age_us = __import__('time').time_ns() // 1000 - event[3]\n",
+            ),
+        ),
+        ("tests/unit/test_intake_arrival.py::test_an_event_that_waited_in_the_log_for_long_is_as_young_as_when_it_was_appended",),
     ),
     Mutant(
         14,
@@ -192,6 +222,18 @@ MUTANTS = (
             f"{COMMITS}::test_a_batch_sent_again_is_refused_as_done",
             f"{COMMITS}::test_a_commit_whose_reply_was_lost_counts_once",
         ),
+    ),
+    Mutant(
+        11,
+        "the greatest of the lines that match instead of their sum",
+        (
+            Edit(
+                "engine/cells.py",
+                "        gauge.value = after = before + delta * slope\n",
+                "        gauge.value = after = max(before, self.quantity * slope)\n",
+            ),
+        ),
+        (f"{CUSTOMER}::test_what_one_metric_costs_in_two_products_is_added_up",),
     ),
     Mutant(
         12,

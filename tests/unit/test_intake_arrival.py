@@ -42,3 +42,12 @@ def test_time_of_the_append(stamp: int, kind: int, appended: int) -> None:
     [arrived], rejected = Intake(Settings(), 0, 1).decode([Fetched(stamp, kind)], NOW_MS)
     assert not rejected
     assert arrived.appended_at_ms == appended
+
+
+def test_an_event_that_waited_in_the_log_for_long_is_as_young_as_when_it_was_appended() -> None:
+    intake = Intake(Settings(), 0, 1)
+    intake.learn({"c": "c"})
+    an_hour_later = 1_769_990_400_000 + HOUR_MS  # the event is of 2026-02-02T00:00Z; whenever it is read
+    arrived, _ = intake.decode([Fetched(an_hour_later, APPEND)], an_hour_later + 200 * 24 * HOUR_MS)
+    plan = intake.classify(arrived)
+    assert (plan.here, plan.rejected) == (arrived, [])

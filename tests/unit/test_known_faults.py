@@ -119,6 +119,24 @@ def test_a_threshold_that_recovered_alone_is_told_alone() -> None:
     assert customer.use("20") == [("75", "reached", "20 #0")]
 
 
+def test_a_value_that_swings_above_the_line_is_told_once() -> None:
+    """Until it has recovered: below the line, by the alert's own rule."""
+    customer = Customer("10")
+    assert customer.use("12") == [("10", "reached", "12 #0")]
+    assert customer.use("3", "-5", "4", "-4", "1") == []
+    assert customer.use("-1.5", "1") == [("10", "resolved", "-1.5 #0"), ("10", "reached", "1 #1")]
+
+
+def test_what_one_metric_costs_in_two_products_is_added_up() -> None:
+    customer = Customer("10")
+    one = catalog(["10"])
+    rates = (*one.rate_cards["card"].rates, Rate("other", RateType.FLAT, START_HOUR, price=Decimal(1)))
+    products = {**one.products, "other": Product("other", "other", "units")}
+    customer.driver.reconfigure(catalog=replace(one, revision=2, products=products, rate_cards={"card": RateCard("card", rates)}))
+    assert customer.use("4.5") == []
+    assert customer.use("0.5") == [("10", "reached", "0.5 #0")]
+
+
 def test_a_new_period_starts_at_nothing_and_alarms_again() -> None:
     customer = Customer("10")
     customer.use("15")
