@@ -261,6 +261,7 @@ def payments(line: Line) -> list[tuple[object, ...]]:
             tuple((hour, -share) for hour, share in sorted(line.shares(payer).items())),
         )
         for payer, each in enumerate(line.paid)
+        if each.amount or each.price is None  # at a price of its own of 0 nothing is paid
     ]
 
 
