@@ -238,8 +238,8 @@ class Line:
         plain = summed and not any(part.ladder.edges for part in slices)
         self._ordered = None if plain or not drafts else next(iter(drafts.values())).headrooms
         self._latest_hour = -1
-        negative = any(price < 0 for part in slices for price in part.ladder.prices)
-        self._falling = next(iter(drafts.values())).headrooms if drafts and negative else None
+        negative = bool(drafts) and any(price < 0 for part in slices for price in part.ladder.prices)
+        self._falling = next(iter(drafts.values())).headrooms if negative else None
         if len(slices) > 1 and any(part.ladder.edges for part in slices):
             self._factor = None
         self._find_slopes()
