@@ -15,9 +15,10 @@ RUN_STAMP := $(VENV)/.run.stamp
 DEV_STAMP := $(VENV)/.dev.stamp
 KAFKA_PORT ?= 9092
 SEEDS ?= 200
+SEARCHES ?= 20
 KAFKA_DATA_DIR ?= .cache/kafka-data
 
-.PHONY: help demo simulate test lint types bench bench-scale bench-webhooks kafka dev lock clean
+.PHONY: help demo search simulate test lint types bench bench-scale bench-webhooks kafka dev lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +28,9 @@ demo: $(RUN_STAMP) ## run the whole path once: usage events in, signed webhooks 
 
 test: lint types ## every check and every test; what is skipped says why
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+search: $(DEV_STAMP) ## the property tests under other examples: SEARCHES=20 times as many (two minutes each)
+	for seed in $$(seq 1 $(SEARCHES)); do $(BIN)/python -m pytest tests/property --hypothesis-seed=$$seed $(PYTEST_ARGS); done
 
 simulate: $(DEV_STAMP) ## dispatchers that die at every await: SEEDS=200 runs (a test has few)
 	TIDEMARK_SIMULATE_SEEDS=$(SEEDS) TIDEMARK_SIMULATE_STEP=1 $(BIN)/python -m pytest tests/simulation $(PYTEST_ARGS)
