@@ -15,39 +15,13 @@ from aiohttp import web
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from connectors.kafka.client import consumer
-from connectors.redis.client import connect
 from connectors.redis.customers import CustomerStore
 from connectors.webhooks import console
-from tests.support.dispatching import PARTITIONS, SECRET, Box, dispatching, notification, sample, settings_for, until
+from tests.support.dispatching import PARTITIONS, Box, dispatching, notification, sample, settings_for, until
 from tests.support.mock_kafka import MockKafka
 from tests.support.receiver import Answer, Receiver
-from tests.support.redis_server import RedisServer
 
 TOPIC = "tidemark.notifications"
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = RedisServer(dir=tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server.url
-    server.stop()
-
-
-@pytest.fixture
-async def box(redis_url: str) -> AsyncIterator[Box]:
-    redis = connect(settings_for(redis_url))
-    box = Box(redis)
-    await box.empty()
-    yield box
-    await redis.aclose()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        running.secret = SECRET
-        yield running
 
 
 # --- filters ------------------------------------------------------------------------------------------------------------

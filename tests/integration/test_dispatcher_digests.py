@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import orjson
 import pytest
 from pydantic import TypeAdapter
 
-from connectors.redis.client import connect
 from connectors.redis.digests import DigestStore
 from connectors.redis.keys import partition_of
 from connectors.redis.outbox import Outbox
@@ -21,35 +19,10 @@ from connectors.webhooks.dispatcher import run_dispatcher
 from connectors.webhooks.operations import DeliveryFilter, DeliveryOperations
 from connectors.webhooks.persist import clock_ms
 from schemas.notifications import WebhookPayload
-from tests.support.dispatching import PARTITIONS, SECRET, Box, dispatching, notification, settings_for, until
+from tests.support.dispatching import PARTITIONS, Box, dispatching, notification, settings_for, until
 from tests.support.receiver import Answer, Receiver
-from tests.support.redis_server import RedisServer
 
 WINDOW = {"more_than": 2, "window_seconds": 1}
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = RedisServer(dir=tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server.url
-    server.stop()
-
-
-@pytest.fixture
-async def box(redis_url: str) -> AsyncIterator[Box]:
-    redis = connect(settings_for(redis_url))
-    box = Box(redis)
-    await box.empty()
-    yield box
-    await redis.aclose()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        running.secret = SECRET
-        yield running
 
 
 async def write(box: Box, *entries: OutboxEntry) -> None:

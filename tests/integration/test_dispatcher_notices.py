@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import orjson
-import pytest
 from pydantic import TypeAdapter
 
 from connectors.redis.batches import outbox_fields
-from connectors.redis.client import connect
 from connectors.redis.notices import NoticeStore
 from connectors.redis.outbox import read_first
 from connectors.redis.types import Admission, ExhaustedNotice, OutboxEntry
@@ -19,37 +16,12 @@ from connectors.webhooks.endpoints import EndpointDirectory
 from connectors.webhooks.notices import Notices
 from connectors.webhooks.outcomes import new_delivery
 from schemas.notifications import WebhookPayload
-from tests.support.dispatching import PARTITIONS, SECRET, Box, dispatching, notification, settings_for, until
+from tests.support.dispatching import PARTITIONS, Box, dispatching, notification, settings_for, until
 from tests.support.receiver import Answer, Receiver
-from tests.support.redis_server import RedisServer
 
 NAMED = ["endpoint.*", "message.exhausted"]
 _PAYLOAD: TypeAdapter[Any] = TypeAdapter(WebhookPayload)
 SOON = {"webhook_failing_notice_minutes": 0.3 / 60}
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = RedisServer(dir=tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server.url
-    server.stop()
-
-
-@pytest.fixture
-async def box(redis_url: str) -> AsyncIterator[Box]:
-    redis = connect(settings_for(redis_url))
-    box = Box(redis)
-    await box.empty()
-    yield box
-    await redis.aclose()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        running.secret = SECRET
-        yield running
 
 
 def told(receiver: Receiver, path: str = "/ops") -> list[dict[str, Any]]:

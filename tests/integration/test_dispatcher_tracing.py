@@ -5,47 +5,20 @@ from __future__ import annotations
 import asyncio
 import builtins
 import threading
-from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
-from connectors.redis.client import connect
 from connectors.webhooks.tracing import OtelMissing, Tracing
-from tests.support.dispatching import SECRET, Box, dispatching, notification, settings_for
+from tests.support.dispatching import Box, dispatching, notification, settings_for
 from tests.support.receiver import Answer, Receiver
-from tests.support.redis_server import RedisServer
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
 
 TRACE_ID = 0x4BF92F3577B34DA6A3CE929D0E0E4736
 PARENT_ID = 0x00F067AA0BA902B7
 TRACE = f"00-{TRACE_ID:032x}-{PARENT_ID:016x}-01"
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = RedisServer(dir=tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server.url
-    server.stop()
-
-
-@pytest.fixture
-async def box(redis_url: str) -> AsyncIterator[Box]:
-    redis = connect(settings_for(redis_url))
-    box = Box(redis)
-    await box.empty()
-    yield box
-    await redis.aclose()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        running.secret = SECRET
-        yield running
 
 
 @pytest.fixture
