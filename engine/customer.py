@@ -156,6 +156,7 @@ class CustomerAggregate:
         add_sums(together.sums, self._serial)
         assert not self._live.due
         assert not self._headrooms.due
+        assert not self._headrooms.due_seats
         return together.rejections
 
     def reconfigure(self, customer: CustomerConfig, catalog: Catalog, now_us: int) -> None:
@@ -228,6 +229,8 @@ class CustomerAggregate:
         return Occasion(TriggeredBy.USAGE, self._now_us, evidence)
 
     def _may_sum(self, event: Counted) -> bool:
+        if self._headrooms.exact:
+            return False  # each event wants a statement of its own
         route = self._counting.routes.get((event.event_type, event.timestamp_us // HOUR_US))
         return route is None or route.sums
 

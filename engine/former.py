@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
 from engine.catalog import Aggregation
 from engine.counting import HOURS_A_DAY, Route
@@ -13,48 +12,40 @@ from engine.effects import UsageEvent
 from engine.invoices.usage import HourlyUsage
 from engine.metering.codec import Quantity, Reading, decode_hours
 from engine.metering.matching import MetricMatcher, Value
-from engine.metering.series import GroupValues, SeriesKey, series_field
+from engine.metering.series import SeriesKey, series_field
 from engine.metering.windows import ElementSeries, Series, WindowStore
 
 _SUMS = frozenset({Aggregation.SUM, Aggregation.COUNT})
-
-
-class Hit(NamedTuple):
-    """A metric that an event counts for, what it adds, and its values for each declared group key."""
-
-    matcher: MetricMatcher
-    value: Value
-    groups: list[GroupValues]
 
 
 class FormerQuantities:
     """Made before an event is counted. For SUM and COUNT it needs nothing; of MAX and LATEST it notes the hour's quantity, of
     UNIQUE whether the text was there. ``hour``: the event's."""
 
-    __slots__ = ("_hits", "_noted", "hour")
+    __slots__ = ("_event", "_matchers", "_noted", "_values", "hour")
 
     def __init__(self, route: Route, values: Sequence[Value], event: UsageEvent, windows: WindowStore) -> None:
-        """``values``: those of the route's matchers (engine.metering.matching.read_values)."""
-        hits = [
-            Hit(matcher, value, matcher.groups(event.properties) if matcher.dimensions else [])
-            for matcher, value in zip(route.matchers, values, strict=True)
-            if value is not None
-        ]
-        self._hits = hits
+        """``values``: those of the route's matchers (engine.metering.matching.read_values). For every event that is counted, and
+        asked by few: so what can be found out later is."""
+        self._matchers = route.matchers
+        self._values = values
+        self._event = event
         self.hour = event.hour
         self._noted: dict[SeriesKey, Decimal | Reading | bool | None] = {}
-        for hit in hits:
-            if hit.matcher.aggregation not in _SUMS:
-                for key in _keys(hit):
-                    self._noted[key] = _quantity(windows.series.get(series_field(key)), event.hour, hit.value)
+        for matcher, value in zip(route.matchers, values, strict=True):
+            if value is not None and matcher.aggregation not in _SUMS:
+                for key in _keys(matcher, event):
+                    self._noted[key] = _quantity(windows.series.get(series_field(key)), event.hour, value)
 
     def taken_from(self, usage: HourlyUsage) -> HourlyUsage:
         """``usage``, which has the event in an hour by itself, without it."""
         hours = dict(usage.hours)
-        for hit in self._hits:
-            for key in _keys(hit):
+        for matcher, value in zip(self._matchers, self._values, strict=True):
+            if value is None:
+                continue
+            for key in _keys(matcher, self._event):
                 before = dict(hours[key])
-                quantity = self._before(key, before[self.hour], hit.value)
+                quantity = self._before(key, before[self.hour], value)
                 if quantity is None:
                     del before[self.hour]
                 else:
@@ -74,11 +65,11 @@ class FormerQuantities:
         return noted
 
 
-def _keys(hit: Hit) -> Iterator[SeriesKey]:
-    metric_id = hit.matcher.metric.id
-    yield SeriesKey(metric_id)
-    for dimension, values in enumerate(hit.groups):
-        yield SeriesKey(metric_id, dimension, values)
+def _keys(matcher: MetricMatcher, event: UsageEvent) -> Iterator[SeriesKey]:
+    """The series of a metric that an event is counted in."""
+    yield SeriesKey(matcher.metric.id)
+    for dimension, values in enumerate(matcher.groups(event.properties)):
+        yield SeriesKey(matcher.metric.id, dimension, values)
 
 
 def _quantity(series: Series | None, hour: int, value: object) -> Decimal | Reading | bool | None:

@@ -52,13 +52,13 @@ class Headrooms:
     these seats are. ``hour``: that of the event being counted. ``seat_keys``: the group keys by which seats are told apart.
     ``exact``: there is no room at all, every change of usage wants a statement."""
 
-    __slots__ = ("_by_seat", "_exact", "by_credit_type", "due", "due_seats", "hour", "seat_keys")
+    __slots__ = ("_by_seat", "by_credit_type", "due", "due_seats", "exact", "hour", "seat_keys")
 
     def __init__(self, credit_types: Iterable[str], seat_keys: Collection[str] = (), *, exact: bool = False) -> None:
         self.by_credit_type = {credit_type: Headroom() for credit_type in sorted(credit_types)}
         self.seat_keys = seat_keys
         self._by_seat: dict[tuple[str, Seat], Headroom] = {}
-        self._exact = exact
+        self.exact = exact
         self.due = False
         self.due_seats: set[Seat] = set()
         self.hour = 0
@@ -66,7 +66,7 @@ class Headrooms:
     def settle(self, margins: Iterable[tuple[str, Seat | None, Decimal]]) -> None:
         """Takes new margins (credit type, seat whose spend alone matters, amount) after a statement."""
         for headroom in self.by_credit_type.values():
-            headroom.left = ZERO if self._exact else ENDLESS
+            headroom.left = ZERO if self.exact else ENDLESS
         for headroom in self._by_seat.values():
             headroom.left = ENDLESS
         for credit_type, seat, margin in margins:
