@@ -16,6 +16,8 @@ from benchmarks.webhooks.running import Receiver
 from benchmarks.webhooks.throughput import Speed, bare, dispatched, latencies_ms, steady
 from tests.support.system import running_redis
 
+DELIVERIES_MIN = 2_000
+
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.webhooks", description=__doc__)
@@ -30,7 +32,12 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--hanging", default="0,1,10,100", help="how many of them hang (default 0,1,10,100)")
     parser.add_argument("--retries", type=int, default=100_000, help="that wait (default 100000; 0 = leave it out)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.notifications * given.endpoints < DELIVERIES_MIN:
+        parser.error(
+            f"--notifications times --endpoints must be {DELIVERIES_MIN} at least: fewer are over before they are measured"
+        )
+    return given
 
 
 def speed(console: Console, options: argparse.Namespace) -> dict[str, object]:
