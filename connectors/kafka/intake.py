@@ -15,6 +15,7 @@ from connectors.redis.keys import partition_of
 from connectors.redis.seen import seen_id
 from connectors.settings import Settings
 from engine.effects import Rejection
+from schemas.cloudevents import is_binary
 from schemas.events import Decoded, EventDecoder, EventLimits, Reason
 
 _DAY_US = 86_400_000_000
@@ -123,11 +124,16 @@ class Intake:
             appended_at_ms, hops = read_route(headers, appended_at_ms)
             if traceparent := read_traceparent(headers):
                 self.traces[record.offset] = traceparent
-        for place, event in enumerate(self._decoder.decode(record.value, headers)):
-            if isinstance(event, Decoded):
-                arrived.append(Arrived(event, record, place, appended_at_ms, hops))
+            if record.value is not None and not is_binary(headers):  # traced producers put headers on every record
+                event = self._decoder.decode_plain(record.value)
+                if event is not None:
+                    arrived.append(Arrived(event, record, 0, appended_at_ms, hops))
+                    return
+        for place, each in enumerate(self._decoder.decode(record.value, headers)):
+            if isinstance(each, Decoded):
+                arrived.append(Arrived(each, record, place, appended_at_ms, hops))
             else:
-                rejected.append(Rejected(event, record, place, appended_at_ms))
+                rejected.append(Rejected(each, record, place, appended_at_ms))
 
     def unknown(self, arrived: Iterable[Arrived]) -> list[str]:
         """The references that have to be looked up. (Room is made here and never later: ``classify`` relies on what is known.)"""
