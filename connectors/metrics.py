@@ -78,6 +78,12 @@ EVENT_TO_DELIVERY = Histogram(
     buckets=_END_TO_END,
 )
 
+LOOP_FAILURES = Counter(
+    "tidemark_loop_failures_total",
+    "Turns of background loops that failed; the loop goes on. cause: service (Redis, network) or defect.",
+    ["loop", "cause"],
+)
+
 HTTP_REQUESTS = Counter("tidemark_http_requests_total", "API requests.", ["route", "method", "status"])
 HTTP_SECONDS = Histogram("tidemark_http_request_seconds", "Time of an API request.", ["route"], buckets=_SECONDS)
 INGEST_EVENTS = Counter("tidemark_ingest_events_total", "Events taken by POST /v1/ingest.")

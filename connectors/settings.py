@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     otel_traces: bool = False  # spans of delivery attempts, where OTEL_EXPORTER_OTLP_ENDPOINT says; needs tidemark[otel]
     log_format: Literal["json", "console"] = "json"
     drain_timeout_s: float = Field(default=20.0, gt=0)
+    time_shift_s: int = 0  # for tests: moves the clock of the process (connectors/clock.py)
 
     @field_validator("webhook_retry_steps_s")
     @classmethod

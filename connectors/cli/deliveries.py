@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+from connectors import clock
 
 if TYPE_CHECKING:
     from connectors.redis.types import LoggedDelivery
@@ -195,7 +196,7 @@ def _text(at_ms: int) -> str:
 
 
 def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return clock.now_ms()
 
 
 def _with_operations(work: Callable[[DeliveryOperations], Awaitable[_T]]) -> _T:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import click
@@ -14,6 +13,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from connectors import clock
 from connectors.cli.errors import Fault, plain_faults, read_settings
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
@@ -28,7 +28,7 @@ def create(name: str) -> None:
     async def put(store: CatalogStore) -> None:
         if name in {made["name"] for made in await _stored(store)}:
             raise Fault(f"a token named {name!r} exists already; revoke it first")
-        document = {"name": name, "created_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        document = {"name": name, "created_at": clock.now().isoformat(timespec="seconds")}
         await store.put_token(hashlib.sha256(token.encode()).hexdigest(), orjson.dumps(document))
 
     _with_store(put)

@@ -10,6 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
 
+from connectors.clock import shifted_ms
 from connectors.kafka import client
 from connectors.redis.keys import partition_of
 from connectors.settings import Settings
@@ -96,4 +97,4 @@ class EventLog:
                 return None
         if record.offset != offset:
             return None
-        return LogRecord(partition, offset, record.timestamp, record.value, tuple(record.headers))
+        return LogRecord(partition, offset, shifted_ms(record.timestamp), record.value, tuple(record.headers))

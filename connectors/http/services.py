@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from asyncio import Lock
 from collections.abc import Callable
@@ -10,16 +9,13 @@ from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
+from connectors import clock
 from connectors.http.event_log import EventLog
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.customers import CustomerStore
 from connectors.settings import Settings
 
 _CUSTOMER_LOCKS = 64
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 def _new_id() -> str:
@@ -37,7 +33,7 @@ class Services:
     customers: CustomerStore
     events: EventLog
     partitions: int
-    now_us: Callable[[], int] = _now_us
+    now_us: Callable[[], int] = clock.now_us
     new_id: Callable[[], str] = _new_id
     editing: Lock = field(default_factory=Lock)
     editing_customers: tuple[Lock, ...] = field(default_factory=lambda: tuple(Lock() for _ in range(_CUSTOMER_LOCKS)))

@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
+from connectors import DISTRIBUTION
 from connectors.http.routing import Route
 from connectors.http.services import Services
 from schemas.openapi import Operation, document
@@ -105,7 +106,7 @@ def openapi(routes: list[Route]) -> bytes:
         Operation("GET", "/metrics", "Metrics for Prometheus", "system", answer=str, open=True, media_type="text/plain"),
         Operation("GET", "/openapi.json", "This document", "system", answer=dict[str, object], open=True),
     ]
-    return orjson.dumps(document([*operations, *system], version("tidemark")))
+    return orjson.dumps(document([*operations, *system], version(DISTRIBUTION)))
 
 
 def add_system_routes(app: web.Application, services: Services, routes: list[Route]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,11 +18,6 @@ from engine.catalog import Catalog
 from engine.customer import CustomerAggregate
 
 Clock = Callable[[], int]
-
-
-def clock_us() -> int:
-    """Wall-clock time in microseconds since the epoch."""
-    return time.time_ns() // 1000
 
 
 @dataclass(slots=True)

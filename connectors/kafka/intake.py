@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from connectors.clock import shifted_ms
 from connectors.kafka.headers import read_route, read_traceparent
 from connectors.redis.keys import partition_of
 from connectors.redis.seen import seen_id
@@ -105,7 +106,7 @@ class Intake:
         append = arrived.append
         new = tuple.__new__  # half the cost of calling the NamedTuple
         for record in records:
-            appended_at_ms = record.timestamp
+            appended_at_ms = shifted_ms(record.timestamp)
             if record.timestamp_type != _LOG_APPEND_TIME and not 0 <= now_ms - appended_at_ms <= _CREDIBLE_MS:
                 appended_at_ms = now_ms
             value = record.value

@@ -18,11 +18,12 @@ from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from connectors.clock import now_us
 from connectors.kafka import client
 from connectors.kafka.aggregates import Aggregates
 from connectors.kafka.catalog import SharedCatalog
 from connectors.kafka.commits import Commits
-from connectors.kafka.context import Clock, Context, clock_us
+from connectors.kafka.context import Clock, Context
 from connectors.kafka.garbage import GARBAGE
 from connectors.kafka.intake import Intake
 from connectors.kafka.outgoing import Outgoing
@@ -93,7 +94,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     """One membership in the consumer group. ``joined``: whether it ever got so far."""
 
-    def __init__(self, settings: Settings, redis: Redis, partitions: int, clock: Clock = clock_us) -> None:
+    def __init__(self, settings: Settings, redis: Redis, partitions: int, clock: Clock = now_us) -> None:
         self._settings = settings
         self._redis = redis
         self._partitions = partitions

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ssl
 import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+
+from connectors import clock
 
 
 def self_signed(host: str = "127.0.0.1", *, expired: bool = False) -> tuple[ssl.SSLContext, bytes]:
@@ -18,7 +20,7 @@ def self_signed(host: str = "127.0.0.1", *, expired: bool = False) -> tuple[ssl.
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-    now = datetime.now(UTC)
+    now = clock.now()
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -32,6 +32,7 @@ from typing import Any
 
 from aiohttp import web
 
+from connectors import clock
 from connectors.testing.behaviours import Answer, Behaviour, Drip, Endless, Garbage, Hang, Reset
 from connectors.webhooks.verify import Secrets, VerificationError, verify
 
@@ -128,7 +129,7 @@ class Receiver:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.received.append(Received(request.path, headers, body, time.time(), self._verdict(request.path, headers, body)))
+        self.received.append(Received(request.path, headers, body, clock.now_s(), self._verdict(request.path, headers, body)))
         script = self._scripts[request.path]
         match script.popleft() if script else self.default[request.path]:
             case Answer() as answer:

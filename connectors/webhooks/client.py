@@ -20,6 +20,7 @@ import aiohttp
 from prometheus_client import Counter
 from yarl import URL
 
+from connectors import clock
 from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy, literal_address, unguarded_socket
@@ -141,7 +142,7 @@ class EndpointClient:
     async def attempt(self, entry: OutboxEntry, first_byte: Callable[[], None] | None) -> Attempt:
         """Send once, and once more if the connection fails within the first second: a kept-alive one may have been closed before
         our request came, and a receiver that restarts is back in a moment. Never raises for what the network does."""
-        at_s, started_s = time.time(), time.monotonic()
+        at_s, started_s = clock.now_s(), time.monotonic()
         headers, body = self._form.request(entry, at_s)
         probe = Probe(started_s, first_byte)
         current.set(probe)
@@ -154,7 +155,7 @@ class EndpointClient:
             outcome = self._outcome_of(probe.status, probe.response)
             gone = self._form.gone(probe.status, probe.response)
             if probe.status in {429, 503}:
-                asked_s = retry_after_s(probe.retry_after, time.time())
+                asked_s = retry_after_s(probe.retry_after, clock.now_s())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             outcome = self._outcome_after(error)
         seconds = time.monotonic() - started_s

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ import structlog
 from prometheus_client import Counter as Metric
 from redis.asyncio import Redis
 
+from connectors import clock
 from connectors.metrics import EVENT_TO_DELIVERY, WEBHOOK_DELIVERIES
 from connectors.redis.outbox import Outbox, admit_all, due_endpoints, take_all
 from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack
@@ -52,7 +52,7 @@ class _FirstByte:
 
     def __call__(self) -> None:
         if not self.told and self.entry.appended_at_ms is not None:
-            EVENT_TO_DELIVERY.observe(max(0.0, time.time() - self.entry.appended_at_ms / 1000))
+            EVENT_TO_DELIVERY.observe(max(0.0, clock.now_s() - self.entry.appended_at_ms / 1000))
         self.told = True
 
 

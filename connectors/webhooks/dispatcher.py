@@ -21,6 +21,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from connectors import clock
 from connectors.metrics import (
     OUTBOX_DEPTH,
     OUTBOX_OLDEST,
@@ -255,4 +256,4 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return clock.now_ms()

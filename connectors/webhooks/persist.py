@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import structlog
 from redis.exceptions import RedisError
+
+from connectors import clock
 
 _log = structlog.get_logger("webhooks.deliveries")
 _T = TypeVar("_T")
@@ -32,4 +33,4 @@ async def persist(operation: Callable[[], Awaitable[_T]]) -> _T:
 
 
 def clock_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return clock.now_ms()

@@ -16,6 +16,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from connectors import clock
 from connectors.kafka.client import producer
 from connectors.kafka.topics import ensure_topic
 from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
@@ -36,7 +37,7 @@ class Topic:
         self._unacknowledged: dict[str, asyncio.Future[object]] = {}
 
     async def attempt(self, entry: OutboxEntry, first_byte: Callable[[], None] | None) -> Attempt:
-        at_s, started_s = time.time(), time.monotonic()
+        at_s, started_s = clock.now_s(), time.monotonic()
         outcome, detail = "success", ""
         try:
             async with asyncio.timeout(self._settings.webhook_timeout_s):

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import binascii
 import hmac
-import time
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 
+from connectors import clock
 from connectors.webhooks.asymmetric import PUBLIC_PREFIX, is_signature_of
 from connectors.webhooks.signatures import metronome_signature, standard_signature, standard_text
 
@@ -98,7 +98,7 @@ def _required(headers: Mapping[str, str], name: str) -> str:
 
 
 def _check_age(sent_s: float, now_s: float | None) -> None:
-    if abs((time.time() if now_s is None else now_s) - sent_s) > TOLERANCE_S:
+    if abs((clock.now_s() if now_s is None else now_s) - sent_s) > TOLERANCE_S:
         raise VerificationError("the request is more than five minutes old, or ahead")
 
 

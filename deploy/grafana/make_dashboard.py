@@ -96,6 +96,16 @@ ROWS: list[tuple[str, list[tuple[str, str, list[Query]]]]] = [
             ("Ingested events per second", "ops", [(_rate("tidemark_ingest_events_total"), "events")]),
         ],
     ),
+    (
+        "Containment",
+        [
+            (
+                "Failed turns of background loops, per second",
+                "ops",
+                [(_rate("tidemark_loop_failures_total", "loop, cause"), "{{loop}}: {{cause}}")],
+            ),
+        ],
+    ),
 ]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
+from connectors import clock
 from connectors.webhooks.verify import VerificationError, verify
 
 
@@ -58,7 +58,7 @@ class Receiver:
                 seen, since = len(self.received), loop.time()
 
     async def _handle(self, request: web.Request) -> web.Response:
-        at_s = time.time()
+        at_s = clock.now_s()
         body = await request.read()  # the exact bytes: signatures cover them, not a parsed copy
         try:
             if self.secret is None:

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from connectors import clock
 from connectors.cli.demo.expected import Crossing, Rule, recompute, rules_for
 from connectors.cli.demo.receiver import Receiver
 from connectors.cli.demo.report import arrivals, show_latencies, show_table, show_verdict
@@ -55,7 +55,7 @@ class DemoOptions:
 def run_demo(options: DemoOptions) -> int:
     """0 if exactly the expected webhooks arrived with valid signatures and everything shut down cleanly, else 1."""
     console = Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
-    until = datetime.now(UTC)
+    until = clock.now()
     if options.trace is not None:
         calls = read_trace(options.trace, options.customers, until)
         source = f"{options.trace.name} (customer = row number modulo {options.customers})"
@@ -153,7 +153,7 @@ class _Demo:
                         await asyncio.sleep(wait_s)
                 elif number % 100 == 0:
                     await asyncio.sleep(0)  # let the receiver in
-                self._sent_at_s[call.transaction_id] = time.time()
+                self._sent_at_s[call.transaction_id] = clock.now_s()
                 key = customers[call.customer].encode()
                 futures.append(await producer.send(topic, _event(call, customers), key=key))
             await asyncio.gather(*futures)
