@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     def _redis_url(cls, url: SecretStr) -> SecretStr:
         """The reason is not told: it may hold a part of the password."""
         try:
-            parse_url(url.get_secret_value())
+            parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
         except ValueError:
             raise ValueError(
                 "must be redis://, rediss:// or unix://, with a host and a port number; special characters of a password "

@@ -73,7 +73,7 @@ def _position(query: AuditLogQuery) -> _Position:
         int(end_ms) or None,
         int(from_ms),
         int(until_ms) or None,
-        orjson.loads(after),
+        orjson.loads(str(after)),
     )
 
 

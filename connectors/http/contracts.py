@@ -91,7 +91,7 @@ async def _with_package(services: Services, body: ContractCreate) -> ContractCre
         if found is None:
             raise BadRequest(f"package_alias: no package has the alias {body.package_alias!r} when the contract starts")
         package = found
-    own = body.model_dump(include=WITH_PACKAGE - {"package_id", "package_alias", "starting_at"}, exclude_unset=True)
+    own = body.model_dump(include=set(WITH_PACKAGE - {"package_id", "package_alias", "starting_at"}), exclude_unset=True)
     return contract_request(package, own, body.starting_at)
 
 

@@ -75,7 +75,8 @@ class Digests:
         """What to go on with after something held was taken: itself, or what followed it if its digest has ended."""
         window = taken.digest
         if clock_ms() < taken.digest_at_ms:
-            return await self._later(outbox, taken, taken.digest_at_ms)
+            await self._later(outbox, taken, taken.digest_at_ms)
+            return None
         while (number := await persist(lambda: self._store.digest_of(window, taken.id))) is None:
             async with self._making:
                 if not await self._make(taken):
@@ -84,7 +85,8 @@ class Digests:
             return replace(taken, digest="", digest_at_ms=0)
         digest_id = f"{_digest_id(window, number)}:{taken.endpoint_id}"
         if await persist(lambda: self._store.is_live(digest_id)):
-            return await self._later(outbox, taken, clock_ms() + int(_LOOK_AGAIN_MS * (1.0 + random.random())))
+            await self._later(outbox, taken, clock_ms() + int(_LOOK_AGAIN_MS * (1.0 + random.random())))
+            return None
         status = await persist(lambda: self._store.ended_as(digest_id))
         ending = Ending(replace(taken, digest="", digest_at_ms=0), status or "delivered", _record(digest_id))
         (((_, follower),),) = await persist(lambda: conclude_all(self._redis, [(outbox, [ending])], clock_ms(), self._lease_ms))

@@ -86,7 +86,7 @@ class Notices:
         return ExhaustedNotice(notice, self._pause_ms) if self._wanted(notice, delivery.endpoint_id) else None
 
     async def _tell(
-        self, kind: str, endpoint_id: str, cause_ms: int, at_ms: int, properties: dict[str, object], *, after: str = ""
+        self, kind: str, endpoint_id: str, cause_ms: int, at_ms: int, properties: Mapping[str, object], *, after: str = ""
     ) -> None:
         if not self._subscribed() or (kind, endpoint_id, cause_ms) in self._settled:
             return

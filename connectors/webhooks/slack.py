@@ -53,7 +53,8 @@ class SlackForm:
 
 def message(entry: OutboxEntry, link: str) -> dict[str, Any]:
     """``text`` and ``blocks``."""
-    properties = parse_json(entry.body).get("properties", {})
+    body = parse_json(entry.body)
+    properties = body.get("properties", {}) if isinstance(body, dict) else {}
     title, lines = _words(entry, properties)
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": _cut(title, _HEADER_MAX), "emoji": False}}

@@ -143,12 +143,12 @@ class _Demo:
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
         await producer.start()
         try:
-            clock = asyncio.get_running_loop().time
-            began, first = clock(), self._calls[0].at
+            loop_s = asyncio.get_running_loop().time
+            began, first = loop_s(), self._calls[0].at
             futures = []
             for number, call in enumerate(self._calls):
                 if self._options.speed:
-                    wait_s = (call.at - first).total_seconds() / self._options.speed - (clock() - began)
+                    wait_s = (call.at - first).total_seconds() / self._options.speed - (loop_s() - began)
                     if wait_s > 0.001:
                         await asyncio.sleep(wait_s)
                 elif number % 100 == 0:
