@@ -59,7 +59,9 @@ def running_values(events: Iterable[Event], products: Sequence[Product]) -> Iter
         mine = usage[event.customer]
         for metric, quantity in event.quantities.items():
             mine[metric] += quantity
-        yield event, {**mine, None: sum((price(p, mine[p.metric]) for p in products), Fraction(0))}
+        values: dict[str | None, Fraction] = dict(mine.items())
+        values[None] = sum((price(p, mine[p.metric]) for p in products), Fraction(0))
+        yield event, values
 
 
 def crossings(events: Iterable[Event], products: Sequence[Product], thresholds: Sequence[Threshold]) -> set[Crossing]:

@@ -155,7 +155,8 @@ def spend(
                 continue
             amounts, used = line_amounts(catalog, product, pricing, period, line)
             if alert.credit_type_id in (used if with_usage else amounts):
-                totals[group] = totals.get(group, Fraction(0)) + amounts[alert.credit_type_id]
+                named = tuple(value for value in group if value is not None)  # all of them: see above
+                totals[named] = totals.get(named, Fraction(0)) + amounts[alert.credit_type_id]
     return totals
 
 
@@ -284,7 +285,7 @@ class Oracle:
             if alike and values.keys() == dict(alert.group_values).keys() and None not in values.values():
                 group = tuple(values[name] for name, _ in alert.group_values)
                 if watched(alert, group):
-                    groups.append(group)  # type: ignore[arg-type]
+                    groups.append(group)
         return groups  # type: ignore[return-value]
 
     def _look(

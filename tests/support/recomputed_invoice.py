@@ -142,12 +142,12 @@ class Accounts:
         card = self.catalog.rate_cards["card"]
         rates = {unit: Fraction(rate) for unit, rate in card.conversions}
         fiat = card.fiat_credit_type_id
-        left = {
+        left: dict[tuple[str, str], Fraction | int] = {
             (balance.id, segment.id): max(
                 granted(balance, segment)
                 + sum(self._rolled(balance, earlier).values())
                 - sum(bill.drawn(balance, segment) for bill in earlier),
-                0,
+                Fraction(0),
             )
             for balance in self.config.balances
             for segment in balance.segments
@@ -181,7 +181,7 @@ class Accounts:
                 def price(
                     hour: int, balance: Balance | None = None, product: Product = product, of: object = (pricing, shown)
                 ) -> Rate | None:
-                    return price_for(self.catalog, contract, product, *map(dict, of), hour, balance)  # type: ignore[call-overload]
+                    return price_for(self.catalog, contract, product, *map(dict, of), hour, balance)  # type: ignore[call-overload, call-arg]
 
                 for line in self._rated(product, period, events, payers, price):
                     line.pricing, line.presentation = tuple(sorted(pricing)), tuple(sorted(shown))  # type: ignore[arg-type]
@@ -517,7 +517,7 @@ def price_below(rate: Rate, edge: Fraction | None) -> Fraction:
 
 def fill(edges: list[Fraction], position: Fraction) -> list[Fraction]:
     """How many of the first units lie between each two edges; below zero all in the first place."""
-    units = []
+    units: list[Fraction] = []
     for start, edge in zip([Fraction(0), *edges], [*edges, None], strict=True):
         here = position if edge is None else min(position, edge)
         units.append(max(here - start, Fraction(0)) if units else here)

@@ -6,7 +6,7 @@ It shares no code with the engine: periods are counted with dateutil, from the a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from math import ceil, floor
@@ -83,7 +83,11 @@ def share(amount: Fraction, hours: int, of_hours: int, rounding: AmountRounding 
     if rounding is None:
         return half_even(part)
     unit = Fraction(10) ** -rounding.decimal_places
-    ways = {"FLOOR": floor, "CEILING": ceil, "HALF_UP": lambda value: floor(value + Fraction(1, 2))}
+    ways: dict[str, Callable[[Fraction], int]] = {
+        "FLOOR": floor,
+        "CEILING": ceil,
+        "HALF_UP": lambda value: floor(value + Fraction(1, 2)),
+    }
     return ways[rounding.method](part / unit) * unit
 
 

@@ -87,10 +87,14 @@ def thresholds(events: Sequence[Event], seed: int) -> list[Threshold]:
     history: dict[str, list[Mapping[str | None, Fraction]]] = {}
     for event, values in running_values(events, products()):
         history.setdefault(event.customer, []).append(values)
-    least = {None: Fraction(1, 10**7), "input_tokens": Fraction(1, 10**6), "output_tokens": Fraction(1)}
-    for customer, values in history.items():
+    least: dict[str | None, Fraction] = {
+        None: Fraction(1, 10**7),
+        "input_tokens": Fraction(1, 10**6),
+        "output_tokens": Fraction(1),
+    }
+    for customer, known in history.items():
         for metric, above in ((None, False), (None, True), ("input_tokens", True), ("output_tokens", False)):
-            value = random.choice(values)[metric] + (least[metric] if above else 0)
+            value = random.choice(known)[metric] + (least[metric] if above else 0)
             own.append(Threshold(f"own {metric or 'spend'} {len(own)}", value, metric, customer))
     for_all = [Threshold(f"all {n}", Fraction(value), metric, None) for n, (metric, value) in enumerate(FOR_ALL)]
     return for_all + own

@@ -97,6 +97,11 @@ class Up:
     def produce(self, customer: str, transaction_ids: Sequence[str], amount: int) -> None:
         """One event for each id, through an ordinary Kafka client, acknowledged."""
         failures: list[Any] = []
+
+        def delivered(error: object, _message: object) -> None:
+            if error is not None:
+                failures.append(error)
+
         producer = Producer({"bootstrap.servers": self.kafka, "partitioner": "murmur2_random"})
         for transaction_id in transaction_ids:
             event = {
@@ -106,9 +111,7 @@ class Up:
                 "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
                 "properties": {"units": amount},
             }
-            producer.produce(
-                "usage-events", json.dumps(event), key=customer, on_delivery=lambda error, _: error and failures.append(error)
-            )
+            producer.produce("usage-events", json.dumps(event), key=customer, on_delivery=delivered)
         assert producer.flush(30) == 0
         assert not failures
 
