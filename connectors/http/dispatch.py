@@ -13,15 +13,14 @@ import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, ValidationError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 from connectors.http.audit import with_audit
 from connectors.http.idempotency import HEADER, Reply, fingerprint, once
 from connectors.http.routing import Call, Route
 from connectors.http.services import Services
 from connectors.http.tokens import Tokens
+from connectors.redis.errors import Trouble, told, trouble
 from schemas.common import NoBody
 from schemas.errors import ApiError, BadRequest, InProgress, Unauthorized, Unavailable, refusal
 from schemas.ingest import IngestBody
@@ -29,8 +28,8 @@ from schemas.numbers import exact_json, parse_json
 
 log = structlog.get_logger("http")
 
-UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, KafkaError, OSError, TimeoutError)
-"""What tells that a service cannot be reached, or is not ready. Any other error of its client is a defect of ours."""
+UNAVAILABLE = (RedisError, KafkaError, OSError, TimeoutError)
+"""What tells that a service cannot be reached or refuses; ``unavailable`` knows which errors of Redis are defects of ours."""
 JSON_HEADERS = (("Content-Type", "application/json"),)
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -105,7 +104,7 @@ async def _answer(route: Route, request: web.Request, raw: bytes, services: Serv
     except ApiError as error:
         return error_reply(error)
     except UNAVAILABLE as error:
-        return unavailable(error)
+        return unavailable(error, route.path)
     except Exception:  # noqa: BLE001 - the answer to a defect of ours is kept under an Idempotency-Key like any other
         return defect(route.path)
 
@@ -114,9 +113,15 @@ def _path(match_info: Mapping[str, str]) -> dict[str, str]:
     return dict(match_info)
 
 
-def unavailable(error: Exception) -> Reply:
-    log.warning("service unavailable", error=type(error).__name__)
-    return error_reply(Unavailable("Kafka or Redis cannot be reached; try again"))
+def unavailable(error: Exception, route: str) -> Reply:
+    """503 with one line in the log; a defect's answer, where Redis' answer says that no later request will fare better."""
+    if not isinstance(error, RedisError):
+        log.warning("service unavailable", error=type(error).__name__)
+        return error_reply(Unavailable("Kafka or Redis cannot be reached; try again"))
+    if trouble(error) is Trouble.DEFECT:
+        return defect(route)
+    log.warning("service unavailable", error=type(error).__name__, detail=told(error))
+    return error_reply(Unavailable(f"{told(error)}; try again"))
 
 
 def defect(route: str) -> Reply:

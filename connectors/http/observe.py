@@ -46,7 +46,7 @@ async def _answered(request: web.Request, handler: Callable[[web.Request], Await
     except web.HTTPException:
         raise
     except UNAVAILABLE as error:
-        reply = unavailable(error)
+        reply = unavailable(error, _route(request))
     except Exception:  # noqa: BLE001 - the outermost layer: the client gets a JSON body all the same
         reply = defect(_route(request))
     return response(reply)
