@@ -33,8 +33,11 @@ def _connection(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def consumer(settings: Settings, *, group: str | None = None) -> AIOKafkaConsumer:
+def consumer(settings: Settings, *, group: str | None = None, committed: bool = True) -> AIOKafkaConsumer:
     """A consumer that never moves by itself: no automatic commits, no automatic resets. Subscribe or assign it, then start it.
+
+    It reads what is committed: no event of a transaction that was aborted, none of one that is still open. ``committed=False`` is
+    for one that asks where the log ends: with it the end is what was written, and not what may be read by now.
 
     The fetch wait is short: aiokafka asks a broker for all partitions in one request, except for those whose records wait to be
     consumed. The next record of such a partition may have to wait for that long poll to end.
@@ -47,6 +50,7 @@ def consumer(settings: Settings, *, group: str | None = None) -> AIOKafkaConsume
         client_id="tidemark",
         enable_auto_commit=False,
         auto_offset_reset="none",
+        isolation_level="read_committed" if committed else "read_uncommitted",
         partition_assignment_strategy=(RangePartitionAssignor,),
         session_timeout_ms=settings.kafka_session_timeout_ms,
         heartbeat_interval_ms=settings.kafka_session_timeout_ms // 3,

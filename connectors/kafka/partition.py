@@ -22,6 +22,7 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from connectors.kafka.changes import Changes
 from connectors.kafka.commits import ConfigurationMoved, OwnerChanged, PositionMoved
 from connectors.kafka.context import Context
+from connectors.kafka.ends import Ends
 from connectors.kafka.evaluate import Evaluated, evaluate
 from connectors.kafka.intake import Arrived, Plan, Record, Rejected
 from connectors.kafka.outgoing import Sent
@@ -58,9 +59,12 @@ log = structlog.get_logger()
 class PartitionTask:
     """``run`` until ``stop``. KafkaError and UnreadRecordsLost end it, for the worker to deal with."""
 
-    def __init__(self, context: Context, consumer: AIOKafkaConsumer, topic: str, owner: str, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, context: Context, consumer: AIOKafkaConsumer, ends: Ends, topic: str, owner: str, stopping: asyncio.Event
+    ) -> None:
         self._context = context
         self._consumer = consumer
+        self._ends = ends
         self._owner = owner
         self._stopping = stopping
         self._here = TopicPartition(topic, context.partition)
@@ -69,6 +73,8 @@ class PartitionTask:
         self._changes = Changes(context, self._released)
         self._pace = Pace(context.settings.batch_records_max, context.settings.batch_target_ms * context.assigned)
         self._waiting: list[Record] = []
+        self._begun_offset = 0  # where this task began to read
+        self._fetch_offset = 0  # where the next fetch begins, behind all that was fetched (position.py)
         self._tick_due_us = 0
         self._parking_due_us = 0
         self._fetching = False
@@ -148,7 +154,9 @@ class PartitionTask:
     async def _place(self) -> None:
         context = self._context
         position = context.commits.position
-        placement = await place(self._consumer, self._here, position.next_offset, context.settings.unknown_offset_policy)
+        placement = await place(
+            self._consumer, self._ends, self._here, position.next_offset, context.settings.unknown_offset_policy
+        )
         if placement.moved:
             answer, repeated = await context.patience(
                 lambda: context.store.rewind(position.epoch, position.sequence, placement.offset)
@@ -157,6 +165,7 @@ class PartitionTask:
                 raise PositionMoved(answer) if repeated else context.commits.refused(answer)
             context.commits.rewound(placement.offset, answer.sequence)
         self._waiting = []
+        self._fetch_offset = self._begun_offset = placement.offset
         self._consumer.seek(self._here, placement.offset)
         self._consumer.resume(self._here)
 
@@ -168,8 +177,17 @@ class PartitionTask:
             if records:
                 taken = self._pace.cut(records)
                 self._waiting = records[taken:]
-                await self._batch(records[:taken])
+                await self._batch(records[:taken], self._waiting[0].offset if self._waiting else self._fetch_offset)
+            elif self._fetch_offset > (self._begun_offset if self.next_offset is None else self.next_offset):
+                await self._skip()
             await self._between()
+
+    async def _skip(self) -> None:
+        """Moves the stored position over what nobody ever sees: the markers of transactions, and records of aborted ones."""
+        try:
+            await self._context.commits.write({}, self._context.clock_us(), next_offset=self._fetch_offset)
+        except ConfigurationMoved:
+            pass  # again after the changes, which come next
 
     async def _fetch(self) -> list[Record]:
         timeout_ms = 0 if self._changes.walking else self._context.settings.tick_ms
@@ -183,16 +201,17 @@ class PartitionTask:
         finally:
             self._fetching = False
         records: list[Record] = fetched.get(self._here, [])
+        self._fetch_offset = await self._consumer.position(self._here)
         return records
 
-    async def _batch(self, records: Sequence[Record]) -> None:
-        """All of the records, in one commit."""
+    async def _batch(self, records: Sequence[Record], next_offset: int) -> None:
+        """All of the records, in one commit, which moves the position to ``next_offset``."""
         started = time.perf_counter()
         arrived, undecodable = self._context.intake.decode(records, self._context.clock_us() // 1000)
         sent: Sent = set()
         while True:
             try:
-                counts = await self._attempt(arrived, undecodable, records[-1].offset + 1, sent)
+                counts = await self._attempt(arrived, undecodable, next_offset, sent)
                 break
             except ConfigurationMoved as moved:
                 await self._changes.catch_up(moved.position.revision)

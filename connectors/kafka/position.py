@@ -6,6 +6,10 @@
 | beyond the end | the log lost its records (a broker that forgets, a topic made anew) | the log's beginning, not its end: |
 | | | new records may be there already |
 | before the beginning | retention took unread records | by ``unknown_offset_policy``: the beginning, loudly, or stop |
+
+The end is the log's own (high watermark), open transactions included: their records may not be read yet, but they are there.
+What is stored is where the next fetch begins, not the last record + 1: behind the last record there may be transactions' markers
+and aborted records, which no one ever sees, and a position before them would look like unread records for ever.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Literal, NamedTuple
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from connectors.kafka.ends import Ends
 from connectors.metrics import POSITION_RESETS
 
 log = structlog.get_logger()
@@ -32,13 +37,17 @@ class Placement(NamedTuple):
 
 
 async def place(
-    consumer: AIOKafkaConsumer, topic_partition: TopicPartition, next_offset: int | None, policy: Literal["earliest", "fail"]
+    consumer: AIOKafkaConsumer,
+    ends: Ends,
+    topic_partition: TopicPartition,
+    next_offset: int | None,
+    policy: Literal["earliest", "fail"],
 ) -> Placement:
     """Raises UnreadRecordsLost, and KafkaError if the log cannot be asked."""
     beginning = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
     if next_offset is None:
         return Placement(beginning, False)
-    end = (await consumer.end_offsets([topic_partition]))[topic_partition]
+    end = (await ends.of([topic_partition]))[topic_partition]
     where = {
         "topic": topic_partition.topic,
         "partition": topic_partition.partition,

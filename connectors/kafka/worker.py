@@ -24,6 +24,7 @@ from connectors.kafka.aggregates import Aggregates
 from connectors.kafka.catalog import SharedCatalog
 from connectors.kafka.commits import Commits
 from connectors.kafka.context import Clock, Context
+from connectors.kafka.ends import Ends
 from connectors.kafka.garbage import GARBAGE
 from connectors.kafka.intake import Intake
 from connectors.kafka.outgoing import Outgoing
@@ -102,6 +103,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._consumer: AIOKafkaConsumer = client.consumer(settings, group=settings.consumer_group)
         self._producer: AIOKafkaProducer = client.producer(settings)
+        self._ends = Ends(settings)
         self._outgoing = Outgoing(self._producer, settings)
         self._catalog_store = CatalogStore(redis)
         self._catalog = SharedCatalog(self._catalog_store)
@@ -123,6 +125,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._stop_tasks(list(self._tasks))
             await self._consumer.stop()
             await self._producer.stop()
+            await self._ends.stop()
 
     async def _join(self) -> bool:
         """Returns when every partition knows where to read on: from then on a log that forgot cannot grow past a stored position
@@ -207,7 +210,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             clock_us=self._clock,
             catalog=Catalog(revision=0),
         )
-        return PartitionTask(context, self._consumer, here.topic, self._owner, stopping)
+        return PartitionTask(context, self._consumer, self._ends, here.topic, self._owner, stopping)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._failed.done():
