@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import decimal
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 
 import pytest
 from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
+from connectors import clock
 from connectors.redis.client import connect
 from connectors.settings import Settings
 from tests.support.kafka_server import KafkaServer, KafkaUnavailable
@@ -21,12 +24,32 @@ from tests.support.trace import TRACE_FILE, Row, read_trace
 settings.register_profile("tidemark", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tidemark")
 
+NOW_VARIABLE = "TIDEMARK_TEST_NOW"
+NOW_DEFAULT = "2027-05-12T10:17:00Z"
+
+
+def pytest_configure() -> None:
+    """Every test runs at an instant that is given, never at today's: ``TIDEMARK_TEST_NOW``, from which time runs on. Processes
+    that tests start follow it."""
+    now = datetime.fromisoformat(os.environ.get(NOW_VARIABLE) or NOW_DEFAULT)
+    clock.set_shift_s(round(now.timestamp() - time.time()))
+    os.environ[clock.SHIFT_VARIABLE] = str(clock.shift_s())
+
 
 def missing(reason: str) -> None:
     """Skips the test visibly, or fails it where nothing may be missing."""
     if os.environ.get("TIDEMARK_TEST_REQUIRE_ALL") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def unshifted() -> Iterator[None]:
+    """This process' clock as it is: where others read theirs, or instants are given as they are."""
+    before_s = clock.shift_s()
+    clock.set_shift_s(0)
+    yield
+    clock.set_shift_s(before_s)
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import click
 
+from connectors import DISTRIBUTION
 from connectors.cli.deliveries import deliveries
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 @click.group(context_settings=_HELP)
-@click.version_option(package_name="tidemark")
+@click.version_option(package_name=DISTRIBUTION, prog_name="tidemark")
 def cli() -> None:
     """Usage events in from Kafka, alerts on spend and usage out as signed webhooks.
 

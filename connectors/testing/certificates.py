@@ -1,14 +1,14 @@
-"""Certificates that nobody trusts, for ``Receiver(tls=...)``. They need the package cryptography: ``tidemark[ed25519]``."""
+"""Certificates that nobody trusts, for ``Receiver(tls=...)``."""
 
 from __future__ import annotations
 
 import ssl
 import tempfile
-from datetime import timedelta
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 
-from connectors import clock
+_BEGIN, _LONG_OVER, _FAR_AHEAD = datetime(2000, 1, 1), datetime(2001, 1, 1), datetime(2100, 1, 1)  # noqa: DTZ001 - UTC is meant
 
 
 def self_signed(host: str = "127.0.0.1", *, expired: bool = False) -> tuple[ssl.SSLContext, bytes]:
@@ -20,15 +20,14 @@ def self_signed(host: str = "127.0.0.1", *, expired: bool = False) -> tuple[ssl.
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-    now = clock.now()
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=2))
-        .not_valid_after(now + timedelta(days=-1 if expired else 1))
+        .not_valid_before(_BEGIN)
+        .not_valid_after(_LONG_OVER if expired else _FAR_AHEAD)
         .add_extension(x509.SubjectAlternativeName([_general_name(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from metronome import AsyncMetronome
 
+from connectors import clock
 from tests.conformance.test_sdk import make_card, make_metric, make_product
 from tests.conformance.test_with_worker import midnight, until, worker
 
@@ -85,7 +86,7 @@ async def test_custom_fields_of_contracts_move_an_alert_on_spend(sdk: AsyncMetro
         "transaction_id": "t",
         "customer_id": customer,
         "event_type": "call",
-        "timestamp": datetime.now(UTC).isoformat(),
+        "timestamp": clock.now().isoformat(),
     }
     await sdk.v1.usage.ingest(usage=[{**event, "properties": {"tokens": 20, "region": "eu"}}])
     await until(lambda: status(sdk, customer, every), ("in_alarm", "usage"))
@@ -110,11 +111,11 @@ async def test_evaluating_ends_for_everyone(sdk: AsyncMetronome) -> None:
     await sdk.v1.contracts.create(
         customer_id=customers["ended"], starting_at=midnight(-90), ending_before=midnight(-60), rate_card_id=card
     )
-    began = datetime.now(UTC)
+    began = clock.now()
     low: Any = {"alert_type": "low_remaining_commit_balance_reached", "threshold": 10}
     spend: Any = {"alert_type": "spend_threshold_reached", "threshold": 0}
     for number, alert in enumerate((low, spend)):
         alert_id = (await sdk.v1.alerts.create(name=str(number), **alert)).data.id
         for customer in customers.values():
             await until(lambda customer=customer, alert_id=alert_id: status(sdk, customer, alert_id), ("ok", None))  # type: ignore[misc]
-    assert datetime.now(UTC) - began < timedelta(seconds=20)
+    assert clock.now() - began < timedelta(seconds=20)

@@ -10,13 +10,14 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from metronome import Metronome
 from pydantic import TypeAdapter
 
+from connectors import clock
 from schemas.notifications import WebhookPayload
 from tests.support.alert_cases import Case, Table
 from tests.support.alert_table import PHASES, ROWS, Told
@@ -145,7 +146,7 @@ def check_days(table: Table, phase: str, properties: dict[str, Any]) -> None:
         return
     assert properties["triggered_by"] == "balance_change"
     assert (properties["value"] <= table.days) == (phase == "again")
-    assert table.reached_at < at < datetime.now(UTC)
+    assert table.reached_at < at < clock.now()
 
 
 def check_everything(table: Table, cases: list[Case]) -> None:
@@ -276,13 +277,13 @@ def _begin_days(table: Table, cases: list[Case]) -> None:
     for lead_s in (6.0, 20.0, 60.0):  # on a machine so slow that the alerts are not there in time, later ones take their place
         table.begin_days(lead_s)
         _make_alerts(table, cases)
-        if datetime.now(UTC) < table.reached_at:
+        if clock.now() < table.reached_at:
             break
         for case in cases:
             table.sdk.v1.alerts.archive(id=case.alert_id)
     for case in cases:
-        assert table.status(case) == "ok" or datetime.now(UTC) >= table.reached_at
-    time.sleep(max(0.0, (table.reached_at - datetime.now(UTC)).total_seconds()))
+        assert table.status(case) == "ok" or clock.now() >= table.reached_at
+    time.sleep(max(0.0, (table.reached_at - clock.now()).total_seconds()))
 
 
 def _live_through(table: Table, cases: list[Case], phase: str) -> None:
@@ -345,7 +346,7 @@ def _end(table: Table, cases: list[Case]) -> None:
         table.sdk.v1.alerts.archive(id=case.alert_id)
     everywhere: Any = [{"tokens": amount, "region": "eu"} for amount in (-500, 900, -900)]
     late = [(case, "late", everywhere, table.used_at) for case in (*customers, *alerts)]
-    after = [(case, "after", everywhere, datetime.now(UTC)) for case in contracts]
+    after = [(case, "after", everywhere, clock.now()) for case in contracts]
     table.produce([*late, *after])
     table.system.wait_settled()
 

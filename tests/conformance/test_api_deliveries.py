@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from redis.asyncio import Redis
 
+from connectors import clock
 from connectors.cli.main import cli
 from connectors.redis.batches import outbox_fields
 from connectors.redis.catalog import CatalogStore
@@ -197,7 +198,7 @@ async def test_recover_sends_what_one_endpoint_has_missed(site: Site, receiver: 
     before = len(receiver.received)
     dry = await site.post(f"{ENDPOINTS}/a/recover", {"since": PAST, "dry_run": True})
     assert (dry["count"], sorted(dry["delivery_ids"])) == (2, ["n-1:a", "n-2:a"])
-    tomorrow = instant_text(time.time_ns() // 1000 + 86_400_000_000)
+    tomorrow = instant_text(clock.now_us() + 86_400_000_000)
     assert (await site.post(f"{ENDPOINTS}/a/recover", {"since": tomorrow}))["count"] == 0
     assert (await site.post(f"{ENDPOINTS}/a/recover", {"since": PAST}))["count"] == 2
     async with site.dispatched():

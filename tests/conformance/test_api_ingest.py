@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,6 +11,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from connectors import clock
 from connectors.http import event_log, system
 from connectors.kafka import client
 from connectors.redis.keys import partition_of
@@ -21,7 +22,7 @@ WAIT_S = 30.0
 
 
 def event(name: str, **more: Any) -> dict[str, Any]:
-    now = datetime.now(UTC).isoformat()
+    now = clock.now().isoformat()
     return {"transaction_id": name, "customer_id": "nobody", "event_type": "call", "timestamp": now, **more}
 
 
@@ -132,7 +133,7 @@ async def test_every_bad_event_is_named(http: httpx.AsyncClient) -> None:
 
 async def test_events_near_the_limits_of_time_are_taken(http: httpx.AsyncClient, tail: Tail) -> None:
     near = timedelta(minutes=5)
-    times = [datetime.now(UTC) - timedelta(days=34) + near, datetime.now(UTC) + timedelta(hours=24) - near]
+    times = [clock.now() - timedelta(days=34) + near, clock.now() + timedelta(hours=24) - near]
     answer = await http.post("/v1/ingest", json=[event(f"near-{at}", timestamp=at.isoformat()) for at in times])
     assert answer.status_code == 200
     assert await tail.appended() == 2

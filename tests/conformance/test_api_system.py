@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from connectors import clock
 from connectors.http.event_log import EventLog
 from connectors.http.server import ROUTES
 from tests.conformance.conftest import Api
@@ -90,7 +90,7 @@ async def test_a_request_under_way_is_answered_before_the_end(
         await append(log, events)
 
     monkeypatch.setattr(EventLog, "append", slow_append)
-    event = {"transaction_id": "t", "customer_id": "c", "event_type": "e", "timestamp": datetime.now(UTC).isoformat()}
+    event = {"transaction_id": "t", "customer_id": "c", "event_type": "e", "timestamp": clock.now().isoformat()}
     request = asyncio.create_task(http.post("/v1/ingest", json=[event]))
     await entered.wait()
     api.stop.set()

@@ -6,16 +6,16 @@ The examples keep their dates, October 2024: the clocks of the API and of the wo
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 import metronome
 import pytest
 from metronome import AsyncMetronome
 
-from connectors.http import services
-from connectors.kafka import context
+from connectors.clock import set_shift_s, shift_s
 from tests.conformance.conftest import Api
 from tests.conformance.test_api_refusals import UNKNOWN
 from tests.conformance.test_balances import access, all_of, make_customer, make_fixed, segment
@@ -31,25 +31,19 @@ def instant(text: str) -> datetime:
 
 
 class Clock:
-    """Stands in for the module ``time`` where processes read the time of day. It runs on from what it is set to."""
-
-    def __init__(self) -> None:
-        self._ahead_ns = 0
+    """The time of day of every role in this process. It runs on from what it is set to, of which it is never short."""
 
     def set(self, text: str) -> None:
-        self._ahead_ns = int(instant(text).timestamp()) * 1_000_000_000 - time.monotonic_ns()
-
-    def time_ns(self) -> int:
-        return time.monotonic_ns() + self._ahead_ns
+        set_shift_s(ceil(instant(text).timestamp() - time.time()))
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock() -> Iterator[Clock]:
+    before_s = shift_s()
     clock = Clock()
     clock.set("2024-09-01T00:00:00")
-    monkeypatch.setattr(services, "time", clock)
-    monkeypatch.setattr(context, "time", clock)
-    return clock
+    yield clock
+    set_shift_s(before_s)
 
 
 @pytest.fixture

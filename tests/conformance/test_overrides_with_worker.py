@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from metronome import AsyncMetronome
 
+from connectors import clock
 from tests.conformance.test_sdk import make_card, make_metric, make_product
 from tests.conformance.test_with_worker import until, worker
 from tests.support.worker_harness import RunningWorker
@@ -15,7 +16,7 @@ __all__ = ["worker"]  # the fixture
 
 
 async def test_a_contracts_own_prices_are_rated_at_once(sdk: AsyncMetronome, worker: RunningWorker) -> None:
-    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=1)
+    start = clock.now().replace(minute=0, second=0, microsecond=0) - timedelta(days=1)
     card = await make_card(sdk, await make_product(sdk, await make_metric(sdk)))  # 0.1 cents a token
     customer = (await sdk.v1.customers.create(name="Acme")).data.id
     schedule: Any = {"frequency": "WEEKLY", "day": "CUSTOM_DATE", "billing_anchor_date": start}
@@ -26,7 +27,7 @@ async def test_a_contracts_own_prices_are_rated_at_once(sdk: AsyncMetronome, wor
     ).data.id
     alert: Any = {"alert_type": "spend_threshold_reached", "threshold": 5, "customer_id": customer}
     alert_id = (await sdk.v1.alerts.create(name="spend", **alert)).data.id
-    usage: dict[str, Any] = {"customer_id": customer, "event_type": "call", "timestamp": datetime.now(UTC).isoformat()}
+    usage: dict[str, Any] = {"customer_id": customer, "event_type": "call", "timestamp": clock.now().isoformat()}
     events: Any = [{**usage, "transaction_id": region, "properties": {"tokens": 20, "region": region}} for region in ("eu", "us")]
     await sdk.v1.usage.ingest(usage=events)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,6 +10,7 @@ import metronome
 import pytest
 from metronome import AsyncMetronome
 
+from connectors import clock as the_clock
 from tests.conformance.test_api_refusals import UNKNOWN
 from tests.conformance.test_balances import access, make_customer, make_fixed, segment
 from tests.conformance.test_invoices import Clock, clock, make_priced, use, worker
@@ -75,7 +75,7 @@ async def test_events_instead_of_usage_and_on_top_of_it(sdk: AsyncMetronome, wor
 
 async def test_what_the_events_must_be(sdk: AsyncMetronome, http: httpx.AsyncClient) -> None:
     customer = await make_customer(sdk)
-    now = datetime.fromtimestamp(time.time(), UTC)
+    now = the_clock.now()
     old, ahead = ((now + timedelta(days=days)).isoformat() for days in (-35, 2))
     path = f"/v1/customers/{customer}/previewEvents"
     metric = await sdk.v1.billable_metrics.create(

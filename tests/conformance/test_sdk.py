@@ -9,6 +9,8 @@ import metronome
 import pytest
 from metronome import AsyncMetronome
 
+from connectors import clock
+
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -341,7 +343,7 @@ async def test_usage_without_events(sdk: AsyncMetronome) -> None:
 
 
 async def test_ingest_and_search(sdk: AsyncMetronome) -> None:
-    event: Any = {"transaction_id": "t-1", "customer_id": "c", "event_type": "call", "timestamp": datetime.now(UTC).isoformat()}
+    event: Any = {"transaction_id": "t-1", "customer_id": "c", "event_type": "call", "timestamp": clock.now().isoformat()}
     assert await sdk.v1.usage.ingest(usage=[event]) is None
     assert await sdk.v1.usage.ingest(usage=[]) is None
     assert await sdk.v1.usage.search(transaction_ids=["t-1"]) == []  # no worker has applied it

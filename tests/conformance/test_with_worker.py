@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from metronome import AsyncMetronome
 
+from connectors import clock
 from tests.conformance.conftest import Api
 from tests.conformance.test_sdk import make_card, make_metric, make_product
 from tests.support.worker_harness import RunningWorker
@@ -37,7 +38,7 @@ async def until(read: Callable[[], Awaitable[Any]], wanted: Any) -> None:
 
 
 def midnight(days: int = 0) -> datetime:
-    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=days)
+    return clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=days)
 
 
 async def test_usage_statuses_and_events(sdk: AsyncMetronome, worker: RunningWorker) -> None:
@@ -62,7 +63,7 @@ async def test_usage_statuses_and_events(sdk: AsyncMetronome, worker: RunningWor
 
     await until(statuses, dict.fromkeys(ids, "ok"))  # evaluating ends by itself, without usage
 
-    now = datetime.now(UTC)
+    now = clock.now()
     events: Any = [
         {
             "transaction_id": f"t-{number}",
@@ -186,7 +187,7 @@ async def test_balance_segment_and_invoice_alerts(sdk: AsyncMetronome, worker: R
             "transaction_id": transaction_id,
             "customer_id": "alias",
             "event_type": "call",
-            "timestamp": datetime.now(UTC).isoformat(),
+            "timestamp": clock.now().isoformat(),
             "properties": {"tokens": tokens, "region": "eu"},
         }
         await sdk.v1.usage.ingest(usage=[event])

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
 import orjson
 import pytest
 
+from connectors import clock
 from connectors.redis.keys import partition_of
 from tests.support import scenario
 from tests.support.oracle import Threshold
 from tests.support.receiver import Receiver
 from tests.support.system import System, running_redis
 
-NOW = datetime.now(UTC)
+NOW = clock.now()
 CUSTOMER = "<customer>"  # replaced by the id that the API gives
 
 

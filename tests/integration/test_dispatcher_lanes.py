@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections import Counter
 
 import orjson
 import pytest
 
+from connectors import clock
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.client import RESPONSE_BYTES_MAX
 from tests.support.dispatching import Box, dispatching, notification, sample, settings_for, until
@@ -152,7 +152,7 @@ async def test_hanging_endpoints_do_not_hold_up_a_retry_of_another(redis_url: st
         await asyncio.sleep(1.0)
         await box.write([notification(5000)])
         await until(lambda: [request.id for request in receiver.at("/fast")].count("n-5000") >= 1, 5.0)
-        await until(lambda: any(request.at_s > time.time() - 60 for request in receiver.at("/fast")[1:]), 5.0)
+        await until(lambda: any(request.at_s > clock.now_s() - 60 for request in receiver.at("/fast")[1:]), 5.0)
         receiver.default["/slow"] = Answer(204)
 
 

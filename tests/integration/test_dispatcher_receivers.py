@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import orjson
 import pytest
 
+from connectors import clock
 from connectors.testing.behaviours import (
     METADATA_URL,
     Answer,
@@ -129,7 +130,7 @@ async def test_what_is_not_http_is_a_failure(redis_url: str, box: Box, receiver:
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("form", ["seconds", "date"])
 async def test_retry_after_is_heeded_in_both_forms(redis_url: str, box: Box, receiver: Receiver, status: int, form: str) -> None:
-    at = datetime.now(UTC) + timedelta(seconds=4)
+    at = clock.now() + timedelta(seconds=4)
     receiver.script("/hook", too_many(2 if form == "seconds" else at, status))
     first, second = await deliver_one(redis_url, box, receiver.url)
     assert first["status"] == status

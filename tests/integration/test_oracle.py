@@ -20,6 +20,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from connectors import clock
 from tests.support import scenario
 from tests.support.oracle import Crossing, Event, Product, Threshold, crossings
 from tests.support.receiver import Receiver
@@ -47,7 +48,7 @@ def running(kafka: str, rows: Sequence[Row], **environment: str) -> Iterator[Run
     """A fresh system (Redis, topics, processes) with one worker, configured over HTTP."""
     with running_redis() as redis, Receiver() as receiver, System(kafka, redis.url, environment=environment) as system:
         system.start()
-        shift = shift_into_one_month(list(rows), datetime.now(UTC))
+        shift = shift_into_one_month(list(rows), clock.now())
         month_start = (rows[0].at + shift).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         receiver.secret = system.post("/v1/webhook-endpoints", {"url": receiver.url})["secret"]
         configured = scenario.configure(system, month_start)

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 import standardwebhooks
 import svix.webhooks
 
+from connectors import clock
 from connectors.testing.behaviours import Answer
 from connectors.testing.receiver import Received, Receiver
 from connectors.webhooks.asymmetric import SigningKey, new_signing_key
@@ -26,6 +26,8 @@ OLDER = "whsec_" + "B" * 32
 NEVER = "whsec_" + "C" * 32
 NODE = shutil.which("node")
 
+pytestmark = pytest.mark.usefixtures("unshifted")  # of others we cannot set the time
+
 
 @pytest.fixture
 async def rotated(redis_url: str, box: Box, receiver: Receiver) -> tuple[list[Received], str]:
@@ -34,8 +36,8 @@ async def rotated(redis_url: str, box: Box, receiver: Receiver) -> tuple[list[Re
     receiver.secret = [SECRET, OLDER, key.public]
     receiver.script("/hook", Answer(500))
     previous = [
-        {"secret": OLDER, "valid_until_s": time.time() + 3600},
-        {"secret": NEVER, "valid_until_s": time.time() - 1},
+        {"secret": OLDER, "valid_until_s": clock.now_s() + 3600},
+        {"secret": NEVER, "valid_until_s": clock.now_s() - 1},
     ]
     await box.add_endpoint("a", receiver.url, previous_secrets=previous, signing_key=key.text)
     await box.write([notification(1)])
@@ -78,7 +80,7 @@ def node_says(request: Received, secret: str, public: str | None, **changed: Any
         "body": request.body.decode(),
         "secret": secret,
         "publicKey": public,
-        "now": int(time.time() * 1000),
+        "now": int(clock.now_s() * 1000),
         **changed,
     }
     script = Path(__file__).parents[1] / "support" / "node" / "verify.mjs"
@@ -98,6 +100,6 @@ def test_node_verifies_every_scheme(rotated: Rotated) -> None:
     request = requests[0]
     refused = {"metronome": False, "v1": False, "v1a": False}
     assert node_says(request, SECRET, public, body=request.body.decode() + " ") == refused
-    assert node_says(request, SECRET, public, now=int(time.time() * 1000) + 310_000) == refused
+    assert node_says(request, SECRET, public, now=int(clock.now_s() * 1000) + 310_000) == refused
     other = SigningKey.parse(new_signing_key()).public
     assert node_says(request, NEVER, other) == refused

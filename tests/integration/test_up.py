@@ -6,11 +6,12 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from connectors import clock
 from tests.support.up import TOKEN, Inbox, Up, eventually
 
 ROLES = ("worker", "api", "dispatcher")
@@ -26,7 +27,7 @@ def inbox() -> Iterator[Inbox]:
 def configure(up: Up, inbox: Inbox) -> str:
     """One customer whose units cost a cent each; returns its id."""
     up.post("/v1/webhook-endpoints", {"url": inbox.url})
-    since = (datetime.now(UTC) - timedelta(hours=2)).strftime("%Y-%m-%dT%H:00:00Z")
+    since = (clock.now() - timedelta(hours=2)).strftime("%Y-%m-%dT%H:00:00Z")
     counted = {"aggregation_type": "SUM", "aggregation_key": "units", "property_filters": [{"name": "units", "exists": True}]}
     metric = up.post("/v1/billable-metrics/create", {"name": "units", **counted})["id"]
     product = up.post("/v1/contract-pricing/products/create", {"name": "units", "type": "USAGE", "billable_metric_id": metric})

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from metronome import Metronome
 
+from connectors import clock
 from tests.support.alert_table import BalanceSetup, Row
 from tests.support.receiver import Receiver
 from tests.support.system import System
@@ -66,7 +67,7 @@ class Table:
 
     def __init__(self, system: System, receiver: Receiver, sdk: Metronome) -> None:
         self.system, self.receiver, self.sdk = system, receiver, sdk
-        self.hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        self.hour = clock.now().replace(minute=0, second=0, microsecond=0)
         self.used_at = self.hour - timedelta(minutes=30)
         self.start = self.hour - timedelta(days=1)
         self.near = self.start + timedelta(days=3)
@@ -222,7 +223,7 @@ class Table:
 
     def begin_days(self, lead_s: float) -> None:
         """Chooses the line of the days alerts, so that it is reached in so long; in steps of a hundred-thousandth of a day."""
-        left = self.near - (datetime.now(UTC) + timedelta(seconds=lead_s))
+        left = self.near - (clock.now() + timedelta(seconds=lead_s))
         self.days = Decimal(int(left / timedelta(milliseconds=864))) / 100_000
         self.reached_at = self.near - int(self.days * 100_000) * timedelta(milliseconds=864)
 

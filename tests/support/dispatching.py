@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
@@ -11,6 +10,7 @@ import orjson
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from connectors import clock
 from connectors.redis.batches import outbox_fields
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.deliveries import DeliveryLog
@@ -58,7 +58,7 @@ async def dispatching(settings: Settings) -> AsyncIterator[None]:
 def notification(
     number: int, *, customer_id: str | None = None, alert_id: str = "a-1", traceparent: str = "", **properties: object
 ) -> OutboxEntry:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock.now_ms()
     body = {"id": f"n-{number}", "type": "alerts.spend_threshold_reached", "properties": {"sequence": number, **properties}}
     return OutboxEntry(
         id=f"n-{number}",

@@ -24,6 +24,7 @@ import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
+from connectors.clock import SHIFT_VARIABLE, shift_s
 from connectors.redis.keys import PartitionKeys
 from tests.support.kafka_server import free_port
 from tests.support.redis_server import Kind, RedisServer
@@ -128,6 +129,7 @@ class System:
         self.api_url = f"http://127.0.0.1:{api_port}"
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("TIDEMARK_")},
+            SHIFT_VARIABLE: str(shift_s()),
             "TIDEMARK_KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "TIDEMARK_REDIS_URL": redis_url,
             "TIDEMARK_TOPIC_EVENTS": self.topic,

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,9 @@ from typing import Any
 
 import httpx
 from confluent_kafka import Producer
+
+from connectors import clock
+from connectors.clock import SHIFT_VARIABLE, shift_s
 
 TOKEN = "a-token-of-the-up-tests"
 TIMEOUT_S = 60.0
@@ -41,7 +43,7 @@ class Up:
         self.log_file = directory / "log"
         command = [str(Path(sys.executable).with_name("tidemark")), "up", "--embedded", "--port", "0"]
         command += ["--token", TOKEN, "--data-dir", str(self.data_dir), "--ready-file", str(self.ready_file)]
-        env = {**os.environ, "TIDEMARK_WEBHOOK_ALLOW_PRIVATE": "true", **settings}
+        env = {**os.environ, "TIDEMARK_WEBHOOK_ALLOW_PRIVATE": "true", SHIFT_VARIABLE: str(shift_s()), **settings}
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         try:
@@ -108,7 +110,7 @@ class Up:
                 "transaction_id": transaction_id,
                 "customer_id": customer,
                 "event_type": "call",
-                "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+                "timestamp": clock.now().isoformat().replace("+00:00", "Z"),
                 "properties": {"units": amount},
             }
             producer.produce("usage-events", json.dumps(event), key=customer, on_delivery=delivered)

@@ -19,6 +19,8 @@ from functools import partial
 from typing import Any, TypeVar
 from unittest import mock
 
+from connectors import clock as product_clock
+
 _T = TypeVar("_T")
 _real_monotonic = time.monotonic
 
@@ -74,6 +76,7 @@ def virtual_time(start_s: float) -> Iterator[Clock]:
         mock.patch.object(time, "time", clock.seconds),
         mock.patch.object(time, "time_ns", clock.nanoseconds),
         mock.patch.object(time, "monotonic", clock.seconds),
+        mock.patch.object(product_clock, "_shift_s", 0),
     ):
         yield clock
 

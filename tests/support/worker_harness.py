@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from prometheus_client import REGISTRY
 
+from connectors import clock
 from connectors.kafka import client
 from connectors.kafka.worker import run_worker
 from connectors.redis.client import connect
@@ -46,7 +46,7 @@ def event(transaction_id: str, customer_ref: str, **properties: object) -> bytes
             "transaction_id": transaction_id,
             "customer_id": customer_ref,
             "event_type": "call",
-            "timestamp": datetime.now(UTC),
+            "timestamp": clock.now(),
             "properties": properties,
         }
     )
@@ -238,7 +238,7 @@ async def _reader(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
 
 
 def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return clock.now_ms()
 
 
 class Counters:

@@ -9,6 +9,8 @@ import pytest
 from connectors.kafka.intake import Intake
 from connectors.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("unshifted")
+
 NOW_MS = 1_770_000_000_000
 HOUR_MS = 3_600_000
 CREATE, APPEND = 0, 1
