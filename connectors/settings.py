@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis.connection import parse_url
+
+from connectors.redis.address import read_address
 
 
 class Settings(BaseSettings):
@@ -26,7 +27,10 @@ class Settings(BaseSettings):
     kafka_ssl_keyfile: str | None = None
     kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000)  # how long the group waits for a worker that died
     kafka_fetch_wait_ms: int = Field(default=25, ge=1, le=500)  # how long a broker may hold a fetch that has nothing to give
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")  # rediss:// for TLS, user:password@ for ACLs
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")  # rediss:// for TLS, user:password@ for ACLs; or, by Sentinel,
+    # redis+sentinel://user:password@sentinel:26379,sentinel2:26379/service/0 (rediss+sentinel:// for TLS)
+    redis_sentinel_username: str | None = None  # what the Sentinels themselves ask for, if anything
+    redis_sentinel_password: SecretStr | None = None
     redis_ssl_ca_certs: str | None = None
     redis_timeout_s: float = Field(default=10.0, gt=0)
 
@@ -127,11 +131,11 @@ class Settings(BaseSettings):
     def _redis_url(cls, url: SecretStr) -> SecretStr:
         """The reason is not told: it may hold a part of the password."""
         try:
-            parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
+            read_address(url.get_secret_value())
         except ValueError:
             raise ValueError(
-                "must be redis://, rediss:// or unix://, with a host and a port number; special characters of a password "
-                "are to be percent-encoded"
+                "must be redis://, rediss:// or unix://, with a host and a port number; or redis+sentinel://host:port/service "
+                "(rediss+sentinel://); special characters of a password are to be percent-encoded"
             ) from None
         return url
 

@@ -31,6 +31,7 @@ from connectors.embedded.backlog import until_consumed
 from connectors.embedded.datadir import DataDir, DataDirError
 from connectors.embedded.tether import tethered
 from connectors.logs import redact_url
+from connectors.redis.address import servers_of
 from connectors.settings import Settings
 
 _LOAD_TIMEOUT_S = 120.0  # reading the append-only file of a large data directory takes its time
@@ -282,9 +283,7 @@ class _Up:
     def _warn_unreachable(self, services: Services) -> None:
         """The roles wait for their services; that they wait, and for whom, is said once, in plain words."""
         targets = [("Kafka", server.strip()) for server in services.kafka.split(",")]
-        redis_url = services.redis_url.partition("://")[2].rpartition("@")[2].partition("/")[0]
-        if not services.redis_url.startswith("unix:"):
-            targets.append(("Redis", redis_url))
+        targets += [("Redis", server) for server in servers_of(services.redis_url)]
         for name, address in targets:
             host, _, port = address.rpartition(":")
             try:
