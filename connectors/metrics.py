@@ -39,6 +39,13 @@ CONSUMER_LAG = Gauge(
     ["partition"],
     multiprocess_mode="livemostrecent",
 )
+PARTITION_STOPPED = Gauge(
+    "tidemark_partition_stopped",
+    "1 while a partition is not served because of what its worker's log says; it is tried again by itself.",
+    ["partition"],
+    multiprocess_mode="livemax",
+)
+PARTITION_STOPS = Counter("tidemark_partition_stops_total", "Partitions that stopped, by the kind of error.", ["error"])
 POSITION_RESETS = Counter("tidemark_position_resets_total", "Positions that had to be moved, by cause.", ["cause"])
 
 OUTBOX_DEPTH = Gauge(

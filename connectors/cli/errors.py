@@ -46,13 +46,14 @@ def plain_faults(settings: Settings) -> Iterator[None]:
     from aiokafka.errors import KafkaError
     from redis.exceptions import RedisError
 
+    from connectors.kafka.errors import KafkaMisconfigured
     from connectors.kafka.position import UnreadRecordsLost
     from connectors.kafka.topics import PartitionCountChanged
     from connectors.webhooks.tracing import OtelMissing
 
     try:
         yield
-    except (PartitionCountChanged, UnreadRecordsLost, OtelMissing) as error:
+    except (PartitionCountChanged, UnreadRecordsLost, KafkaMisconfigured, OtelMissing) as error:
         raise Hopeless(str(error)) from error
     except KafkaError as error:
         raise Fault(f"Kafka at {settings.kafka_bootstrap_servers}: {error}") from error

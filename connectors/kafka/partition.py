@@ -17,12 +17,13 @@ from collections.abc import Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError, RecordTooLargeError
 
 from connectors.kafka.changes import Changes
 from connectors.kafka.commits import ConfigurationMoved, OwnerChanged, PositionMoved
 from connectors.kafka.context import Context
 from connectors.kafka.ends import Ends
+from connectors.kafka.errors import UNREADABLE, UnreadableRecords, told
 from connectors.kafka.evaluate import Evaluated, evaluate
 from connectors.kafka.intake import Arrived, Plan, Record, Rejected
 from connectors.kafka.outgoing import Sent
@@ -48,6 +49,7 @@ from engine.customer import CustomerAggregate
 _TIMERS_MAX = 500
 _PARKING_EVERY_US = 60_000_000
 _PLACE_AGAIN_S = 0.2
+_READABLE_MAX = 1 << 20
 _TAKE_AGAIN_S = 0.05
 _CLAIM_AGAIN_S = 5.0
 """After another worker claimed the partition. Usually the group has revoked it by then. If a worker that had lost it claimed it
@@ -78,6 +80,7 @@ class PartitionTask:
         self._tick_due_us = 0
         self._parking_due_us = 0
         self._fetching = False
+        self._readable_max = _READABLE_MAX  # records of one fetch; halved while it holds something that cannot be read
         self.placed = asyncio.Event()  # it knows where to read on, or it ended before it did
         self._task: asyncio.Task[None] | None = None
 
@@ -85,6 +88,10 @@ class PartitionTask:
     def next_offset(self) -> int | None:
         """What is committed in Redis."""
         return self._context.commits.position.next_offset
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
 
     @property
     def customers_cached(self) -> int:
@@ -191,16 +198,26 @@ class PartitionTask:
 
     async def _fetch(self) -> list[Record]:
         timeout_ms = 0 if self._changes.walking else self._context.settings.tick_ms
+        max_records = min(self._pace.records, self._readable_max)
         self._fetching = True
         try:
-            fetched = await self._consumer.getmany(self._here, timeout_ms=timeout_ms, max_records=self._pace.records)
+            fetched = await self._consumer.getmany(self._here, timeout_ms=timeout_ms, max_records=max_records)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError):
             await self._context.patience.pause(_PLACE_AGAIN_S)
             await self._place()
             return []
+        except UNREADABLE as error:
+            if max_records == 1 or isinstance(error, RecordTooLargeError):
+                where = f"{self._here.topic}[{self._here.partition}] at offset {self._fetch_offset}"
+                raise UnreadableRecords(f"what is in {where} cannot be read: {told(error)}") from error
+            self._readable_max = max_records // 2  # until only what cannot be read is left: what is before it counts
+            self._consumer.seek(self._here, self._fetch_offset)
+            return []
         finally:
             self._fetching = False
         records: list[Record] = fetched.get(self._here, [])
+        if records:
+            self._readable_max = min(2 * self._readable_max, _READABLE_MAX)
         self._fetch_offset = await self._consumer.position(self._here)
         return records
 

@@ -1,12 +1,14 @@
 """The worker role: a member of the consumer group, with one task for each partition that it is assigned.
 
-Redis holds the positions; what the group stores in Kafka is a mirror for lag tools. When Kafka fails for good (its client has
-retried by then), the whole session is closed and begun anew. Nothing is lost: nothing is kept outside of Redis and the log.
+Redis holds the positions; what the group stores in Kafka is a mirror for lag tools. When Kafka fails in a way that passes (its
+client has retried by then), the whole session is closed and begun anew. Nothing is lost: nothing is kept outside of Redis and the
+log. What does not pass stops one partition (stopped.py), or ends the role with what to do (errors.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 from collections.abc import Callable, Coroutine, Iterable
@@ -25,11 +27,14 @@ from connectors.kafka.catalog import SharedCatalog
 from connectors.kafka.commits import Commits
 from connectors.kafka.context import Clock, Context
 from connectors.kafka.ends import Ends
+from connectors.kafka.errors import Reaction, misconfigured, while_running
 from connectors.kafka.garbage import GARBAGE
 from connectors.kafka.intake import Intake
 from connectors.kafka.outgoing import Outgoing
 from connectors.kafka.partition import PartitionTask
 from connectors.kafka.patience import Patience
+from connectors.kafka.position import UnreadRecordsLost
+from connectors.kafka.stopped import StoppedPartitions
 from connectors.kafka.topics import ensure_topics
 from connectors.metrics import CONSUMER_LAG, PARTITIONS_ASSIGNED
 from connectors.redis.catalog import CatalogStore
@@ -52,7 +57,8 @@ log = structlog.get_logger()
 async def run_worker(settings: Settings, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Serves until ``stop`` is set, then finishes and commits the batches in flight and leaves the group.
 
-    Waits for Kafka and Redis to be reachable. Raises PartitionCountChanged and UnreadRecordsLost: those need a person.
+    Waits for Kafka and Redis to be reachable. Raises PartitionCountChanged, UnreadRecordsLost and KafkaMisconfigured: those need
+    a person.
     """
     numbers.activate()
     GARBAGE.take_over()
@@ -73,6 +79,8 @@ async def _sessions(settings: Settings, redis: Redis, partitions: int, stop: asy
         try:
             await session.run(stop, ready)
         except KafkaError as error:
+            if while_running(error) is Reaction.START:
+                raise misconfigured(settings, error) from error
             log.warning(
                 "kafka failed, beginning a new session", error=type(error).__name__, text=str(error)[:200], delay_s=delay_s
             )
@@ -108,6 +116,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._catalog_store = CatalogStore(redis)
         self._catalog = SharedCatalog(self._catalog_store)
         self._tasks: dict[TopicPartition, tuple[PartitionTask, asyncio.Task[None]]] = {}
+        self._assigned = 0
+        self._stopped = StoppedPartitions(self._try_again)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.joined = False
 
@@ -122,7 +132,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
                 log.info("worker joined", group=self._settings.consumer_group, partitions=self._numbers(self._tasks))
                 await self._watch(stop)
         finally:
-            await self._stop_tasks(list(self._tasks))
+            await self._stop_tasks(self._consumer.assignment() | self._tasks.keys())
             await self._consumer.stop()
             await self._producer.stop()
             await self._ends.stop()
@@ -173,15 +183,19 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """Starts the tasks. Until a task knows where to read on, its partition is paused; position 0 only keeps aiokafka from
         looking for one itself."""
         assigned = sorted(assigned, key=lambda here: here.partition)
+        self._assigned = len(assigned)
         for here in assigned:
-            self._consumer.pause(here)
-            self._consumer.seek(here, 0)
-            partition_task = self._partition_task(here, len(assigned))
-            task = partition_task.start()
-            task.add_done_callback(self._ended)
-            self._tasks[here] = (partition_task, task)
-        PARTITIONS_ASSIGNED.set(len(self._tasks))
+            self._start_task(here)
+        PARTITIONS_ASSIGNED.set(self._assigned)
         log.info("partitions assigned", partitions=self._numbers(assigned))
+
+    def _start_task(self, here: TopicPartition) -> None:
+        self._consumer.pause(here)
+        self._consumer.seek(here, 0)
+        partition_task = self._partition_task(here, self._assigned)
+        task = partition_task.start()
+        task.add_done_callback(functools.partial(self._ended, here))
+        self._tasks[here] = (partition_task, task)
 
     def _partition_task(self, here: TopicPartition, assigned: int) -> PartitionTask:
         settings = self._settings
@@ -212,15 +226,29 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         return PartitionTask(context, self._consumer, self._ends, here.topic, self._owner, stopping)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self._failed.done():
+    def _ended(self, here: TopicPartition, task: asyncio.Task[None]) -> None:
+        """What ended a partition's task ends the session, or stops that partition alone (errors.py)."""
+        error = None if task.cancelled() else task.exception()
+        if error is None or self._failed.done():
             return
-        error = task.exception()
-        if error is not None:
+        if isinstance(error, UnreadRecordsLost) or while_running(error) is not Reaction.PARTITION:
             self._failed.set_exception(error)
+        elif here in self._tasks and self._tasks[here][1] is task and not self._tasks[here][0].is_stopping:
+            del self._tasks[here]
+            self._consumer.pause(here)  # what was fetched of it already must not be kept for it
+            self._stopped.stop(here.partition, error)
+
+    def _try_again(self, partition: int) -> None:
+        here = TopicPartition(self._settings.topic_events, partition)
+        if here in self._consumer.assignment() and here not in self._tasks:
+            log.info("a partition that had stopped is tried again", partition=partition)
+            self._start_task(here)
 
     async def _stop_tasks(self, revoked: Iterable[TopicPartition]) -> None:
         """Lets the batches in flight end. What does not end in time is cancelled: its commit is done, or refused later."""
+        revoked = list(revoked)
+        for here in revoked:
+            self._stopped.forget(here.partition)
         stopping = {here: self._tasks[here] for here in revoked if here in self._tasks}
         if not stopping:
             return
