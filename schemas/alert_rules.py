@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from schemas.alert_specifiers import check_fields, key_filter
-from schemas.alerts import AlertCreate
+from schemas.alerts import CONSOLIDATED, AlertCreate
 from schemas.documents import Document
 from schemas.errors import BadRequest, NotSupported
 
@@ -112,6 +112,8 @@ def check_type(body: AlertCreate) -> None:
     check_fields(body)
     if body.access_type == "QUANTITY" and body.credit_type_id is not None:
         raise BadRequest("credit_type_id: must not be given with access_type QUANTITY")
+    if body.invoice_types_filter and not set(body.invoice_types_filter) - {CONSOLIDATED}:
+        raise NotSupported(f"invoice_types_filter: {CONSOLIDATED} alone: there are no hierarchies, so there is no such invoice")
     if kind == "usage_threshold_reached" and body.billable_metric_id is None:
         raise BadRequest("billable_metric_id: is required for usage_threshold_reached")
     if kind == "low_remaining_seat_balance_reached" and body.seat_filter is None:

@@ -1,12 +1,13 @@
 """Rules for an alert's specifiers and custom field filters: what fits together, what is keyed, which value a request picks. Pure.
 
-A specifier's inclusion lets in commits, credits or both, by the entities that its filters name (a filter on the contract lets in
-both). What it excludes must lie inside that: including commits while excluding credits is refused.
+A specifier's inclusion lets in commits, credits or both, by the entities that its filters name (a filter on the contract, or on
+ContractCreditOrCommit, lets in both; so do two filters, one on commits and one on credits: see engine.alerts.fields). What it
+excludes must lie inside that: including commits while excluding credits is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from schemas.alerts import AlertCreate, AlertSpecifier, CustomerAlertGet, CustomFieldFilter, SpecifierFilter
 from schemas.documents import Document
@@ -15,22 +16,36 @@ from schemas.errors import BadRequest
 _BOTH = frozenset({"commits", "credits"})
 _LETS_IN = {"Commit": frozenset({"commits"}), "ContractCredit": frozenset({"credits"})}
 
-Filters = Iterable[CustomFieldFilter] | Iterable[SpecifierFilter]
+Filters = Sequence[CustomFieldFilter] | Sequence[SpecifierFilter]
 
 
-def _let_in(filters: Filters, where: str) -> frozenset[str]:
-    """Which balances filters that must all hold can let in."""
-    kinds = _BOTH
+def _let_in(filters: Filters) -> frozenset[str]:
+    """Which balances filters can let in: the kinds that any of them names by itself, else both."""
+    named = frozenset[str]().union(*(_LETS_IN.get(each.entity, ()) for each in filters))
+    return named or _BOTH
+
+
+def _check_contradiction(filters: Filters, where: str) -> None:
+    """Raises BadRequest if every balance that the filters could let in would need two values of one field."""
+    fields = [_twice(filters, kind) for kind in _let_in(filters)]
+    if all(fields):
+        raise BadRequest(f"{where}: {fields[0]!r} cannot have two values at once")
+
+
+def _twice(filters: Filters, kind: str) -> str | None:
+    """The key of which balances of a kind (or their contracts) would need two values; None if there is none."""
+    wanted: dict[tuple[bool, str], str | None] = {}
     for each in filters:
-        kinds &= _LETS_IN.get(each.entity, _BOTH)
-    if not kinds:
-        raise BadRequest(f"{where}: nothing is both a Commit and a ContractCredit; use ContractCreditOrCommit, or two specifiers")
-    return kinds
+        if kind not in _LETS_IN.get(each.entity, _BOTH):
+            continue
+        if wanted.setdefault((each.entity == "Contract", each.key), each.value) != each.value:
+            return each.key
+    return None
 
 
 def check_fields(body: AlertCreate) -> None:
     """Raises BadRequest for filters and specifiers that do not fit together."""
-    _let_in(body.custom_field_filters, "custom_field_filters")
+    _check_contradiction(body.custom_field_filters, "custom_field_filters")
     for place, specifier in enumerate(body.alert_specifiers):
         _check_specifier(specifier, f"alert_specifiers[{place}]")
     keys = [each for specifier in body.alert_specifiers for each in specifier.custom_field_filters if each.value is None]
@@ -39,12 +54,13 @@ def check_fields(body: AlertCreate) -> None:
 
 
 def _check_specifier(specifier: AlertSpecifier, where: str) -> None:
-    included = _let_in(specifier.custom_field_filters, f"{where}.custom_field_filters")
+    included = _let_in(specifier.custom_field_filters)
+    _check_contradiction(specifier.custom_field_filters, f"{where}.custom_field_filters")
     for number, entry in enumerate(specifier.exclude):
         place = f"{where}.exclude[{number}].custom_field_filters"
         if not entry.custom_field_filters:
             raise BadRequest(f"{place}: must name at least one custom field")
-        _let_in(entry.custom_field_filters, place)
+        _check_contradiction(entry.custom_field_filters, place)
         for each in entry.custom_field_filters:
             outside = frozenset() if each.entity == "Contract" else _LETS_IN.get(each.entity, _BOTH) - included
             if outside:

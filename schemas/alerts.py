@@ -50,6 +50,10 @@ _ENTITY_NAMES = {name.lower(): name for name in get_args(EntityName)}
 Entity = Annotated[EntityName, BeforeValidator(lambda name: _ENTITY_NAMES.get(str(name).lower(), name))]
 """In any case, as enums are; the guides themselves write ContractCreditorCommit."""
 
+InvoiceTypeName = Annotated[Literal["USAGE", "SCHEDULED", "USAGE_CONSOLIDATED"], Upper]
+CONSOLIDATED = "USAGE_CONSOLIDATED"
+"""Invoices of hierarchies, which do not exist here."""
+
 SPECIFIERS_MAX = 100
 """Of one alert, and exclusions of one specifier."""
 FILTERS_MAX = 20
@@ -120,7 +124,7 @@ class AlertCreate(Body):
     alert_specifiers: Annotated[list[AlertSpecifier], Field(max_length=SPECIFIERS_MAX)] = Field(default_factory=list)
     credit_grant_type_filters: list[str] = Field(default_factory=list)
     custom_field_filters: Annotated[list[CustomFieldFilter], Field(max_length=FILTERS_MAX)] = Field(default_factory=list)
-    invoice_types_filter: list[str] = Field(default_factory=list)
+    invoice_types_filter: Annotated[list[InvoiceTypeName], Field(max_length=10)] = Field(default_factory=list)
     plan_id: Id | None = None
     seat_filter: SeatFilter | None = None
 

@@ -8,7 +8,7 @@ contract  {billing_configuration?: {...}}     the one that it was made with, as 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
@@ -163,14 +163,32 @@ def billing_configuration_document(body: NewBillingConfiguration, configuration_
 def with_billing_configurations(
     customer: Document, bodies: Sequence[NewBillingConfiguration], new_id: Callable[[], str]
 ) -> Document:
-    """Raises BadRequest if they would be too many."""
+    """One that the customer has already is not added again. Raises BadRequest if they would be too many."""
     if not bodies:
         return customer
-    held = customer.get("billing_configurations") or []
-    if len(held) + len(bodies) > CONFIGURATIONS_MAX:
+    held = list(customer.get("billing_configurations") or ())
+    for body in bodies:
+        if _same(held, body) is None:
+            held.append(billing_configuration_document(body, new_id()))
+    if len(held) > CONFIGURATIONS_MAX:
         raise BadRequest(f"data: a customer has at most {CONFIGURATIONS_MAX} billing configurations")
-    added = [billing_configuration_document(each, new_id()) for each in bodies]
-    return {**customer, "billing_configurations": [*held, *added]}
+    return {**customer, "billing_configurations": held}
+
+
+def _same(held: Iterable[Document], body: NewBillingConfiguration) -> Document | None:
+    """The configuration that says the same, if there is one that is not archived."""
+    wanted = _said(billing_configuration_document(body, ""))
+    return next((each for each in held if _said(each) == wanted), None)
+
+
+def _said(document: Document) -> Document:
+    return {**document, "id": None, "configuration": parse_json(document["configuration"].encode())}
+
+
+def configurations_set(customer: Document, bodies: Sequence[NewBillingConfiguration]) -> list[Document]:
+    """The configurations of a customer that a request has set, in its order; made by it or there before."""
+    found = (_same(customer["billing_configurations"], body) for body in bodies)
+    return [each for each in found if each is not None]
 
 
 def billing_answer(customer_id: str, document: Document) -> BillingConfiguration:

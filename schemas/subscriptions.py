@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from engine.numbers import exact
 from schemas.commits import Description, only
@@ -101,6 +102,9 @@ class SubscriptionBody(Body):
             raise ValueError(f"{other} does not apply to quantity_management_mode {self.quantity_management_mode}")
         if self.proration.invoice_behavior == "BILL_IMMEDIATELY" and self.collection_schedule != "ADVANCE":
             raise ValueError("proration.invoice_behavior BILL_IMMEDIATELY needs the collection_schedule ADVANCE")
+        if self.proration.invoice_behavior == "BILL_IMMEDIATELY":
+            reason = "BILL_IMMEDIATELY is not supported yet: no invoice is made within a billing period"
+            raise PydanticCustomError("unsupported", f"proration.invoice_behavior: {reason}")
         anchored = self.billing_cycle_config is not None and self.billing_cycle_config.anchor_date is not None
         if anchored and self.collection_schedule != "ADVANCE":
             raise ValueError("billing_cycle_config.anchor_date needs the collection_schedule ADVANCE")

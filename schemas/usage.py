@@ -58,11 +58,37 @@ class UsageList(Body):
     window_size: WindowSize
     customer_ids: Annotated[list[Id], Field(max_length=1000)] | None = None
     billable_metrics: Annotated[list[UsageMetric], Field(max_length=100)] | None = None
+    customer_id: Id | None = Field(default=None, description="With billable_metric_id: older form, answered as /v1/usage/groups.")
+    billable_metric_id: Id | None = Field(default=None, description="With customer_id.")
+    group_by: GroupBy | None = Field(default=None, description="Of the older form.")
 
     @model_validator(mode="after")
     def _bounded(self) -> UsageList:
         _check_bounds(self.starting_on, self.ending_before)
         return self
+
+    @model_validator(mode="after")
+    def _one_form(self) -> UsageList:
+        if (self.customer_id is None) != (self.billable_metric_id is None):
+            raise ValueError("customer_id and billable_metric_id go together; or send customer_ids and billable_metrics")
+        if self.customer_id is None and self.group_by is not None:
+            raise ValueError("group_by goes with customer_id and billable_metric_id, or inside billable_metrics")
+        if self.customer_id is not None and (self.customer_ids is not None or self.billable_metrics is not None):
+            raise ValueError("customer_ids and billable_metrics do not go with customer_id and billable_metric_id")
+        return self
+
+    def of_one(self) -> UsageGroups | None:
+        """The request of the older form, which the guide on dashboards shows; None for one of the newer form."""
+        if self.customer_id is None or self.billable_metric_id is None:
+            return None
+        return UsageGroups(
+            customer_id=self.customer_id,
+            billable_metric_id=self.billable_metric_id,
+            window_size=self.window_size,
+            starting_on=self.starting_on,
+            ending_before=self.ending_before,
+            group_by=self.group_by,
+        )
 
 
 class UsageListQuery(CursorQuery):

@@ -11,6 +11,7 @@ from schemas.billing_configurations import (
     GetBillingConfigurations,
     SetBillingConfigurations,
     billing_answer,
+    configurations_set,
     with_billing_configurations,
     without_configurations,
 )
@@ -19,19 +20,19 @@ from schemas.documents import Document
 
 
 async def create(call: Call[SetBillingConfigurations, NoQuery]) -> Data[list[BillingConfiguration]]:
-    """Adds to those that there are."""
+    """Adds to those that there are; what is there already, the same in all fields, stays as it is and is answered again."""
     services, bodies = call.services, call.body.data
     customer_id = bodies[0].customer_id
-    ids = [services.new_id() for _ in bodies]
 
-    def change(customer: Document) -> Document:
+    def change(customer: Document) -> Document | None:
         no_longer("customers", customer)
-        changed = with_billing_configurations(customer, bodies, iter(ids).__next__)
+        changed = with_billing_configurations(customer, bodies, services.new_id)
+        if changed["billing_configurations"] == customer.get("billing_configurations"):
+            return None
         return {**changed, "updated_at": call.now}
 
     changed = await edit_customer(services, customer_id, change)
-    made = [each for each in changed["billing_configurations"] if each["id"] in set(ids)]
-    return Data(data=[billing_answer(customer_id, each) for each in made])
+    return Data(data=[billing_answer(customer_id, each) for each in configurations_set(changed, bodies)])
 
 
 async def list_all(call: Call[GetBillingConfigurations, NoQuery]) -> Data[list[BillingConfiguration]]:

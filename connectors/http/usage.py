@@ -95,9 +95,14 @@ async def _customers(services: Services, body: UsageList, after: str | None) -> 
     return [customer_id for customer_id in chosen if after is None or customer_id > after]
 
 
-async def usage(call: Call[UsageList, UsageListQuery]) -> Page[UsageRow]:
-    """Rows by customer, then metric, then window. The cursor names the last customer that was shown in full."""
+async def usage(call: Call[UsageList, UsageListQuery]) -> Page[UsageRow | GroupRow]:
+    """Rows by customer, then metric, then window. The cursor names the last customer that was shown in full. In the older form
+    of the request: rows of one customer and metric, as ``usage_groups`` gives them."""
     body = call.body
+    of_one = body.of_one()
+    if of_one is not None:
+        rows, cursor = await _group_page(call.services, of_one, ROWS_A_PAGE, call.query.next_page, call.now_us)
+        return Page(data=list[UsageRow | GroupRow](rows), next_page=cursor)
     span = _hours(body.starting_on, body.ending_before)
     windows = list(spans(*span, body.window_size))
     metrics = await _metrics(call.services, body)
@@ -107,20 +112,20 @@ async def usage(call: Call[UsageList, UsageListQuery]) -> Page[UsageRow]:
         )
     position = decode_cursor(call.query.next_page, (str,))
     after = None if position is None else str(position[0])
-    rows: list[UsageRow] = []
+    found: list[UsageRow | GroupRow] = []
     while customers := await _customers(call.services, body, after):
         for customer_id in customers:
-            if len(rows) >= ROWS_A_PAGE:
-                return Page(data=rows, next_page=encode_cursor(after or ""))
+            if len(found) >= ROWS_A_PAGE:
+                return Page(data=found, next_page=encode_cursor(after or ""))
             stored = await _windows(call.services, customer_id, span)
             for metric, group_by in metrics:
                 try:
                     with exact():
-                        rows += usage_rows(customer_id, metric, windows, stored, group_by)
+                        found += usage_rows(customer_id, metric, windows, stored, group_by)
                 except KeyError:
                     raise _undeclared(metric, (group_by.key,) if group_by else ()) from None
             after = customer_id
-    return Page(data=rows, next_page=None)
+    return Page(data=found, next_page=None)
 
 
 def _current_period(customer: Document, now_us: int) -> Period:
@@ -134,26 +139,33 @@ def _current_period(customer: Document, now_us: int) -> Period:
     raise BadRequest("current_period: the customer has no open contract")
 
 
-async def usage_groups(call: Call[UsageGroups, UsageGroupsQuery]) -> Page[GroupRow]:
-    body = call.body
-    customer = await get_customer(call.services, body.customer_id)
-    metric = metric_of(await get_document(call.services, "metrics", body.billable_metric_id))
+async def _group_page(
+    services: Services, body: UsageGroups, limit: int, next_page: str | None, now_us: int
+) -> tuple[list[GroupRow], str | None]:
+    """(the rows of one page, the cursor of the next one)"""
+    customer = await get_customer(services, body.customer_id)
+    metric = metric_of(await get_document(services, "metrics", body.billable_metric_id))
     span: Span
     if body.current_period:
-        period = _current_period(customer, call.now_us)
+        period = _current_period(customer, now_us)
         span = period.starting_hour, period.ending_hour
     else:
         span = _hours(body.starting_on, body.ending_before)
-    stored = await _windows(call.services, body.customer_id, span)
+    stored = await _windows(services, body.customer_id, span)
     try:
         with exact():
             rows = group_rows(metric, body, list(spans(*span, body.window_size)), stored)
     except KeyError:
         raise _undeclared(metric, body.keys()) from None
-    position = decode_cursor(call.query.next_page, (int,))
+    position = decode_cursor(next_page, (int,))
     start = 0 if position is None else int(position[0])
-    end = start + call.query.limit
-    return Page(data=rows[start:end], next_page=encode_cursor(end) if end < len(rows) else None)
+    end = start + limit
+    return rows[start:end], encode_cursor(end) if end < len(rows) else None
+
+
+async def usage_groups(call: Call[UsageGroups, UsageGroupsQuery]) -> Page[GroupRow]:
+    rows, cursor = await _group_page(call.services, call.body, call.query.limit, call.query.next_page, call.now_us)
+    return Page(data=rows, next_page=cursor)
 
 
 ROUTES: list[Route] = [

@@ -1,6 +1,8 @@
 """Custom fields in alerts: which balances a filter or a specifier selects, and by which value one is told apart.
 
-    custom_field_filters   AND: every one must hold; a balance (or its contract) without the field is out
+    custom_field_filters   AND: every one must hold; a balance (or its contract) without the field is out. Filters on commits and
+                           on credits each hold for their own entity: where both are named, a commit is held against the former
+                           and a credit against the latter; where only one is, the other kind of balance is out
     alert_specifiers       OR of specifiers; in each, AND of its filters, then without what any of its exclusions matches whole.
                            A specifier without filters takes everything
     keyed                  one specifier with one filter that names no value: each value of that field has a state of its own
@@ -10,7 +12,7 @@ Source: the guides on threshold notifications and on alert specifiers (sections 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from engine.catalog import Alert, Balance, BalanceType, Contract, CustomFieldFilter, Entity
 
@@ -27,9 +29,16 @@ def selected_by_fields(alert: Alert, balance: Balance, contracts: Contracts) -> 
     )
 
 
-def all_hold(filters: Iterable[CustomFieldFilter], balance: Balance, contracts: Contracts) -> bool:
-    """Whether every filter holds; a filter without a value asks for the field to be there."""
+def all_hold(filters: Sequence[CustomFieldFilter], balance: Balance, contracts: Contracts) -> bool:
+    """Whether every filter that is about this kind of balance holds, and one is, if any is about the other kind alone; a filter
+    without a value asks for the field to be there."""
+    own, other = (Entity.CREDIT, Entity.COMMIT) if balance.type is BalanceType.CREDIT else (Entity.COMMIT, Entity.CREDIT)
+    entities = {each.entity for each in filters}
+    if other in entities and own not in entities:
+        return False
     for each in filters:
+        if each.entity is other:
+            continue
         value = value_of(each, balance, contracts)
         if value is None or each.value not in (None, value):
             return False

@@ -142,8 +142,8 @@ SEAT = {"alert_type": "low_remaining_seat_balance_reached", "name": "a", "thresh
         ),
         (
             "/v1/alerts/create",
-            {**TOTAL, "custom_field_filters": [field("Commit"), field("ContractCredit")]},
-            "custom_field_filters: nothing is both a Commit and a ContractCredit",
+            {**TOTAL, "custom_field_filters": [field("Commit"), field("Commit", "other")]},
+            "custom_field_filters: 'k' cannot have two values at once",
         ),
         (
             "/v1/alerts/create",
@@ -157,8 +157,8 @@ SEAT = {"alert_type": "low_remaining_seat_balance_reached", "name": "a", "thresh
         ),
         (
             "/v1/alerts/create",
-            {**TOTAL, "alert_specifiers": [specified(field("Commit"), field("ContractCredit"))]},
-            "alert_specifiers[0].custom_field_filters: nothing is both",
+            {**TOTAL, "alert_specifiers": [specified(field("Commit"), field("ContractCreditOrCommit", "other"))]},
+            "alert_specifiers[0].custom_field_filters: 'k' cannot have two values at once",
         ),
         (
             "/v1/alerts/create",

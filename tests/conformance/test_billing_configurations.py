@@ -40,6 +40,9 @@ async def test_configurations_are_kept(sdk: AsyncMetronome) -> None:
     third = (await customers.set_billing_configurations(data=[by_id])).data[0].id
     again = (await customers.retrieve_billing_configurations(customer_id=customer)).data[2]
     assert (again.id, again.delivery_method) == (third, "direct_to_billing_provider")
+    twice: Any = [by_id, {**STRIPE, "customer_id": customer, "tax_provider": "stripe"}]
+    assert [each.id for each in (await customers.set_billing_configurations(data=twice)).data] == [third, shown[1].id]
+    assert len((await customers.retrieve_billing_configurations(customer_id=customer)).data) == 3
     wrong: Any = {**by_id, "billing_provider": "netsuite"}
     with pytest.raises(metronome.BadRequestError, match="is not that of a delivery method"):
         await customers.set_billing_configurations(data=[wrong])
@@ -56,7 +59,7 @@ async def test_configurations_are_kept(sdk: AsyncMetronome) -> None:
     log = (await sdk.v1.audit_logs.list(resource_type="customer", resource_id=customer)).data
     assert [each.action for each in log] == [
         "create",
-        *["set_billing_provider_configurations"] * 3,
+        *["set_billing_provider_configurations"] * 4,
         *["archive_billing_provider_configurations"] * 2,
     ]
 
@@ -113,7 +116,8 @@ async def test_refusals(http: httpx.AsyncClient, data: Any, status: int, message
 
 
 async def test_of_two_alike_one_is_named_by_id(sdk: AsyncMetronome) -> None:
-    customer = (await sdk.v1.customers.create(name="Acme", customer_billing_provider_configurations=[STRIPE, STRIPE])).data.id
+    two: Any = [STRIPE, {**STRIPE, "configuration": {}}]
+    customer = (await sdk.v1.customers.create(name="Acme", customer_billing_provider_configurations=two)).data.id
     kind: Any = {"billing_provider": "stripe", "delivery_method": "direct_to_billing_provider"}
     with pytest.raises(metronome.BadRequestError, match="the customer has 2 such configurations"):
         await sdk.v1.contracts.create(customer_id=customer, starting_at=START, billing_provider_configuration=kind)

@@ -372,6 +372,16 @@ async def test_overrides_of_a_subscription_rate(sdk: AsyncMetronome, clock: Cloc
     assert [(each.billing_frequency, each.rate.price) for each in rows] == [("MONTHLY", 3100)]
 
 
+async def test_billing_immediately_is_refused(sdk: AsyncMetronome, http: httpx.AsyncClient) -> None:
+    """No invoice is made within a billing period, so that it cannot be what it says."""
+    card = (await sdk.v1.contracts.rate_cards.create(name="Plans")).data.id
+    subscription = {**plan(await make_plan(sdk, card)), "collection_schedule": "ADVANCE"}
+    subscription["proration"] = {"is_prorated": True, "invoice_behavior": "bill_immediately"}
+    body = {"customer_id": await make_customer(sdk), "starting_at": JANUARY, "rate_card_id": card}
+    response = await http.post("/v1/contracts/create", json={**body, "subscriptions": [subscription]})
+    assert (response.status_code, "BILL_IMMEDIATELY is not supported" in response.json()["message"]) == (501, True), response.text
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -92,6 +92,10 @@ async def test_usage_statuses_and_events(sdk: AsyncMetronome, worker: RunningWor
     query: dict[str, Any] = {"starting_on": midnight(), "ending_before": midnight(1), "window_size": "NONE"}
     rows = [row async for row in sdk.v1.usage.list(**query, billable_metrics=[{"id": metric, "group_by": {"key": "region"}}])]
     assert [(row.value, row.groups) for row in rows] == [(35, {"eu": 15, "us": 20})]
+    guide: Any = {"customer_id": customer, "billable_metric_id": metric, "group_by": {"key": "region"}}
+    span = {"starting_on": midnight().isoformat(), "ending_before": midnight(1).isoformat(), "window_size": "day"}
+    older: Any = (await sdk.post("/v1/usage", cast_to=object, body={**guide, **span}))["data"]
+    assert [(row["group_key"], row["group_value"], row["value"]) for row in older] == [("region", "eu", 15), ("region", "us", 20)]
     hours = [row async for row in sdk.v1.usage.list(**{**query, "window_size": "HOUR"}, customer_ids=[customer])]
     assert len(hours) == 24
     assert [(row.start_timestamp.hour, row.value) for row in hours if row.value is not None] == [(now.hour, 35)]

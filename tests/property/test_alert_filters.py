@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -50,9 +50,13 @@ def fields_seen(wanted: CustomFieldFilter, balance: Balance, contracts: dict[str
     return dict(balance.custom_fields)
 
 
-def holds(wanted: CustomFieldFilter, balance: Balance, contracts: dict[str, Contract]) -> bool:
-    seen = fields_seen(wanted, balance, contracts)
-    return wanted.key in seen and wanted.value in (None, seen[wanted.key])
+def all_hold(wanted: Sequence[CustomFieldFilter], balance: Balance, contracts: dict[str, Contract]) -> bool:
+    """Filters on the other kind of balance say nothing about this one, unless none is about its own kind."""
+    own, other = (Entity.CREDIT, Entity.COMMIT) if balance.type == "CREDIT" else (Entity.COMMIT, Entity.CREDIT)
+    if any(each.entity == own for each in wanted):
+        wanted = [each for each in wanted if each.entity != other]
+    seen = [(each, fields_seen(each, balance, contracts)) for each in wanted]
+    return all(each.key in fields and each.value in (None, fields[each.key]) for each, fields in seen)
 
 
 def counted(alert: Alert, balance: Balance, contracts: dict[str, Contract]) -> bool:
@@ -66,11 +70,11 @@ def counted(alert: Alert, balance: Balance, contracts: dict[str, Contract]) -> b
     in_units = alert.access_type == "QUANTITY"
     if balance.access_type != alert.access_type or (not in_units and balance.credit_type_id != alert.credit_type_id):
         return False
-    if not all(holds(each, balance, contracts) for each in alert.custom_field_filters):
+    if not all_hold(alert.custom_field_filters, balance, contracts):
         return False
     for specifier in alert.specifiers:
-        included = all(holds(each, balance, contracts) for each in specifier.include)
-        if included and not any(all(holds(each, balance, contracts) for each in entry) for entry in specifier.exclude):
+        included = all_hold(specifier.include, balance, contracts)
+        if included and not any(all_hold(entry, balance, contracts) for entry in specifier.exclude):
             return True
     return not alert.specifiers
 
