@@ -9,7 +9,7 @@ a loop: the event, or the task's cancellation. A cancellation that a client libr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 import structlog
 from redis.exceptions import RedisError
@@ -20,6 +20,7 @@ log = structlog.get_logger("background")
 
 FAILED_PAUSE_FIRST_S = 0.05
 FAILED_PAUSE_MAX_S = 5.0
+CANCELLED_AGAIN_S = 0.1
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
@@ -70,3 +71,31 @@ async def until_done(name: str, turn: Callable[[], Awaitable[object]], stop: asy
         await pause(stop, failed_pause_s)
         failed_pause_s = min(FAILED_PAUSE_MAX_S, 2 * failed_pause_s)
     return False
+
+
+async def end(tasks: Iterable[asyncio.Task[object]], timeout_s: float) -> int:
+    """Cancels tasks and waits for their end, for ``timeout_s`` at most. Returns how many did not end: they are abandoned.
+
+    They are cancelled again and again: a library may swallow it, and wait on.
+    """
+    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    left = {task for task in tasks if not task.done()}
+    while left and (seconds := deadline_s - asyncio.get_running_loop().time()) > 0:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=min(seconds, CANCELLED_AGAIN_S))
+    return len(left)
+
+
+async def within(name: str, timeout_s: float, work: Coroutine[object, object, object]) -> bool:
+    """For what is done at the end of a role: whether it was done in time. Failed or late, it is told, and the end goes on."""
+    task: asyncio.Task[object] = asyncio.create_task(work)
+    await asyncio.wait({task}, timeout=timeout_s)
+    if not task.done():
+        await end([task], timeout_s / 10)
+        log.warning("end.cut_off", what=name, after_s=timeout_s)
+        return False
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.warning("end.failed", what=name, error=type(error).__name__, detail=str(error)[:200])
+    return error is None and not task.cancelled()

@@ -90,6 +90,12 @@ LOOP_FAILURES = Counter(
     "Turns of background loops that failed; the loop goes on. cause: service (Redis, network) or defect.",
     ["loop", "cause"],
 )
+WEBHOOK_CONTAINED = Counter(
+    "tidemark_webhook_contained_total",
+    "Defects in the dispatcher that were kept to one delivery, which is tried again later. where: attempt, lane, task, entry, "
+    "stored.",
+    ["where"],
+)
 
 HTTP_REQUESTS = Counter("tidemark_http_requests_total", "API requests.", ["route", "method", "status"])
 HTTP_SECONDS = Histogram("tidemark_http_request_seconds", "Time of an API request.", ["route"], buckets=_SECONDS)

@@ -24,6 +24,7 @@ from connectors.redis.outbox import Outbox, admit_all, due_endpoints, take_all
 from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.conclusions import Conclusions
+from connectors.webhooks.containment import contained
 from connectors.webhooks.digests import Digests
 from connectors.webhooks.endpoints import Endpoint, EndpointDirectory
 from connectors.webhooks.lanes import Job, Lane, Lanes, Spawn
@@ -115,7 +116,8 @@ class Deliveries:
                 WEBHOOK_DELIVERIES.labels("unwanted").inc(unwanted)
             first_bytes = {entry.id: _FirstByte(entry) for entry, _ in entries}
             for delivery in leased:
-                await self.send(outbox, delivery, first_bytes[delivery.entry.id])
+                with contained("entry", **_fields(delivery)):
+                    await self.send(outbox, delivery, first_bytes[delivery.entry.id])
 
     async def _routed(self, entries: Sequence[OutboxEntry]) -> tuple[Routes, Mapping[str, Mapping[str, str]]]:
         """The routes of the endpoints that are enabled now, and the custom fields that they need. Raises RedisError."""
@@ -169,7 +171,8 @@ class Deliveries:
         taken = await take_all(self._redis, limits, now_ms, self._lease_ms)
         for outbox, deliveries in taken:
             for delivery in deliveries:
-                await self.send(outbox, delivery)
+                with contained("entry", **_fields(delivery)):
+                    await self.send(outbox, delivery)
         return any(deliveries for _, deliveries in taken)
 
     def _limits(self, due: Sequence[Sequence[str]]) -> list[dict[str, int]]:

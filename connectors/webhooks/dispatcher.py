@@ -5,7 +5,11 @@
                    ◄── put back ────┴── conclude ──► log
 
 Any number of dispatchers may run: leases share out the work. Several loops do one thing each; all live through an outage of
-Redis. While no endpoint is enabled nothing is read from the outbox.
+Redis, and through whatever a turn of theirs raises (connectors/background.py). While no endpoint is enabled nothing is read from
+the outbox.
+
+The end comes within ``drain_timeout_s``, whatever hangs: each step of it has a share of that time, and what does not end in its
+share is abandoned. Nothing is lost by that, since leases run out.
 """
 
 from __future__ import annotations
@@ -19,9 +23,9 @@ from functools import partial
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from connectors import clock
+from connectors.background import end, pause, repeat, until_done, within
 from connectors.metrics import (
     OUTBOX_DEPTH,
     OUTBOX_OLDEST,
@@ -36,6 +40,7 @@ from connectors.redis.deliveries import DeliveryLog
 from connectors.redis.outbox import Outbox, read_first
 from connectors.redis.throttle import take_tokens
 from connectors.settings import Settings
+from connectors.webhooks.containment import in_a_task
 from connectors.webhooks.deliveries import Deliveries
 from connectors.webhooks.endpoints import EndpointDirectory
 from connectors.webhooks.lanes import QUEUE_ROOM, Lanes
@@ -57,8 +62,10 @@ _DUE_PAUSE_S = 0.25  # like the next one for up to 32 partitions, longer for mor
 _CONNECTIONS_IDLE_S = 60.0  # then an endpoint's connections are closed
 _DEPTH_PAUSE_S = 2.0
 _EXPIRE_PAUSE_S = 60.0
-_FAILED_PAUSE_MAX_S = 5.0
 _EXPIRE_LIMIT = 1_000
+# Of drain_timeout_s: until what waits is put back; for the requests under way then; for tasks that were cancelled; for each of
+# what is closed (connections, tracing, Redis).
+_SENDING_SHARE, _ENDING_SHARE, _CANCELLED_SHARE, _CLOSING_SHARE = 0.3, 0.5, 0.06, 0.03
 _DAY_MS = 86_400_000
 
 
@@ -78,20 +85,22 @@ async def run_dispatcher(settings: Settings, stop: asyncio.Event, ready: Callabl
         if partitions is not None:
             await _Dispatcher(settings, redis, partitions, stop).run(ready)
     finally:
-        await redis.aclose()
+        await within("redis", _CLOSING_SHARE * settings.drain_timeout_s, redis.aclose())
 
 
 async def _partitions(catalog: CatalogStore, stop: asyncio.Event) -> int | None:
-    while not stop.is_set():
-        try:
-            partitions = await catalog.partitions()
-        except (RedisError, OSError) as error:
-            _log.warning("redis.failed", error=type(error).__name__)
-        else:
-            if partitions is not None:
-                return partitions
-            _log.info("waiting", cause="the number of partitions is not fixed yet: a worker or the API does it")
-        await _pause(stop, 1.0)
+    found: list[int] = []
+
+    async def look() -> None:
+        partitions = await catalog.partitions()
+        if partitions is not None:
+            found.append(partitions)
+
+    while await until_done("dispatcher.start", look, stop):
+        if found:
+            return found[0]
+        _log.info("waiting", cause="the number of partitions is not fixed yet: a worker or the API does it")
+        await pause(stop, 1.0)
     return None
 
 
@@ -127,31 +136,28 @@ class _Dispatcher:
         )
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task: asyncio.Task[object] = self._group.create_task(work)
+        task: asyncio.Task[object] = asyncio.create_task(in_a_task(work))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
     async def run(self, ready: Callable[[], None]) -> None:
         many = max(1.0, len(self._outboxes) / 32)
-        loops: list[tuple[Callable[[], Awaitable[None]], float]] = [
-            (self._look_for_endpoints, _ENDPOINTS_PAUSE_S),
-            (self._read, 0.0),
-            (self._retry, _DUE_PAUSE_S * many),
-            (self._measure, _DEPTH_PAUSE_S * many),
-            (self._expire, _EXPIRE_PAUSE_S),
+        loops: list[tuple[str, Callable[[], Awaitable[None]], float]] = [
+            ("dispatcher.endpoints", self._look_for_endpoints, _ENDPOINTS_PAUSE_S),
+            ("dispatcher.read", self._read, 0.0),
+            ("dispatcher.retry", self._retry, _DUE_PAUSE_S * many),
+            ("dispatcher.measure", self._measure, _DEPTH_PAUSE_S * many),
+            ("dispatcher.expire", self._expire, _EXPIRE_PAUSE_S),
         ]
+        reading: list[asyncio.Task[object]] = []
         try:
-            async with asyncio.TaskGroup() as self._group:
-                await self._repeat_once(self._directory.refresh)
-                if not self._stop.is_set():
-                    ready()
-                reading = [self._group.create_task(self._repeat(step, pause_s)) for step, pause_s in loops]
-                await self._stop.wait()
-                await self._drain(reading)
+            if await until_done("dispatcher.endpoints", self._directory.refresh, self._stop):
+                ready()
+            reading += [asyncio.create_task(repeat(name, turn, self._stop, pause_s)) for name, turn, pause_s in loops]
+            await self._stop.wait()
+            await self._drain(reading)
         finally:
-            await self._lanes.close()
-            if self._tracing is not None:
-                await self._tracing.close()
+            await self._end(reading)
 
     # --- what the loops do ------------------------------------------------------------------------------------------
 
@@ -162,7 +168,7 @@ class _Dispatcher:
 
     async def _read(self) -> None:
         if not self._lanes.enabled:
-            await _pause(self._stop, _ENDPOINTS_PAUSE_S)
+            await pause(self._stop, _ENDPOINTS_PAUSE_S)
             return
         room = QUEUE_ROOM if self._lanes.blocked else self._lanes.room
         if room < _READ_FOR_ROOM:  # a few at a time would cost a round trip each
@@ -207,52 +213,33 @@ class _Dispatcher:
                     "notification.expired", notification_id=entry.id, customer_id=entry.customer_id, alert_id=entry.alert_id
                 )
 
-    # --- how they run -----------------------------------------------------------------------------------------------
+    # --- how it ends ------------------------------------------------------------------------------------------------
 
-    async def _repeat(self, step: Callable[[], Awaitable[None]], pause_s: float) -> None:
-        while not self._stop.is_set():
-            await self._repeat_once(step)
-            if pause_s > 0:
-                await _pause(self._stop, pause_s)
-
-    async def _repeat_once(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Until it goes through once. What it took and did not handle is due again when its lease runs out."""
-        failed_pause_s = 0.05
-        while not self._stop.is_set():
-            try:
-                return await step()
-            except (RedisError, OSError) as error:
-                _log.warning("redis.failed", error=type(error).__name__, detail=str(error)[:200])
-            await _pause(self._stop, failed_pause_s)
-            failed_pause_s = min(_FAILED_PAUSE_MAX_S, 2 * failed_pause_s)
-
-    async def _drain(self, reading: list[asyncio.Task[None]]) -> None:
-        """Send what waits; after half of the time, put back what still waits, and let requests end."""
-        half_s = self._settings.drain_timeout_s / 2
-        stop_at_s = time.monotonic() + half_s
-        await asyncio.wait(reading, timeout=half_s)
+    async def _drain(self, reading: list[asyncio.Task[object]]) -> None:
+        """Send what waits; after a while, put back what still waits, and let requests end."""
+        patience_s = _SENDING_SHARE * self._settings.drain_timeout_s
+        stop_at_s = time.monotonic() + patience_s
+        await asyncio.wait(reading, timeout=patience_s)
         await self._sent(stop_at_s - time.monotonic())
         self._lanes.hand_back()
-        await self._sent(half_s)
+        await self._sent(_ENDING_SHARE * self._settings.drain_timeout_s)
+
+    async def _end(self, reading: list[asyncio.Task[object]]) -> None:
+        """Also what does not want to end."""
+        drain_s = self._settings.drain_timeout_s
         if self._sending:
             _log.warning("drain.cut_off", workers=len(self._sending), effect="their notifications are sent again later")
-        for task in (*reading, *self._sending):
-            task.cancel()
+        if abandoned := await end([*reading, *self._sending], _CANCELLED_SHARE * drain_s):
+            _log.error("drain.abandoned", tasks=abandoned)
+        await within("connections", _CLOSING_SHARE * drain_s, self._lanes.close())
+        if self._tracing is not None:
+            await within("tracing", _CLOSING_SHARE * drain_s, self._tracing.close())
 
     async def _sent(self, timeout_s: float) -> None:
         """Also what begins meanwhile: a worker's end is followed by the writing of what came of it."""
         deadline_s = time.monotonic() + timeout_s
         while self._sending and (left_s := deadline_s - time.monotonic()) > 0:
             await asyncio.wait(self._sending, timeout=left_s)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep, but not into the time after ``stop``."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
 
 
 def _now_ms() -> int:

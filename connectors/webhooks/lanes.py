@@ -20,10 +20,12 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import RedisError
 
+from connectors import clock
 from connectors.redis.types import Delivery
 from connectors.settings import Settings
 from connectors.webhooks.breaker import OPEN_FIRST_S, Breaker
 from connectors.webhooks.client import Attempt
+from connectors.webhooks.containment import contained
 from connectors.webhooks.destinations import Destination, Destinations
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.tracing import Tracing
@@ -47,7 +49,7 @@ TakeTokens = Callable[[str, float, int], Awaitable[tuple[int, float]]]
 
 @dataclass(slots=True)
 class Job:
-    """A delivery to make now. ``settle`` is called with the attempt, or with None if none was made; it does not raise."""
+    """A delivery to make now. ``settle`` is called with the attempt, or with None if none was made."""
 
     delivery: Delivery
     settle: Settle
@@ -161,11 +163,21 @@ class Lane:
             self._idle_since_s = time.monotonic()
 
     async def _do(self, job: Job) -> None:
+        """Whatever is raised here harms this one delivery: it is tried again later, and the lane goes on."""
         attempt: Attempt | None = None
-        if await self._may_send(job):
-            attempt = await self.client.attempt(job.delivery.entry, job.first_byte)
-            self._learn(attempt)
-        job.settle(attempt)
+        with contained("lane", endpoint_id=self.client.endpoint.id, notification_id=job.delivery.entry.id):
+            if await self._may_send(job):
+                attempt = await self._attempt(job)
+                self._learn(attempt)
+        with contained("lane", endpoint_id=self.client.endpoint.id, notification_id=job.delivery.entry.id):
+            job.settle(attempt)  # else its lease runs out, and it is due again
+
+    async def _attempt(self, job: Job) -> Attempt:
+        """A destination that raises has a defect of ours: a fault of this lane, which uses up no attempt."""
+        at_s, started_s = clock.now_s(), time.monotonic()
+        with contained("attempt", endpoint_id=self.client.endpoint.id, notification_id=job.delivery.entry.id) as raised:
+            return await self.client.attempt(job.delivery.entry, job.first_byte)
+        return Attempt("fault", at_s, time.monotonic() - started_s, response=f"a defect of ours: {raised.error}".encode())
 
     def _learn(self, attempt: Attempt) -> None:
         if attempt.is_fault:
@@ -279,12 +291,15 @@ class Lanes:
         """Close the connections of lanes that are no longer used, or were not for ``idle_s``."""
         for lane in [lane for lane in self._closing if lane.idle]:
             self._closing.remove(lane)
-            await lane.client.close()
+            with contained("lane", endpoint_id=lane.client.endpoint.id):
+                await lane.client.close()
         for endpoint_id, lane in list(self.of.items()):
-            await lane.close_connections(idle_s)
+            with contained("lane", endpoint_id=endpoint_id):
+                await lane.close_connections(idle_s)
             if lane.dormant(idle_s):
                 del self.of[endpoint_id]
 
     async def close(self) -> None:
         for lane in (*self.of.values(), *self._closing):
-            await lane.client.close()
+            with contained("lane", endpoint_id=lane.client.endpoint.id):
+                await lane.client.close()

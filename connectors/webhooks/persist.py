@@ -6,30 +6,35 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import structlog
-from redis.exceptions import RedisError
-
 from connectors import clock
+from connectors.background import until_done
+from connectors.redis.errors import Trouble, trouble
 
-_log = structlog.get_logger("webhooks.deliveries")
 _T = TypeVar("_T")
-_PAUSE_MAX_S = 5.0
 
 
 async def persist(operation: Callable[[], Awaitable[_T]]) -> _T:
-    """Repeat while Redis cannot be reached.
+    """Repeat while Redis is away or refuses; only this task's cancellation ends that. What no waiting mends is raised: whoever
+    spawned this task contains it, and the delivery is due again when its lease runs out.
 
     The repetition is safe: ``conclude`` and ``put_back`` change nothing the second time. (If the reply to ``conclude`` was lost,
     the next delivery of the order key goes when the lease that we do not know of has run out.)
     """
-    pause_s = 0.05
-    while True:
+    results: list[_T] = []
+    defects: list[Exception] = []
+
+    async def turn() -> None:
         try:
-            return await operation()
-        except (RedisError, OSError) as error:
-            _log.warning("redis.failed", error=type(error).__name__)
-        await asyncio.sleep(pause_s)
-        pause_s = min(_PAUSE_MAX_S, 2 * pause_s)
+            results.append(await operation())
+        except Exception as error:
+            if trouble(error) is not Trouble.DEFECT:
+                raise
+            defects.append(error)  # raised below: the loop would repeat it for ever
+
+    await until_done("dispatcher.persist", turn, asyncio.Event())
+    if defects:
+        raise defects[0]
+    return results[0]
 
 
 def clock_ms() -> int:

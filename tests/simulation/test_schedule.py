@@ -16,6 +16,7 @@ import orjson
 import pytest
 import redis as blocking
 
+from connectors import background
 from connectors.redis.batches import outbox_fields
 from connectors.redis.keys import CatalogKeys, PartitionKeys
 from connectors.settings import Settings, seconds_of
@@ -105,7 +106,8 @@ class Walk:
         life = Life(random.Random(1), None)
         with (
             mock.patch.object(role, "connect", lambda settings: Redis(self.server, life)),  # noqa: PT008
-            mock.patch.object(role, "_pause", self.pause),
+            mock.patch.object(background, "pause", self.pause),
+            mock.patch.object(role, "pause", self.pause),
             mock.patch.object(EndpointClient, "attempt", attempt),
         ):
             stop = asyncio.Event()
@@ -118,6 +120,8 @@ class Walk:
 
     async def pause(self, stop: asyncio.Event, seconds: float) -> None:
         """At least ``seconds``; while nothing is on its way, until something is due."""
+        if seconds <= 0:
+            return
         now_s = time.monotonic()
         if self._in_flight == 0 and now_s > self._busy_until_s:
             due = self.server.zrange(self.keys.delivery_lanes, 0, 0, withscores=True)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+from typing import Any
+
 import orjson
 import pytest
+from hypothesis import given as over
+from hypothesis import strategies as st
 from yarl import URL
 
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.endpoints import Endpoint
-from connectors.webhooks.filters import EndpointFilter, SeverityFilter
+from connectors.webhooks.filters import EndpointFilter, SeverityFilter, matches
 from connectors.webhooks.routes import Routes, severity_order
 from connectors.webhooks.signatures import Signing
 
@@ -53,6 +59,52 @@ def wanting(given: OutboxEntry, *endpoints: Endpoint, fields: dict[str, str] | N
 )
 def test_types(patterns: list[str] | None, event_type: str, wanted: bool) -> None:
     assert EndpointFilter.of({"event_types": patterns}).wants_type(event_type) is wanted
+
+
+def reference(pattern: str, text: str) -> bool:
+    """By the table of all prefixes of both."""
+    row = [at == 0 for at in range(len(text) + 1)]
+    for letter in pattern:
+        if letter == "*":
+            row = [any(row[: at + 1]) for at in range(len(text) + 1)]
+        else:
+            row = [at > 0 and row[at - 1] and text[at - 1] == letter for at in range(len(text) + 1)]
+    return row[-1]
+
+
+def steps(pattern: str, text: str) -> int:
+    """Lines of code that one match takes."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        if frame.f_code is matches.__code__:
+            count += event == "line"
+            return trace
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        matches(pattern, text)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@over(st.text("ab*", max_size=12), st.text("ab", max_size=12))
+def test_a_pattern_matches_what_the_reference_says(pattern: str, text: str) -> None:
+    assert matches(pattern, text) is reference(pattern, text)
+
+
+@over(st.text("a*", max_size=200), st.text("a", max_size=200), st.sampled_from(["", "Z", "*Z", "Z*"]))
+def test_a_match_takes_no_more_steps_than_its_pattern_has_stars(pattern: str, text: str, end: str) -> None:
+    assert steps(pattern + end, text) <= 12 + 6 * (pattern + end).count("*")
+
+
+def test_stars_without_end_take_a_moment() -> None:
+    assert not EndpointFilter.of({"event_types": ["*" * 30 + "Z"]}).wants_type(REACHED)
+    assert EndpointFilter.of({"event_types": ["*a" * 99 + "*"]}).wants_type("a" * 99)
 
 
 def test_customers_and_alerts() -> None:
