@@ -44,10 +44,14 @@ class Counted(Protocol):
 
 
 class Rejection(NamedTuple):
-    """Why an event cannot be applied. ``reason`` is a short fixed word (a metric label), ``detail`` names field and rule."""
+    """Why an event cannot be applied. ``reason`` is a short fixed word (a metric label), ``detail`` names field and rule.
+
+    ``missed``: ids of the metrics that could not read it, where it did count for others; empty: it counted for none, and nothing
+    was changed."""
 
     reason: str
     detail: str
+    missed: tuple[str, ...] = ()
 
 
 class TriggeredBy(StrEnum):

@@ -8,7 +8,8 @@ A record's value is one event, a JSON array of events, or a CloudEvent (see sche
 |---|---|
 | ``transaction_id``, ``customer_id``, ``event_type`` | text of 1 to 128 characters |
 | ``timestamp`` | RFC 3339 with a zone (schemas.timestamps) |
-| ``properties`` | optional object (null = none); numbers within engine.numbers' bounds; what is nested is opaque |
+| ``properties`` | optional object (null = none); texts without U+0000; what is nested is opaque |
+| ``tidemarkreplay`` | optional text: a mended event counts for the metrics alone that it names (connectors.kafka.proofs) |
 | anything else | ignored on Kafka, where producers may add their own; refused by the API |
 
 U+0000 is refused in every text, and so are lone surrogates: neither survives all the stores and receivers behind us.
@@ -22,7 +23,7 @@ Nothing here raises on bad input: what cannot be decoded is a Rejection, whose r
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -34,15 +35,28 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from engine.effects import Rejection
 from engine.numbers import NumberError, parse_decimal
-from schemas.cloudevents import is_binary, is_structured, read_binary, read_structured
+from schemas.cloudevents import (
+    REPLAY,
+    SOURCE,
+    Headers,
+    is_binary,
+    is_structured,
+    read_binary,
+    read_structured,
+    structured,
+)
 from schemas.timestamps import format_timestamp, parse_timestamp
 
 TEXT_CHARACTERS_MAX = 128
+SOURCE_CHARACTERS_MAX = 2_048
+"""Of a CloudEvent's source, a URI reference."""
+REPLAY_CHARACTERS_MAX = 65_536
 PROPERTIES_BYTES_MAX = 65_536
 NESTING_MAX = 32
 """How deep a property's value may nest. (orjson writes 254 levels, so an accepted event can always be written again.)"""
 
 _TEXT_FIELDS = ("transaction_id", "customer_id", "event_type")
+_FIELDS = 5  # of an event without a replay
 _PLAIN = frozenset((str, int, bool, NoneType))
 is_plain = _PLAIN.issuperset
 new = tuple.__new__  # of a NamedTuple: half the cost of calling it
@@ -77,10 +91,20 @@ class Reason(StrEnum):
     PROPERTY_OUT_OF_BOUNDS = "property_out_of_bounds"
     TIMESTAMP_TOO_OLD = "timestamp_too_old"
     # by the worker
+    UNDECODABLE = "undecodable"
+    INVALID_REPLAY = "invalid_replay"
     TOO_OLD = "too_old"
     TOO_FAR_AHEAD = "too_far_ahead"
     ROUTING_LOOP = "routing_loop"
     UNKNOWN_CUSTOMER = "unknown_customer"
+
+
+class Mark(NamedTuple):
+    """What few events have beside their fields. ``source``: of a CloudEvent, which its id is unique in; ``replay``: the field of
+    that name. Empty where there is none."""
+
+    source: str = ""
+    replay: str = ""
 
 
 class Decoded(NamedTuple):
@@ -91,6 +115,7 @@ class Decoded(NamedTuple):
     event_type: str
     timestamp_us: int
     properties: Mapping[str, object]
+    mark: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +140,7 @@ class EventDecoder:
         self._limits = limits
         self._quick_bytes_max = min(limits.record_bytes_max, limits.properties_bytes_max)
 
-    def decode(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> list[Decoded | Rejection]:
+    def decode(self, value: bytes | None, headers: Headers = ()) -> list[Decoded | Rejection]:
         """The events of one record, in order; never empty. A value that cannot be read at all is one rejection."""
         if headers and is_binary(headers):
             return self._decode(value or b"{}", headers)
@@ -147,6 +172,7 @@ class EventDecoder:
             and customer_ref
             and event_type
             and len(transaction_id) + len(customer_ref) + len(event_type) <= TEXT_CHARACTERS_MAX  # all three: so each of them
+            and not (len(fields) > _FIELDS and REPLAY in fields)
         ):
             return None
         for each in properties.values():
@@ -156,9 +182,9 @@ class EventDecoder:
         timestamp_us = parse_timestamp(timestamp)
         if timestamp_us is None:
             return None
-        return new(Decoded, (transaction_id, customer_ref, event_type, timestamp_us, properties))
+        return new(Decoded, (transaction_id, customer_ref, event_type, timestamp_us, properties, None))
 
-    def _decode(self, value: bytes, binary: Sequence[tuple[str, bytes]] | None) -> list[Decoded | Rejection]:
+    def _decode(self, value: bytes, binary: Headers | None) -> list[Decoded | Rejection]:
         if len(value) > self._limits.record_bytes_max:
             detail = f"the value has {len(value)} bytes, the limit is {self._limits.record_bytes_max}"
             return [Rejection(Reason.RECORD_TOO_LARGE, detail)]
@@ -172,12 +198,10 @@ class EventDecoder:
             return [document]
         return self._events(document, binary, len(value), True)
 
-    def _events(
-        self, document: object, binary: Sequence[tuple[str, bytes]] | None, size: int, exact: bool
-    ) -> list[Decoded | Rejection]:
+    def _events(self, document: object, binary: Headers | None, size: int, exact: bool) -> list[Decoded | Rejection]:
         if binary is not None:
             fields = read_binary(document, binary)
-            return [fields if isinstance(fields, Rejection) else self._event(fields, size, exact)]
+            return [fields if isinstance(fields, Rejection) else self._event(fields, size, exact, cloudevent=True)]
         if type(document) is not list:
             return [self._event(document, size, exact)]
         if not document:
@@ -187,10 +211,13 @@ class EventDecoder:
             return [Rejection(Reason.TOO_MANY_EVENTS, detail)]
         return [self._event(item, size, exact) for item in document]
 
-    def _event(self, fields: Any, size: int, exact: bool) -> Decoded | Rejection:  # noqa: PLR0911 - a return for each rule
+    def _event(  # noqa: PLR0911, PLR0912 - a return for each rule
+        self, fields: Any, size: int, exact: bool, cloudevent: bool = False
+    ) -> Decoded | Rejection:
         if type(fields) is not dict:
             return Rejection(Reason.NOT_AN_OBJECT, "an event must be a JSON object")
         if "specversion" in fields and is_structured(fields):
+            cloudevent = True
             fields = read_structured(fields)
             if isinstance(fields, Rejection):
                 return fields
@@ -228,7 +255,10 @@ class EventDecoder:
         limit = self._limits.properties_bytes_max
         if size > limit and _size(properties) > limit:
             return Rejection(Reason.PROPERTIES_TOO_LARGE, f"properties are larger than {limit} bytes of JSON")
-        return Decoded(transaction_id, customer_ref, event_type, timestamp_us, properties)
+        mark = _mark(fields, cloudevent) if cloudevent or REPLAY in fields else None
+        if isinstance(mark, Rejection):
+            return mark
+        return Decoded(transaction_id, customer_ref, event_type, timestamp_us, properties, mark)
 
 
 _TIMESTAMP_REJECTION = Rejection(Reason.INVALID_TIMESTAMP, "timestamp must be RFC 3339 with a zone, as 2026-01-31T23:59:59Z")
@@ -245,6 +275,26 @@ def _explain(fields: Mapping[str, object]) -> Rejection:
         if name != "timestamp" and not 0 < len(value) <= TEXT_CHARACTERS_MAX:
             return Rejection(Reason.OUT_OF_RANGE, f"{name} must have 1 to {TEXT_CHARACTERS_MAX} characters")
     return Rejection(Reason.WRONG_TYPE, "properties must be an object")
+
+
+def _mark(fields: Mapping[str, object], cloudevent: bool) -> Mark | Rejection | None:
+    """``source`` is a CloudEvent's alone: a plain event may carry a field of that name, which means nothing here."""
+    source = fields.get(SOURCE) if cloudevent else None
+    replay = fields.get(REPLAY)
+    for name, text, characters_max in (
+        (SOURCE, source, SOURCE_CHARACTERS_MAX),
+        (REPLAY, replay, REPLAY_CHARACTERS_MAX),
+    ):
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            return Rejection(Reason.WRONG_TYPE, f"{name} must be a string")
+        if len(text) > characters_max:
+            return Rejection(Reason.OUT_OF_RANGE, f"{name} must have at most {characters_max} characters")
+        if "\0" in text:
+            return Rejection(Reason.INVALID_TEXT, f"{name} must not hold U+0000")
+    mark = Mark(str(source or ""), str(replay or ""))
+    return mark if any(mark) else None
 
 
 def check_properties(properties: Mapping[str, object]) -> Rejection | None:
@@ -334,14 +384,19 @@ def _size(properties: Mapping[str, object]) -> int:
 
 
 def encode_event(event: Decoded) -> bytes:
-    """The event as a record's value of its own, with its numbers exactly as they were."""
-    fields = {
+    """The event as a record's value of its own, with its numbers exactly as they were: a CloudEvent with a source stays one."""
+    fields: dict[str, object] = {
         "transaction_id": event.transaction_id,
         "customer_id": event.customer_ref,
         "event_type": event.event_type,
         "timestamp": format_timestamp(event.timestamp_us),
         "properties": event.properties,
     }
+    if event.mark is not None:
+        if event.mark.source:
+            fields = structured(fields, event.mark.source)
+        if event.mark.replay:
+            fields[REPLAY] = event.mark.replay
     return orjson.dumps(fields, default=_json_default)
 
 
@@ -389,7 +444,12 @@ class UsageEventBody(BaseModel):
     properties: Annotated[dict[str, Any], AfterValidator(checked_properties), BeforeValidator(none_is_empty)] = Field(
         default_factory=dict, description="Send numbers as JSON numbers or as text: both are taken exactly."
     )
+    tidemarkreplay: Annotated[str, Field(max_length=REPLAY_CHARACTERS_MAX), AfterValidator(_text)] | None = Field(
+        default=None,
+        description="As the dead letter of an event that counted for some metrics only has it: the mended event counts for the "
+        "others, once.",
+    )
 
     def to_record(self) -> bytes:
         """The value of the record that carries this event."""
-        return orjson.dumps(self.model_dump(), default=_json_default)
+        return orjson.dumps(self.model_dump(exclude=None if self.tidemarkreplay else {REPLAY}), default=_json_default)

@@ -11,6 +11,7 @@ from connectors.kafka.commits import Commits
 from connectors.kafka.intake import Intake
 from connectors.kafka.outgoing import Outgoing
 from connectors.kafka.patience import Patience
+from connectors.kafka.proofs import Proofs
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.partition import PartitionStore
 from connectors.settings import Settings
@@ -36,6 +37,7 @@ class Context:
     intake: Intake
     aggregates: Aggregates
     outgoing: Outgoing
+    proofs: Proofs
     patience: Patience
     commits: Commits
     clock_us: Clock

@@ -105,7 +105,7 @@ def _events_at(here: Sequence[Arrived], places: Sequence[int]) -> Callable[[int]
 
 def _usage_event(item: Arrived) -> UsageEvent:
     event, record, _, appended_at_ms, _ = item
-    transaction_id, _, event_type, timestamp_us, properties = event
+    transaction_id, _, event_type, timestamp_us, properties, _ = event
     return new(
         UsageEvent,
         (

@@ -31,6 +31,13 @@ def encode_parked(arrived: Arrived) -> bytes:
 
 
 def decode_parked(stored: bytes) -> Parked:
-    way, _, event = stored.partition(b"\n")  # compact JSON has no line break of its own
-    appended_at_ms, hops, origin, *trace = orjson.loads(way)
-    return Parked(appended_at_ms, hops, origin, event, *trace)
+    """What ``encode_parked`` wrote. Anything else becomes an event of long ago whose value is all that is stored: it leaves the
+    parking as any other does, and is a dead letter then."""
+    line, separator, event = stored.partition(b"\n")  # compact JSON has no line break of its own
+    try:
+        appended_at_ms, hops, origin, *trace = orjson.loads(line)
+        traceparent = trace[0] if trace else ""
+        way = Parked(int(appended_at_ms), int(hops), str(origin), event, str(traceparent))
+    except (ValueError, TypeError, OverflowError):  # orjson.JSONDecodeError is a ValueError
+        return Parked(0, 0, "", stored)
+    return way if separator else Parked(0, 0, "", stored)

@@ -148,6 +148,7 @@ class PartitionTask:
         if claim.sequence < before.sequence:
             context.shared_catalog.forget()  # Redis went back: the same revisions may come to mean something else
         context.commits.adopt(claim)
+        context.proofs.adopt((await context.patience(context.catalog_store.proof_key))[0])
         await self._place()
         self.placed.set()
         await self._changes.start()

@@ -34,6 +34,7 @@ from connectors.kafka.outgoing import Outgoing
 from connectors.kafka.partition import PartitionTask
 from connectors.kafka.patience import Patience
 from connectors.kafka.position import UnreadRecordsLost
+from connectors.kafka.proofs import Proofs
 from connectors.kafka.stopped import StoppedPartitions
 from connectors.kafka.topics import ensure_topics
 from connectors.metrics import CONSUMER_LAG, PARTITIONS_ASSIGNED
@@ -112,7 +113,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer: AIOKafkaConsumer = client.consumer(settings, group=settings.consumer_group)
         self._producer: AIOKafkaProducer = client.producer(settings)
         self._ends = Ends(settings)
-        self._outgoing = Outgoing(self._producer, settings)
+        self._proofs = Proofs()
+        self._outgoing = Outgoing(self._producer, settings, self._proofs)
         self._catalog_store = CatalogStore(redis)
         self._catalog = SharedCatalog(self._catalog_store)
         self._tasks: dict[TopicPartition, tuple[PartitionTask, asyncio.Task[None]]] = {}
@@ -216,9 +218,10 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             store=store,
             catalog_store=self._catalog_store,
             shared_catalog=self._catalog,
-            intake=Intake(settings, here.partition, self._partitions),
+            intake=Intake(settings, here.partition, self._partitions, self._proofs),
             aggregates=Aggregates(engine_settings, max(1, settings.customers_cached_max // assigned)),
             outgoing=self._outgoing,
+            proofs=self._proofs,
             patience=patience,
             commits=Commits(store, patience),
             clock_us=self._clock,

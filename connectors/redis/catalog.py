@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from connectors.redis.scripts import Script
 from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 
 KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys", "packages")
+
+PROOF_KEY_BYTES = 32
 
 _WRITE = Script("catalog_write", "audit")
 _ENDPOINT = Script("endpoint", "audit")
@@ -125,6 +128,12 @@ class CatalogStore:
         """Store P if none is stored; returns what is stored now (the caller refuses to run if it differs)."""
         await self._redis.set(CatalogKeys.PARTITIONS, partitions, nx=True)
         return int(await self._redis.get(CatalogKeys.PARTITIONS))
+
+    async def proof_key(self) -> bytes:
+        """This installation's key for proofs (connectors.kafka.proofs), made where there is none yet."""
+        await self._redis.set(CatalogKeys.PROOF_KEY, secrets.token_bytes(PROOF_KEY_BYTES), nx=True)
+        key: bytes = await self._redis.get(CatalogKeys.PROOF_KEY)
+        return key
 
     # --- webhook endpoints ----------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ class CatalogKeys:
 
     REVISION = PREFIX + ":{catalog}:revision"  # string: integer
     PARTITIONS = PREFIX + ":{catalog}:partitions"  # string: P, fixed when the system is first started
+    PROOF_KEY = PREFIX + ":{catalog}:proof_key"  # string: 32 random bytes, made when the system is first started
     REFS = PREFIX + ":{catalog}:refs"  # hash: customer id or ingest alias -> customer id
     ALIASES = PREFIX + ":{catalog}:aliases"  # hash: customer id -> its ingest aliases (MessagePack)
     PENDING = PREFIX + ":{catalog}:pending"  # hash: customer id -> changed references that are not announced yet (MessagePack)

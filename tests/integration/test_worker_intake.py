@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import orjson
 import pytest
 
+from connectors.kafka.headers import PROOF, route
+from connectors.kafka.proofs import Proofs
+from connectors.redis.catalog import CatalogStore
 from connectors.redis.keys import PartitionKeys
-from tests.support.worker_harness import PARTITIONS, Counters, Harness, customer_in, event
+from tests.support.worker_harness import PARTITIONS, Counters, Harness, customer_in, event, now_ms
 
 GOOD = b'{"transaction_id":"bad","customer_id":"%s","event_type":"call","timestamp":"2026-11-21T00:00:00Z","properties":{%s}}'
 
@@ -180,15 +185,30 @@ async def test_an_event_in_a_routing_loop_is_dead_lettered(harness: Harness) -> 
     assert await harness.applied(customer_id) == []
 
 
-async def test_a_forwarded_event_keeps_its_arrival(harness: Harness) -> None:
+async def test_a_forwarded_event_keeps_its_arrival_and_nobody_else_can_claim_one(harness: Harness) -> None:
     customer_id = customer_in(1)
     await harness.create(customer_id)
     await harness.worker()
-    headers = [("tidemark-appended-at", b"86400000"), ("tidemark-hops", b"1")]
-    await harness.produce(0, event("a", customer_id), headers=headers)
+    arrival_ms = now_ms() - 20 * 86_400_000
+    told = int(datetime.now(UTC).timestamp()) - 40 * 86_400  # of 20 days before that arrival
+    value = event("a", customer_id)
+    old = orjson.dumps({**orjson.loads(value), "timestamp": datetime.fromtimestamp(told, UTC).isoformat()})
+    proofs = Proofs()
+    claimed = route(proofs, old, arrival_ms, 1, "usage-events/0/7")
+    await harness.produce(1, old, headers=claimed)  # proved by another installation's key
+    await harness.produce(1, old, headers=[header for header in claimed if header[0] != PROOF])
+    proofs.adopt(await CatalogStore(harness.redis).proof_key())
+    await harness.produce(1, value, headers=route(proofs, old, arrival_ms, 1, "usage-events/0/7"))  # the proof of another event
+    await harness.produce(1, old, headers=route(proofs, old, arrival_ms, 1, "usage-events/0/7"))
     await harness.settled()
-    ((letter, _),) = await harness.dead_letters()  # by that arrival, in 1970, the event is far ahead of its time
-    assert (letter["reason"], letter["appended_at_ms"]) == ("too_far_ahead", "86400000")
+    letters = await harness.dead_letters()
+    assert [(letter["reason"], letter["offset"]) for letter, _ in letters] == [("too_old", "0"), ("too_old", "1")]
+    assert await harness.applied(customer_id) == ["a"]
+    assert [int(letter["appended_at_ms"]) > now_ms() - 3_600_000 for letter, _ in letters] == [True, True]
+    later = orjson.dumps({**orjson.loads(old), "transaction_id": "b"})
+    await harness.produce(1, later, headers=route(proofs, later, arrival_ms, 1, "usage-events/0/7"))
+    await harness.settled()
+    assert await harness.applied(customer_id) == ["a", "b"]
 
 
 async def test_parked_events_are_applied_in_order_once_their_reference_exists(harness: Harness) -> None:
@@ -209,36 +229,33 @@ async def test_parked_events_are_applied_in_order_once_their_reference_exists(ha
     assert grown["consumed"] == sum(grown[name] for name in ("applied", "duplicate", "rejected", "parked", "forwarded"))
 
 
-async def test_parked_events_whose_customer_never_comes_are_dead_lettered(harness: Harness) -> None:
-    long_ago_ms = 1_000 * 86_400 * 365 * 30
-    timestamp = b"1999-12-25T00:00:00Z"
-    value = (
-        b'{"transaction_id":"old","customer_id":"nobody","event_type":"call","timestamp":"%s","properties":{"a":1.50}}'
-        % timestamp
-    )
+async def test_parked_events_whose_customer_never_comes_are_dead_lettered(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await harness.worker()
-    await harness.produce(1, value, headers=[("tidemark-appended-at", b"%d" % long_ago_ms)])
-    await harness.produce(1, event("young", "nobody"))
+    value = event("old", "nobody").replace(b'"properties":{}', b'"properties":{"a":1.50}')
+    before_ms = now_ms()
+    await harness.produce(1, value)
     await harness.settled()
     await harness.workers[0].stop()
-    await _age_parking(harness)
+    monkeypatch.setattr("connectors.clock._shift_s", 35 * 86_400)
+    young = orjson.loads(event("young", "nobody"))
+    young["timestamp"] = datetime.fromtimestamp(before_ms // 1000 + 35 * 86_400, UTC).isoformat()
+    await harness.produce(1, orjson.dumps(young))
     await harness.worker()
 
     async def is_buried() -> bool:
         return len(await harness.dead_letters()) == 1
 
     await harness.until(is_buried, "the old event to be dead-lettered")
+    await harness.settled()
     ((headers, kept),) = await harness.dead_letters()
     assert headers["reason"] == "unknown_customer"
-    assert (headers["partition"], headers["offset"], headers["appended_at_ms"]) == ("1", "0", str(long_ago_ms))
+    assert (headers["topic"], headers["partition"], headers["offset"]) == ("usage-events", "1", "0")
+    assert before_ms <= int(headers["appended_at_ms"]) <= now_ms()
     assert orjson.loads(kept or b"")["transaction_id"] == "old"
     assert b'"a":1.50' in (kept or b"")
     assert await harness.redis.llen("tidemark:{1}:parked:nobody") == 1  # the young one still waits
-
-
-async def _age_parking(harness: Harness) -> None:
-    """The clock that scored the reference was today's: as if its first event had come long ago."""
-    await harness.redis.zadd("tidemark:{1}:parked", {"nobody": 0})
 
 
 async def test_a_trace_follows_its_event_into_the_outbox(harness: Harness) -> None:

@@ -26,7 +26,7 @@ DEAD_LETTERS = "usage-events.dead-letters"
 WAIT_S = 30.0
 TOPICS = {EVENTS: PARTITIONS, DEAD_LETTERS: 1}
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 def settings_for(bootstrap_servers: str, redis_url: str, **changes: object) -> Settings:
@@ -223,7 +223,7 @@ class Harness:
             reader.seek(here, 0)
             while len(letters) < end:
                 for record in (await reader.getmany(here, timeout_ms=1_000)).get(here, []):
-                    letters.append(({name: value.decode() for name, value in record.headers}, record.value))
+                    letters.append(({name: (value or b"").decode() for name, value in record.headers}, record.value))
         return letters
 
 

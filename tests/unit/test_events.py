@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from engine.effects import Rejection
-from schemas.events import Decoded, EventDecoder, EventLimits, Reason, UsageEventBody, encode_event, loads_exact
+from schemas.events import Decoded, EventDecoder, EventLimits, Mark, Reason, UsageEventBody, encode_event, loads_exact
 
 EVENT = {
     "transaction_id": "t",
@@ -49,7 +49,7 @@ def test_a_structured_cloudevent() -> None:
         "source": "s",
         "data": {"a": 1},
     }
-    assert only(orjson.dumps(value)) == Decoded("t", "c", "e", EVENT_US, {"a": 1})
+    assert only(orjson.dumps(value)) == Decoded("t", "c", "e", EVENT_US, {"a": 1}, Mark("s"))
 
 
 @pytest.mark.parametrize("value", [b'{"a": 1.50}', b"null", b"", None])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.kafka.headers import read_traceparent, route
+from connectors.kafka.proofs import Proofs
 
 GOOD = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b8-00"
@@ -38,5 +39,5 @@ def test_found_where_it_is_well_formed(headers: list[tuple[str, bytes]], found: 
 
 
 def test_travels_with_a_record_that_is_produced_again() -> None:
-    assert read_traceparent(route(1, 1, "t/0/0", GOOD.decode())) == GOOD.decode()
-    assert "traceparent" not in dict(route(1, 1, "t/0/0"))
+    assert read_traceparent(route(Proofs(), b"{}", 1, 1, "t/0/0", GOOD.decode())) == GOOD.decode()
+    assert "traceparent" not in dict(route(Proofs(), b"{}", 1, 1, "t/0/0"))
