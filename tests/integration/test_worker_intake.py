@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
+from connectors import clock
 from connectors.kafka.headers import PROOF, route
 from connectors.kafka.proofs import Proofs
 from connectors.redis.catalog import CatalogStore
@@ -190,7 +191,7 @@ async def test_a_forwarded_event_keeps_its_arrival_and_nobody_else_can_claim_one
     await harness.create(customer_id)
     await harness.worker()
     arrival_ms = now_ms() - 20 * 86_400_000
-    told = int(datetime.now(UTC).timestamp()) - 40 * 86_400  # of 20 days before that arrival
+    told = now_ms() // 1_000 - 40 * 86_400  # of 20 days before that arrival
     value = event("a", customer_id)
     old = orjson.dumps({**orjson.loads(value), "timestamp": datetime.fromtimestamp(told, UTC).isoformat()})
     proofs = Proofs()
@@ -238,7 +239,7 @@ async def test_parked_events_whose_customer_never_comes_are_dead_lettered(
     await harness.produce(1, value)
     await harness.settled()
     await harness.workers[0].stop()
-    monkeypatch.setattr("connectors.clock._shift_s", 35 * 86_400)
+    monkeypatch.setattr("connectors.clock._shift_s", clock.shift_s() + 35 * 86_400)
     young = orjson.loads(event("young", "nobody"))
     young["timestamp"] = datetime.fromtimestamp(before_ms // 1000 + 35 * 86_400, UTC).isoformat()
     await harness.produce(1, orjson.dumps(young))

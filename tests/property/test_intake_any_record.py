@@ -15,6 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from connectors.clock import shifted_ms
 from connectors.kafka.headers import APPENDED_AT, HOPS, ORIGIN, PROOF, TRACEPARENT, route
 from connectors.kafka.intake import Arrived, Intake
 from connectors.kafka.outgoing import Outgoing, Sent
@@ -26,6 +27,7 @@ from schemas.cloudevents import REPLAY, Headers
 from schemas.events import Decoded, EventDecoder, EventLimits, Reason
 
 NOW_MS = 1_770_000_000_000
+LOG_MS = NOW_MS - shifted_ms(0)  # what a broker writes at that time, whatever the clock of the tests says
 DAY_MS = 86_400_000
 SETTINGS = Settings(record_bytes_max=4_096, properties_bytes_max=2_048, record_events_max=5)
 HERE, THERE, NOBODY = "here", "there", "nobody"
@@ -44,7 +46,7 @@ class Fetched:
     value: bytes | None
     key: bytes | None = None
     headers: Headers = ()
-    timestamp: int | None = NOW_MS
+    timestamp: int | None = LOG_MS
     timestamp_type: int | None = 1
     topic: str = "usage-events"
     partition: int = 0
@@ -99,7 +101,7 @@ our_values = st.sampled_from(
     [b"253402300799000", b"1577836800000", b"-1", b"1e9", b"2", b"99", b"t/1", b"a/b/c/d", b"/0/0", b"1.0", b"00-0-0-0"]
 )
 headers_of = st.lists(st.tuples(our_names | st.text(max_size=5), bytes_or_none | our_values), max_size=6)
-stamps = st.none() | st.integers(-(2**63), 2**63 - 1) | st.just(NOW_MS)
+stamps = st.none() | st.integers(-(2**63), 2**63 - 1) | st.just(LOG_MS)
 
 
 def json_of(fields: dict[str, Any]) -> bytes:
