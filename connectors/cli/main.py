@@ -12,6 +12,7 @@ import click
 from connectors import DISTRIBUTION
 from connectors.cli.deliveries import deliveries
 
+_KAFKA_PORT_HELP = "Where the embedded broker listens; 0 = any.  [default: as the last time; else 9092, if that is free]"
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -32,9 +33,18 @@ def cli() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="The API's port; 0 = any.  [default: TIDEMARK_API_PORT or 8080]")
 @click.option("--token", help="A bearer token for the API, beside TIDEMARK_API_TOKENS.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where --embedded keeps its data.  [default: ./tidemark-data]")
+@click.option("--kafka-port", type=click.IntRange(0, 65535), help=_KAFKA_PORT_HELP)
 @click.option("--ready-file", type=click.Path(path_type=Path), help="A JSON file, written when everything answers.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many worker processes.")
-def up(embedded: bool, port: int | None, token: str | None, data_dir: Path | None, ready_file: Path | None, workers: int) -> None:
+def up(
+    embedded: bool,
+    port: int | None,
+    token: str | None,
+    data_dir: Path | None,
+    kafka_port: int | None,
+    ready_file: Path | None,
+    workers: int,
+) -> None:
     """Run worker, API and dispatcher, each as a process of its own.
 
     One that dies is started again. SIGTERM or Ctrl-C drains and stops all of them; a second Ctrl-C kills them.
@@ -47,6 +57,8 @@ def up(embedded: bool, port: int | None, token: str | None, data_dir: Path | Non
     """
     if data_dir is not None and not embedded:
         raise click.UsageError("--data-dir goes with --embedded")
+    if kafka_port is not None and not embedded:
+        raise click.UsageError("--kafka-port goes with --embedded; TIDEMARK_KAFKA_BOOTSTRAP_SERVERS names a real Kafka")
     if embedded and workers > 1:
         raise click.UsageError("the embedded broker balances no group of several workers: --workers needs a real Kafka")
     from rich.console import Console
@@ -64,6 +76,7 @@ def up(embedded: bool, port: int | None, token: str | None, data_dir: Path | Non
         port=settings.api_port if port is None else port,
         token=token,
         data_dir=data_dir or Path("tidemark-data"),
+        kafka_port=kafka_port,
         ready_file=ready_file,
         workers=workers,
     )
@@ -113,22 +126,26 @@ def dispatcher() -> None:
 
 
 @cli.command("embedded-broker", hidden=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where clients find it; 0 = any.")
+@click.option("--or-any", is_flag=True, help="Another port, where that one is taken.")
 @click.argument("topics", nargs=-1, required=True, metavar="TOPIC:PARTITIONS...")
-def embedded_broker(topics: tuple[str, ...]) -> None:
+def embedded_broker(topics: tuple[str, ...], port: int, or_any: bool) -> None:
     """Run the embedded broker in this process until SIGTERM or SIGINT."""
     from connectors.cli.roles import follow_supervisor, report_ready
-    from connectors.embedded.broker import BrokerError, start_broker
+    from connectors.embedded.broker import BrokerError, serve_broker
+
+    def ready(own: str, public: str) -> None:
+        if not report_ready(f"{own} {public}"):
+            click.echo(public)
 
     stopping = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before librdkafka's threads, so that only sigwait takes them
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before librdkafka's threads, so that they take none of them
     follow_supervisor()
+    counts = {topic: int(count) for topic, _, count in (item.rpartition(":") for item in topics)}
     try:
-        address = start_broker({topic: int(count) for topic, _, count in (item.rpartition(":") for item in topics)})
-    except BrokerError as error:
+        serve_broker(counts, port, or_any, stopping, ready)
+    except (BrokerError, OSError) as error:
         raise click.ClickException(f"the embedded broker cannot start: {error}") from error
-    if not report_ready(address):
-        click.echo(address)
-    signal.sigwait(stopping)
     os._exit(0)  # librdkafka's threads never end by themselves
 
 

