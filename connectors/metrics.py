@@ -46,6 +46,25 @@ PARTITION_STOPPED = Gauge(
     multiprocess_mode="livemax",
 )
 PARTITION_STOPS = Counter("tidemark_partition_stops_total", "Partitions that stopped, by the kind of error.", ["error"])
+LAST_COMMIT = Gauge(
+    "tidemark_last_commit_timestamp_seconds",
+    "When a partition was last committed by the worker that owns it; 0 = not yet.",
+    ["partition"],
+    multiprocess_mode="livemostrecent",
+)
+REDIS_FAILURES = Counter(
+    "tidemark_redis_failures_total", "Calls to Redis that failed, by kind (away, refuses, defect).", ["kind"]
+)
+QUARANTINED_CUSTOMERS = Gauge(
+    "tidemark_quarantined_customers",
+    "Customers for whom the engine raised, and whose events are held.",
+    ["partition"],
+    multiprocess_mode="livemostrecent",
+)
+QUARANTINE_ENTRIES = Counter(
+    "tidemark_quarantine_entries_total", "Customers that came into quarantine or back there, by what was done.", ["stage"]
+)
+QUARANTINE_RELEASED = Counter("tidemark_quarantine_released_total", "Customers that left quarantine.")
 POSITION_RESETS = Counter("tidemark_position_resets_total", "Positions that had to be moved, by cause.", ["cause"])
 
 OUTBOX_DEPTH = Gauge(

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     batch_target_ms: int = Field(default=50, ge=1)  # a batch shrinks until it takes no longer than this
     customers_cached_max: int = Field(default=50_000, ge=1)  # in one worker; about 15 kB each
     tick_ms: int = Field(default=200, ge=10)  # how often timers and changes are looked at while no usage flows
+    quarantine_events_max: int = Field(default=10_000, ge=0)  # held of one customer that is in quarantine
+    quarantine_bytes_max: int = Field(default=67_108_864, ge=0)  # held of all of them in one partition
+    quarantine_customers_max: int = Field(default=1_000, ge=1)  # in one partition; beyond it the partition stops
     grace_period_hours: int = Field(default=24, ge=0, le=34 * 24)
     windows_hourly_days: int = Field(default=35, ge=34)
     windows_daily_months: int = Field(default=13, ge=1)

@@ -20,10 +20,10 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -55,6 +55,7 @@ from engine.catalog import (
     RoundingMethod,
     Tier,
 )
+from engine.versions import current
 from schemas.balance_documents import balances_of
 from schemas.charge_documents import scheduled_charges_of
 from schemas.numbers import document_default
@@ -62,6 +63,7 @@ from schemas.override_documents import overrides_of, usage_filters_of
 from schemas.recurring_documents import recurring_in, subscriptions_of
 
 Document = dict[str, Any]
+_T = TypeVar("_T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -293,23 +295,38 @@ def customer_of(document: Document) -> CustomerConfig:
     )
 
 
+class UnreadableDocument(ValueError):
+    """A document of the catalog that this release cannot read: the message names it, and why."""
+
+
 def load_customer(raw: bytes | str) -> CustomerConfig:
-    return customer_of(orjson.loads(raw))
+    """Raises StoredByNewerRelease, and KeyError or ValueError (an enum's unknown value) for what is a defect of ours."""
+    document = orjson.loads(raw)
+    return customer_of(current("customer", document["id"], document))
 
 
 def load_catalog(revision: int, parts: Mapping[str, Mapping[str, bytes]]) -> Catalog:
     """``parts``: kind -> id -> JSON. Kinds that the engine does not know (endpoints, pricing units) are passed over.
 
     Alerts are ordered by the revision that brought them, so that every process holds them in one order.
+    Raises UnreadableDocument: what customers would be evaluated under is not known then, so nobody may be.
     """
 
-    def documents(kind: str) -> list[Document]:
-        return [orjson.loads(raw) for raw in parts.get(kind, {}).values()]
+    def read(kind: str, of: Callable[[Document], _T]) -> list[_T]:
+        found = []
+        for document_id, raw in parts.get(kind, {}).items():
+            try:
+                document = current("catalog", f"{kind}/{document_id}", orjson.loads(raw))
+                if kind != "alerts" or document.get("archived_at") is None:
+                    found.append(of(document))
+            except Exception as error:
+                raise UnreadableDocument(f"{kind} {document_id}: {type(error).__name__}: {error}") from error
+        return found
 
-    metrics = (metric_of(document) for document in documents("metrics"))
-    products = (product_of(document) for document in documents("products"))
-    cards = (rate_card_of(document) for document in documents("rate_cards"))
-    alerts = (alert_of(document) for document in _live(documents("alerts")))
+    metrics = read("metrics", metric_of)
+    products = read("products", product_of)
+    cards = read("rate_cards", rate_card_of)
+    alerts = read("alerts", alert_of)
     return Catalog(
         revision=revision,
         metrics={metric.id: metric for metric in metrics},

@@ -97,6 +97,7 @@ class Reason(StrEnum):
     TOO_FAR_AHEAD = "too_far_ahead"
     ROUTING_LOOP = "routing_loop"
     UNKNOWN_CUSTOMER = "unknown_customer"
+    QUARANTINED = "quarantined"
 
 
 class Mark(NamedTuple):

@@ -27,27 +27,30 @@ class Aggregates:
         return [customer_id for customer_id in customer_ids if customer_id not in self._cached]
 
     def get(self, customer_id: str, catalog: Catalog, now_us: int) -> CustomerAggregate | None:
-        """The cached customer, evaluated under ``catalog``."""
+        """The cached customer, evaluated under ``catalog``. Raises what the engine raises for it; then it is not cached."""
         cached = self._cached.pop(customer_id, None)
         if cached is None:
             return None
-        self._cached[customer_id] = cached  # now the most recently used
         aggregate, config = cached
         if aggregate.catalog_revision != catalog.revision:
             aggregate.reconfigure(config, catalog, now_us)
             GARBAGE.let_go(1)  # its gauges
+        self._cached[customer_id] = cached  # now the most recently used
         return aggregate
 
     def put(self, customer_id: str, loaded: LoadedCustomer, catalog: Catalog, now_us: int) -> CustomerAggregate | None:
         """The customer as it is stored, evaluated under its document and ``catalog``; None if it has no document (yet).
 
-        A cached one takes the document and keeps its state, which is the stored one.
+        A cached one takes the document and keeps its state, which is the stored one. Raises what was raised when it was read, and
+        what the engine raises for it; then it is not cached.
         """
+        if loaded.fault is not None:
+            raise loaded.fault
         if loaded.document is None:
             self._cached.pop(customer_id, None)
             return None
-        config = load_customer(loaded.document)
         cached = self._cached.pop(customer_id, None)
+        config = load_customer(loaded.document)
         if cached is None:
             aggregate = CustomerAggregate(config, catalog, loaded.stored, self._settings, now_us)
         else:

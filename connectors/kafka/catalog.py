@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from connectors.redis.catalog import CatalogStore
 from engine.catalog import Catalog
+from engine.compiled import compile_catalog
 from schemas.documents import load_catalog
+
+
+class CatalogUnusable(Exception):
+    """The stored catalog cannot be read or compiled by this release. What customers would be evaluated under is not known, and
+    under the former catalog usage would be counted wrongly for good: so nobody is, and usage waits in the log."""
+
+    to_do = "mend the document by the API, or run the release that wrote it; usage waits in the log"
 
 
 class SharedCatalog:
@@ -18,7 +27,9 @@ class SharedCatalog:
         self.current: Catalog | None = None
 
     async def at_least(self, revision: int) -> Catalog:
-        """The catalog at ``revision`` or later (at revision 0: whatever is known). RedisError goes to the caller."""
+        """The catalog at ``revision`` or later (at revision 0: whatever is known). RedisError goes to the caller.
+
+        Raises CatalogUnusable; the next call looks again, since a document that is mended is a new revision."""
         current = self.current
         if current is not None and current.revision >= revision:
             return current
@@ -26,7 +37,7 @@ class SharedCatalog:
             current = self.current
             if current is None or current.revision < revision:
                 stored_revision, parts = await self._store.load()
-                current = self.current = load_catalog(stored_revision, parts)
+                current = self.current = _read(stored_revision, parts)
             return current
 
     def forget(self) -> None:
@@ -35,3 +46,12 @@ class SharedCatalog:
 
     async def stored_revision(self) -> int:
         return await self._store.revision()
+
+
+def _read(revision: int, parts: Mapping[str, Mapping[str, bytes]]) -> Catalog:
+    try:
+        catalog = load_catalog(revision, parts)
+        compile_catalog(catalog)  # kept for the customers
+    except Exception as error:
+        raise CatalogUnusable(f"revision {revision} of the catalog cannot be used: {error}") from error
+    return catalog

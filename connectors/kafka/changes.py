@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from connectors.kafka.commits import ConfigurationMoved
+from connectors.kafka.commits import ConfigurationMoved, Gathered
 from connectors.kafka.context import Context
 from connectors.kafka.released import Released
 from connectors.redis.types import Change
@@ -75,7 +75,7 @@ class Changes:
         touched = await context.bring(customer_ids, now_us)
         finished = context.catalog.revision if cursor == 0 else None
         try:
-            await context.commits.write(touched, now_us, catalog_revision=finished)
+            await context.commits.write(context.gather(touched, now_us), now_us, catalog_revision=finished)
         except ConfigurationMoved:  # this chunk again, after the changes
             context.aggregates.drop(touched)
             return
@@ -98,7 +98,7 @@ class Changes:
 
     async def _apply(self, changes: Sequence[Change]) -> None:
         revision = changes[-1].revision
-        refs = list(dict.fromkeys(ref for change in changes for ref in change.refs))
+        refs = list(dict.fromkeys(ref for change in changes if change.kind == "refs" for ref in change.refs))
         self._context.intake.forget(refs)
         catalog_revision = max((change.catalog_revision or 0 for change in changes), default=0)
         if catalog_revision > self._context.catalog.revision:
@@ -108,9 +108,22 @@ class Changes:
         resets = [change for change in changes if change.kind == "reset" and change.customer_id and change.alert_id]
         reset_ids = {change.customer_id for change in resets}
         customer_ids = list(dict.fromkeys(c.customer_id for c in changes if c.customer_id and c.customer_id not in reset_ids))
+        self._release(changes)
         for start in range(0, len(customer_ids), _CHUNK):
             await self._evaluate(customer_ids[start : start + _CHUNK], (), revision, None)
         await self._evaluate([str(customer_id) for customer_id in reset_ids], resets, revision, revision)
+
+    def _release(self, changes: Sequence[Change]) -> None:
+        """Customers in quarantine are tried again when somebody asks for it, or changes their document, which may have mended it.
+        They are not evaluated here: what waits for them comes first."""
+        quarantine = self._context.quarantine
+        for change in changes if quarantine else ():
+            if change.customer_id is None:
+                continue
+            if change.kind == "reset" and change.alert_id is not None:
+                quarantine.reset(change.customer_id, change.alert_id)
+            else:
+                quarantine.release(change.customer_id, change.refs)
 
     async def _evaluate(
         self, customer_ids: Sequence[str], resets: Sequence[Change], revision: int, applied_revision: int | None
@@ -121,11 +134,18 @@ class Changes:
         if customer_ids:
             touched = await context.reload(customer_ids, now_us)
         for change in resets:
-            aggregate = touched.get(change.customer_id or "")
+            customer_id = change.customer_id or ""
+            aggregate = touched.get(customer_id)
             if aggregate is not None and change.alert_id is not None:
-                aggregate.reset(change.alert_id, now_us)
+                try:
+                    aggregate.reset(change.alert_id, now_us)
+                except Exception as error:  # noqa: BLE001 - one customer's: it goes into quarantine, the others go on
+                    del touched[customer_id]
+                    context.fail(customer_id, "reset", error, now_us)
+                    context.quarantine.reset(customer_id, change.alert_id)
         try:
-            await context.commits.write(touched, now_us, expected_revision=revision, applied_revision=applied_revision)
+            gathered = context.gather(touched, now_us)
+            await context.commits.write(gathered, now_us, expected_revision=revision, applied_revision=applied_revision)
         except ConfigurationMoved:
             context.aggregates.drop(touched)
             raise
@@ -140,7 +160,7 @@ class Changes:
         await self._take_catalog(0)
         await self._released.release_all(revision)
         self._walk_cursor = 0
-        await context.commits.write({}, context.clock_us(), expected_revision=revision, applied_revision=revision)
+        await context.commits.write(Gathered(), context.clock_us(), expected_revision=revision, applied_revision=revision)
 
     async def _take_catalog(self, revision: int) -> None:
         context = self._context

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from connectors.kafka.patience import Patience
+from connectors.kafka.quarantine import Quarantine
 from connectors.metrics import (
     COMMIT_SECONDS,
     COMMITS_REFUSED,
     EVALUATIONS,
     EVENTS_AFTER_FINALIZATION,
+    LAST_COMMIT,
     TRANSITIONS,
 )
 from connectors.redis.partition import PartitionStore
@@ -41,13 +43,45 @@ class OwnerChanged(CommitRefused):
     """Another worker claimed the partition."""
 
 
+@dataclass(slots=True)
+class Gathered:
+    """What the customers of a commit want written: ``entries`` are their notifications."""
+
+    deltas: dict[str, Delta] = field(default_factory=dict)
+    entries: list[OutboxEntry] = field(default_factory=list)
+
+
+def gather(
+    touched: Mapping[str, CustomerAggregate],
+    now_us: int,
+    traces: Mapping[int, str],
+    failed: Callable[[str, Exception], None],
+) -> Gathered:
+    """Asks each customer what has changed; ``failed`` is told of those that raise, and nothing of them is written.
+    ``traces``: traceparents of the records that the notifications may name, by offset."""
+    gathered = Gathered()
+    for customer_id, aggregate in touched.items():
+        try:
+            delta = aggregate.collect()
+            entries = [_outbox_entry(notification, now_us // 1000, traces) for notification in delta.notifications]
+        except Exception as error:  # noqa: BLE001 - one customer's: it goes into quarantine, the others are written
+            failed(customer_id, error)
+        else:
+            gathered.deltas[customer_id] = delta
+            gathered.entries += entries
+    return gathered
+
+
 class Commits:
     """Holds the position, and moves it with each commit."""
 
-    def __init__(self, store: PartitionStore, patience: Patience) -> None:
+    def __init__(self, store: PartitionStore, patience: Patience, quarantine: Quarantine, partition: int) -> None:
         self._store = store
         self._patience = patience
+        self._quarantine = quarantine
+        self._last_commit = LAST_COMMIT.labels(str(partition))
         self.position = Position(0, None, 0, 0, 0, 0)
+        self.committed_ms: int | None = None  # when the last commit was made by this worker
 
     def adopt(self, position: Position) -> None:
         self.position = position
@@ -78,7 +112,7 @@ class Commits:
 
     async def write(
         self,
-        touched: Mapping[str, CustomerAggregate],
+        gathered: Gathered,
         now_us: int,
         *,
         next_offset: int | None = None,
@@ -88,37 +122,38 @@ class Commits:
         unparked: Mapping[str, int] | None = None,
         applied_revision: int | None = None,
         catalog_revision: int | None = None,
-        traces: Mapping[int, str] | None = None,
     ) -> None:
-        """Commits what has changed in ``touched`` and all the rest, or raises CommitRefused. None = unchanged. ``traces``:
-        traceparents of this partition's records, by offset.
+        """Commits what was gathered and all the rest, what has changed in quarantine included, or raises CommitRefused. None =
+        unchanged.
 
         ``expected_revision``: of the configuration; None = what has been applied, which is the rule outside of changes.py.
         """
         mine = self.position
-        deltas = {customer_id: aggregate.collect() for customer_id, aggregate in touched.items()}
-        now_ms = now_us // 1000
-        notifications = [notification for delta in deltas.values() for notification in delta.notifications]
         batch = Batch(
             epoch=mine.epoch,
             expected_sequence=mine.sequence,
             expected_offset=mine.next_offset,
             next_offset=mine.next_offset if next_offset is None else next_offset,
             expected_revision=mine.applied_revision if expected_revision is None else expected_revision,
-            now_ms=now_ms,
-            deltas=deltas,
+            now_ms=now_us // 1000,
+            deltas=gathered.deltas,
             seen=seen,
             parked=parked,
             unparked=unparked or {},
-            notifications=[_outbox_entry(notification, now_ms, traces or {}) for notification in notifications],
+            notifications=gathered.entries,
             applied_revision=applied_revision,
             catalog_revision=catalog_revision,
         )
+        batch = self._quarantine.write_to(batch)
         started = time.perf_counter()
         outcome, repeated = await self._patience(lambda: self._store.commit(batch))
         if isinstance(outcome, Refused) and not (repeated and self._is_done(batch, outcome)):
+            self._quarantine.refused()
             raise self.refused(outcome)
+        self._quarantine.committed()
         COMMIT_SECONDS.observe(time.perf_counter() - started)
+        self.committed_ms = batch.now_ms
+        self._last_commit.set(batch.now_ms / 1000)
         self.position = Position(
             epoch=mine.epoch,
             next_offset=batch.next_offset,
@@ -127,7 +162,7 @@ class Commits:
             applied_revision=mine.applied_revision if applied_revision is None else applied_revision,
             catalog_revision=mine.catalog_revision if catalog_revision is None else catalog_revision,
         )
-        _count(deltas.values(), notifications)
+        _count(gathered.deltas.values())
 
     def _is_done(self, batch: Batch, refused: Refused) -> bool:
         """Whether this very batch was written by an attempt whose reply was lost: under my epoch nobody else writes."""
@@ -154,15 +189,15 @@ def _outbox_entry(notification: Notification, now_ms: int, traces: Mapping[int, 
     )
 
 
-def _count(deltas: Iterable[Delta], notifications: Sequence[Notification]) -> None:
+def _count(deltas: Iterable[Delta]) -> None:
     evaluations = after_finalization = 0
     for delta in deltas:
         evaluations += delta.evaluations
         after_finalization += delta.after_finalization
+        for notification in delta.notifications:
+            resolved = notification.type.endswith("_resolved")
+            TRANSITIONS.labels(notification.type.removeprefix("alerts."), "ok" if resolved else "in_alarm").inc()
     if evaluations:
         EVALUATIONS.inc(evaluations)
     if after_finalization:
         EVENTS_AFTER_FINALIZATION.inc(after_finalization)
-    for notification in notifications:
-        resolved = notification.type.endswith("_resolved")
-        TRANSITIONS.labels(notification.type.removeprefix("alerts."), "ok" if resolved else "in_alarm").inc()

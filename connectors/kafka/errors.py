@@ -215,7 +215,7 @@ def while_running(error: BaseException) -> Reaction:
 def advice(error: BaseException) -> str:
     """What to do about it; empty where nobody has to do anything, or the error says it itself."""
     row = _row(error)
-    return "" if row is None else row.advice
+    return str(getattr(error, "to_do", "")) if row is None else row.advice
 
 
 def misconfigured(settings: Settings, error: BaseException) -> KafkaMisconfigured:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.kafka.intake import Arrived, Plan, Rejected
@@ -15,18 +15,28 @@ new = tuple.__new__  # half the cost of calling the NamedTuple
 
 @dataclass(slots=True)
 class Evaluated:
-    """``seen``: (id, record offset) of each applied event. ``parked``: their customer has a reference, but no document yet."""
+    """``seen``: (id, record offset) of each applied event. ``parked``: their customer has a reference, but no document yet.
+    ``held``: (customer, event) of customers in quarantine. ``faults``: what the engine raised, by customer; nothing of these
+    customers is in the other fields, and their events are in ``held``."""
 
     seen: list[tuple[bytes, int]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     parked: list[Arrived] = field(default_factory=list)
+    held: list[tuple[str, Arrived]] = field(default_factory=list)
+    faults: dict[str, Exception] = field(default_factory=dict)
     duplicates: int = 0
 
 
-def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, CustomerAggregate], now_us: int) -> Evaluated:
+def evaluate(
+    plan: Plan,
+    duplicates: Sequence[bool],
+    aggregates: Mapping[str, CustomerAggregate],
+    quarantine: Container[object],
+    now_us: int,
+) -> Evaluated:
     """Applies the plan's events customer by customer, those of each in their order. (Which of two customers' events came first
     cannot be seen; a customer's objects are touched once, while they are in the processor's cache.)
-    ``duplicates`` runs parallel to ``plan.here``.
+    ``duplicates`` runs parallel to ``plan.here``. An aggregate that raises is of no use any more: its customer is to be dropped.
 
     An event that is rejected is not remembered as seen: mended, it may be sent again under its id.
     """
@@ -38,20 +48,44 @@ def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, Cu
         aggregate = aggregates.get(customer_id)
         if aggregate is None:
             not_applied.update(places)
-            result.parked += [here[place] for place in places]
-        elif len(places) == 1:
-            rejection = aggregate.apply(_usage_event(here[places[0]]), now_us)
-            if rejection is not None:
-                rejections[places[0]] = rejection
-        elif len({seen_ids[place] for place in places}) == len(places):
-            events = [here[place][0] for place in places]  # their ``event``
-            refused = aggregate.apply_all(events, _events_at(here, places), now_us)
-            if refused:
-                rejections.update((places[number], rejection) for number, rejection in refused.items())
-        else:
-            again = _apply_distinct(plan, places, aggregate, rejections, now_us)
-            not_applied.update(again)
-            result.duplicates += len(again)
+            _put_by(result, customer_id, [here[place] for place in places], quarantine)
+            continue
+        try:
+            if len(places) == 1:
+                rejection = aggregate.apply(_usage_event(here[places[0]]), now_us)
+                if rejection is not None:
+                    rejections[places[0]] = rejection
+            elif len({seen_ids[place] for place in places}) == len(places):
+                events = [here[place][0] for place in places]  # their ``event``
+                refused = aggregate.apply_all(events, _events_at(here, places), now_us)
+                if refused:
+                    rejections.update((places[number], rejection) for number, rejection in refused.items())
+            else:
+                again = _apply_distinct(plan, places, aggregate, rejections, now_us)
+                not_applied.update(again)
+                result.duplicates += len(again)
+        except Exception as error:  # noqa: BLE001 - one customer's: it goes into quarantine, the others go on
+            result.faults[customer_id] = error
+            result.held += [(customer_id, here[place]) for place in places]
+            not_applied.update(places)
+            for place in places:
+                rejections.pop(place, None)
+    _conclude(result, plan, duplicates, not_applied, rejections)
+    return result
+
+
+def _put_by(result: Evaluated, customer_id: str, events: Sequence[Arrived], quarantine: Container[object]) -> None:
+    if customer_id in quarantine:
+        result.held += [(customer_id, event) for event in events]
+    else:
+        result.parked += events
+
+
+def _conclude(
+    result: Evaluated, plan: Plan, duplicates: Sequence[bool], not_applied: set[int], rejections: Mapping[int, Rejection]
+) -> None:
+    """Fills in what was rejected, seen before, and applied."""
+    here, seen_ids = plan.here, plan.seen_ids
     for place, rejection in sorted(rejections.items()):
         item = here[place]
         result.rejected.append(Rejected(rejection, item.record, item.place, item.appended_at_ms))
@@ -62,7 +96,6 @@ def evaluate(plan: Plan, duplicates: Sequence[bool], aggregates: Mapping[str, Cu
             result.duplicates += 1
         elif place not in not_applied:
             result.seen.append((seen_ids[place], here[place].record.offset))
-    return result
 
 
 def _places_by_customer(customers: Sequence[str], duplicates: Sequence[bool]) -> dict[str, list[int]]:

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError, RecordTooLargeError
 
 from connectors.kafka.changes import Changes
-from connectors.kafka.commits import ConfigurationMoved, OwnerChanged, PositionMoved
+from connectors.kafka.commits import ConfigurationMoved, Gathered, OwnerChanged, PositionMoved
 from connectors.kafka.context import Context
 from connectors.kafka.ends import Ends
 from connectors.kafka.errors import UNREADABLE, UnreadableRecords, told
@@ -32,6 +32,7 @@ from connectors.kafka.parking import encode_parked
 from connectors.kafka.patience import Abandoned
 from connectors.kafka.position import place
 from connectors.kafka.released import Released
+from connectors.kafka.releases import Releases
 from connectors.metrics import (
     BATCH_EVENTS,
     BATCH_SECONDS,
@@ -44,7 +45,8 @@ from connectors.metrics import (
 )
 from connectors.redis.types import Claim, LoadedCustomer, Refused
 from engine import numbers
-from engine.customer import CustomerAggregate
+from engine.effects import Rejection
+from schemas.events import Reason
 
 _TIMERS_MAX = 500
 _PARKING_EVERY_US = 60_000_000
@@ -55,11 +57,14 @@ _CLAIM_AGAIN_S = 5.0
 """After another worker claimed the partition. Usually the group has revoked it by then. If a worker that had lost it claimed it
 late, nobody would serve it until the next rebalance: so the one that still has it assigned claims it again."""
 
+_NO_ROOM = Rejection(Reason.QUARANTINED, "its customer is in quarantine, and as many events as may wait for it do")
+
 log = structlog.get_logger()
 
 
 class PartitionTask:
-    """``run`` until ``stop``. KafkaError and UnreadRecordsLost end it, for the worker to deal with."""
+    """``run`` until ``stop``. What it raises is for the worker to deal with: a defect, of ours or of what is stored, stops this
+    partition alone (stopped.py)."""
 
     def __init__(
         self, context: Context, consumer: AIOKafkaConsumer, ends: Ends, topic: str, owner: str, stopping: asyncio.Event
@@ -73,6 +78,7 @@ class PartitionTask:
         self._log = log.bind(partition=context.partition)
         self._released = Released(context)
         self._changes = Changes(context, self._released)
+        self._releases = Releases(context)
         self._pace = Pace(context.settings.batch_records_max, context.settings.batch_target_ms * context.assigned)
         self._waiting: list[Record] = []
         self._begun_offset = 0  # where this task began to read
@@ -130,6 +136,7 @@ class PartitionTask:
                 raise
         finally:
             self._drop()
+            self._context.quarantine.let_go()
             self.placed.set()
 
     # --- taking the partition -------------------------------------------------------------------------------------
@@ -149,6 +156,8 @@ class PartitionTask:
             context.shared_catalog.forget()  # Redis went back: the same revisions may come to mean something else
         context.commits.adopt(claim)
         context.proofs.adopt((await context.patience(context.catalog_store.proof_key))[0])
+        stored, _ = await context.patience(context.store.quarantined)
+        context.quarantine.adopt(stored)
         await self._place()
         self.placed.set()
         await self._changes.start()
@@ -193,12 +202,12 @@ class PartitionTask:
     async def _skip(self) -> None:
         """Moves the stored position over what nobody ever sees: the markers of transactions, and records of aborted ones."""
         try:
-            await self._context.commits.write({}, self._context.clock_us(), next_offset=self._fetch_offset)
+            await self._context.commits.write(Gathered(), self._context.clock_us(), next_offset=self._fetch_offset)
         except ConfigurationMoved:
             pass  # again after the changes, which come next
 
     async def _fetch(self) -> list[Record]:
-        timeout_ms = 0 if self._changes.walking else self._context.settings.tick_ms
+        timeout_ms = 0 if self._changes.walking or self._releases.waiting else self._context.settings.tick_ms
         max_records = min(self._pace.records, self._readable_max)
         self._fetching = True
         try:
@@ -227,10 +236,10 @@ class PartitionTask:
         started = time.perf_counter()
         arrived, undecodable = self._context.intake.decode(records, self._context.clock_us() // 1000)
         sent: Sent = set()
-        while True:
+        counts = None
+        while counts is None:
             try:
                 counts = await self._attempt(arrived, undecodable, next_offset, sent)
-                break
             except ConfigurationMoved as moved:
                 await self._changes.catch_up(moved.position.revision)
         elapsed_s = time.perf_counter() - started
@@ -243,7 +252,8 @@ class PartitionTask:
 
     async def _attempt(
         self, arrived: Sequence[Arrived], undecodable: Sequence[Rejected], next_offset: int, sent: Sent
-    ) -> Counter[str]:
+    ) -> Counter[str] | None:
+        """What became of the events; None: a customer went into quarantine, and the batch has to be done again without it."""
         context = self._context
         unknown = context.intake.unknown(arrived)
         if unknown:
@@ -251,26 +261,34 @@ class PartitionTask:
         plan = context.intake.classify(arrived)
         customer_ids = dict.fromkeys(plan.customers)
         now_us = context.clock_us()
-        duplicates, loaded = await self._prepare(plan, context.aggregates.missing(customer_ids), now_us // 1000)
-        touched = self._touched(customer_ids, loaded, now_us)
+        missing = context.aggregates.missing(context.quarantine.outside(customer_ids))
+        duplicates, loaded = await self._prepare(plan, missing, now_us // 1000)
+        touched = context.touch(context.quarantine.outside(customer_ids), loaded, now_us)
+        done = evaluate(plan, duplicates, touched, context.quarantine, now_us)
+        for customer_id, error in done.faults.items():
+            context.fail(customer_id, "apply", error, now_us)
+            del touched[customer_id]
+        gathered = context.gather(touched, now_us, context.intake.traces)
+        if len(gathered.deltas) < len(touched):
+            context.aggregates.drop(touched)  # they were asked what has changed, and say it only once
+            return None
+        held, no_room = self._hold(done)
         try:
-            done = evaluate(plan, duplicates, touched, now_us)
-            rejected = [*undecodable, *plan.rejected, *done.rejected]
+            rejected = [*undecodable, *plan.rejected, *done.rejected, *no_room]
             rejected += await context.outgoing.forward(plan.forwards, sent)
             await context.outgoing.bury(rejected, sent)
             parked = [*plan.parked, *done.parked]
             await context.commits.write(
-                touched,
+                gathered,
                 now_us,
                 next_offset=next_offset,
                 seen=done.seen,
                 parked=[(item.event.customer_ref, encode_parked(item)) for item in parked],
-                traces=context.intake.traces,
             )
         except ConfigurationMoved:
             context.aggregates.drop(touched)
             raise
-        return _outcomes(done, rejected, len(parked), len(arrived) + len(undecodable))
+        return _outcomes(done, rejected, len(parked) + held, len(arrived) + len(undecodable))
 
     async def _prepare(self, plan: Plan, missing: Sequence[str], now_ms: int) -> tuple[list[bool], dict[str, LoadedCustomer]]:
         """Raises CommitRefused where a commit would be refused anyway."""
@@ -284,20 +302,13 @@ class PartitionTask:
         context.commits.check(prepared.position)
         return prepared.duplicates, prepared.customers
 
-    def _touched(
-        self, customer_ids: dict[str, None], loaded: dict[str, LoadedCustomer], now_us: int
-    ) -> dict[str, CustomerAggregate]:
-        context = self._context
-        touched: dict[str, CustomerAggregate] = {}
-        for customer_id in customer_ids:
-            fresh = loaded.get(customer_id)
-            if fresh is None:
-                aggregate = context.aggregates.get(customer_id, context.catalog, now_us)
-            else:
-                aggregate = context.aggregates.put(customer_id, fresh, context.catalog, now_us)
-            if aggregate is not None:
-                touched[customer_id] = aggregate
-        return touched
+    def _hold(self, done: Evaluated) -> tuple[int, list[Rejected]]:
+        """The events of customers in quarantine into their queues: how many, and those for which there is no room."""
+        no_room: list[Rejected] = []
+        for customer_id, item in done.held:
+            if not self._context.quarantine.hold(customer_id, item):
+                no_room.append(Rejected(_NO_ROOM, item.record, item.place, item.appended_at_ms))
+        return len(done.held) - len(no_room), no_room
 
     # --- between batches ------------------------------------------------------------------------------------------
 
@@ -312,6 +323,10 @@ class PartitionTask:
             self._parking_due_us = now_us + _PARKING_EVERY_US
             await self._bury_expired(now_us)
         await self._changes.walk()
+        try:
+            await self._releases.turn()
+        except ConfigurationMoved as moved:
+            await self._changes.catch_up(moved.position.revision)
 
     async def _timers(self, now_us: int) -> None:
         """Lets time pass for the customers for whom it matters now."""
@@ -320,10 +335,14 @@ class PartitionTask:
         if not due:
             return
         touched = await context.bring(due, now_us)
-        for aggregate in touched.values():
-            aggregate.advance(now_us)
+        for customer_id, aggregate in list(touched.items()):
+            try:
+                aggregate.advance(now_us)
+            except Exception as error:  # noqa: BLE001 - one customer's: it goes into quarantine, the others go on
+                del touched[customer_id]
+                context.fail(customer_id, "advance", error, now_us)
         try:
-            await context.commits.write(touched, now_us)
+            await context.commits.write(context.gather(touched, now_us), now_us)
         except ConfigurationMoved:  # they are still due after the changes
             context.aggregates.drop(touched)
 

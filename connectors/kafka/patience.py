@@ -1,4 +1,7 @@
-"""Waiting out a Redis that does not answer: repeat, back off, say so once."""
+"""Waiting out a Redis that is away or refuses (connectors/redis/errors.py): repeat, back off, say so once.
+
+What no repetition mends, such as an error in a script of ours, goes to the caller: it stops the partition, and the others go on.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ from typing import TypeVar
 
 import structlog
 from redis.exceptions import RedisError
+
+from connectors.background import pause
+from connectors.metrics import REDIS_FAILURES
+from connectors.redis.errors import Trouble, told, trouble
 
 _DELAY_FIRST_S = 0.05
 _DELAY_MAX_S = 2.0
@@ -29,15 +36,20 @@ class Patience:
         self._log = log.bind(partition=partition)
 
     async def __call__(self, call: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
-        """(answer, whether the call was made more than once). Raises Abandoned when stopping while Redis fails."""
+        """(answer, whether the call was made more than once). Raises Abandoned when stopping while Redis fails, and RedisError
+        for what is a defect."""
         delay_s = _DELAY_FIRST_S
         failures = 0
         while True:
             try:
                 answer = await call()
             except (RedisError, OSError) as error:
+                kind = trouble(error)
+                REDIS_FAILURES.labels(kind).inc()
+                if kind is Trouble.DEFECT:
+                    raise
                 if not failures:
-                    self._log.warning("redis failed, repeating", error=type(error).__name__, text=str(error)[:200])
+                    self._log.warning("redis failed, repeating", kind=str(kind), text=told(error), error=type(error).__name__)
                 failures += 1
                 await self.pause(delay_s)
                 if self._stopping.is_set():
@@ -50,7 +62,4 @@ class Patience:
 
     async def pause(self, delay_s: float) -> None:
         """Sleeps, but not beyond the moment at which the owner is to stop."""
-        try:
-            await asyncio.wait_for(self._stopping.wait(), delay_s)
-        except TimeoutError:
-            pass
+        await pause(self._stopping, delay_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
+from connectors.kafka.commits import Gathered
 from connectors.kafka.context import Context
 from connectors.kafka.parking import decode_parked
 from connectors.metrics import EVENTS_CONSUMED, EVENTS_REJECTED
@@ -55,7 +56,7 @@ class Released:
                 if not expired:
                     break
                 await context.outgoing.bury_parked(expired, rejection)
-                await context.commits.write({}, now_us, unparked={ref: len(expired)})
+                await context.commits.write(Gathered(), now_us, unparked={ref: len(expired)})
                 EVENTS_CONSUMED.inc(len(expired))
                 EVENTS_REJECTED.labels(Reason.UNKNOWN_CUSTOMER).inc(len(expired))
 
@@ -64,7 +65,7 @@ class Released:
         home = partition_of(customer_id, context.partitions)
         while stored := await self._page(ref):
             await context.outgoing.release([decode_parked(event) for event in stored], customer_id, home)
-            await context.commits.write({}, context.clock_us(), expected_revision=revision, unparked={ref: len(stored)})
+            await context.commits.write(Gathered(), context.clock_us(), expected_revision=revision, unparked={ref: len(stored)})
 
     async def _page(self, ref: str) -> list[bytes]:
         stored, _ = await self._context.patience(lambda: self._context.store.parked_events(ref, _PAGE))

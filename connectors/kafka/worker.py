@@ -35,6 +35,7 @@ from connectors.kafka.partition import PartitionTask
 from connectors.kafka.patience import Patience
 from connectors.kafka.position import UnreadRecordsLost
 from connectors.kafka.proofs import Proofs
+from connectors.kafka.quarantine import Quarantine
 from connectors.kafka.stopped import StoppedPartitions
 from connectors.kafka.topics import ensure_topics
 from connectors.metrics import CONSUMER_LAG, PARTITIONS_ASSIGNED
@@ -203,6 +204,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         settings = self._settings
         stopping = asyncio.Event()
         patience = Patience(stopping, here.partition)
+        quarantine = Quarantine(settings, here.partition)
         store = PartitionStore(self._redis, here.partition, dedup_days=settings.dedup_days, stored_days=stored_days)
         engine_settings = EngineSettings(
             grace_hours=settings.grace_period_hours,
@@ -223,7 +225,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             outgoing=self._outgoing,
             proofs=self._proofs,
             patience=patience,
-            commits=Commits(store, patience),
+            commits=Commits(store, patience, quarantine, here.partition),
+            quarantine=quarantine,
             clock_us=self._clock,
             catalog=Catalog(revision=0),
         )

@@ -56,6 +56,7 @@ def encode_commit(keys: PartitionKeys, batch: Batch, dedup_days: float) -> tuple
     for customer_id, delta in batch.deltas.items():
         _add_delta(writes, keys, customer_id, delta)
     _add_timers(writes, keys, batch.deltas.items())
+    _add_quarantine(writes, keys, batch)
     for ref, event in batch.parked:
         writes.add("RPUSH", keys.parked_events(ref), (event,))
     for ref in dict.fromkeys(ref for ref, _ in batch.parked):
@@ -126,6 +127,21 @@ def _add_timers(writes: _Writes, keys: PartitionKeys, deltas: Iterable[tuple[str
         writes.add("ZADD", keys.timers, due)
     if never:
         writes.add("ZREM", keys.timers, never)
+
+
+def _add_quarantine(writes: _Writes, keys: PartitionKeys, batch: Batch) -> None:
+    """A customer that enters or stays has no timer: time passes for it when it is released."""
+    for customer_id, count in batch.taken.items():
+        writes.commands.append(["LTRIM", writes.place(keys.quarantined_events(customer_id)), count, -1])
+    for customer_id, event in batch.held:
+        writes.add("RPUSH", keys.quarantined_events(customer_id), (event,))
+    kept = [(customer_id, record) for customer_id, record in batch.quarantined.items() if record is not None]
+    if kept:
+        writes.add("HSET", keys.quarantined, [part for pair in kept for part in pair])
+        writes.add("ZREM", keys.timers, [customer_id for customer_id, _ in kept])
+    gone = [customer_id for customer_id, record in batch.quarantined.items() if record is None]
+    if gone:
+        writes.add("HDEL", keys.quarantined, gone)
 
 
 def _flat(items: Iterable[tuple[str, str]]) -> list[Atom]:

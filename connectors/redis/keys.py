@@ -82,6 +82,7 @@ class PartitionKeys:
         "parked",
         "partition",
         "position",
+        "quarantined",
         "seen_meta",
         "timers",
     )
@@ -90,7 +91,8 @@ class PartitionKeys:
         self.partition = partition
         self._base = f"{PREFIX}:{{{partition}}}"
         self.position = f"{self._base}:position"
-        # ^ hash: epoch, owner, next_offset, sequence, revision, applied_revision, catalog_revision, announced_catalog
+        # ^ hash: epoch, owner, next_offset, sequence, revision, applied_revision, catalog_revision, announced_catalog,
+        # committed_at_ms
         self.changes = f"{self._base}:changes"  # stream: configuration changes, ids "<revision>-0"
         self.audit = f"{self._base}:audit"  # stream: entries of the audit log, of changes under this tag
         self.customers = f"{self._base}:customers"  # set: ids of all customers that this partition owns
@@ -106,6 +108,7 @@ class PartitionKeys:
         self.notices = f"{self._base}:notices"
         # ^ zset by time (ms): id of a notice that was written, or endpoint id of the latest message.exhausted
         self.parked = f"{self._base}:parked"  # zset: unknown customer reference by time of its first parked event (ms)
+        self.quarantined = f"{self._base}:quarantined"  # hash: customer id -> why, since when (see connectors.redis.quarantine)
         self.seen_meta = f"{self._base}:seen"  # hash: generations of the duplicate filter (see lua/seen.lua)
 
     def due(self, endpoint_id: str) -> str:
@@ -143,6 +146,10 @@ class PartitionKeys:
     def parked_events(self, ref: str) -> str:
         """List: events (JSON) for a customer reference that nobody owns yet."""
         return f"{self._base}:parked:{ref}"
+
+    def quarantined_events(self, customer_id: str) -> str:
+        """List: events of a customer that is in quarantine, in their order (see connectors.redis.quarantine)."""
+        return f"{self._base}:quarantined:{customer_id}"
 
     def seen(self, generation: int, bucket: int) -> str:
         """Hash: one bucket of the duplicate filter."""

@@ -107,19 +107,35 @@ class PartitionStore:
     async def _customers_with_windows(self, customers: Sequence[str], replies: Sequence[Any]) -> dict[str, LoadedCustomer]:
         """Windows are read after their state, not with it: only the owner writes either, and it is the owner who reads; whoever
         lost the partition in between is refused at its commit."""
-        states = [_text_map(state) for state in replies[1::2]]
-        windows: list[dict[int, Mapping[str, str]]] = [{} for _ in customers]
-        wanted = [(i, day) for i, state in enumerate(states) if state for day in self._stored_days(state)]
+        states, wanted, faults = self._read_states(replies[1::2])
+        windows: list[dict[int, Mapping[bytes, bytes]]] = [{} for _ in customers]
         if wanted:
             pipeline = self._redis.pipeline(transaction=False)
             for i, day in wanted:
                 pipeline.hgetall(self._keys.windows(customers[i], day))
             for (i, day), fields in zip(wanted, await pipeline.execute(), strict=True):
-                windows[i][day] = {field.decode(): value.decode() for field, value in fields.items()}
+                windows[i][day] = fields
         return {
-            customer_id: LoadedCustomer(decode_document(replies[2 * i])[1], StoredCustomer(states[i], windows[i]))
+            customer_id: LoadedCustomer(None, StoredCustomer(), faults[i])
+            if i in faults
+            else _loaded(replies[2 * i], states[i], windows[i])
             for i, customer_id in enumerate(customers)
         }
+
+    def _read_states(self, replies: Sequence[Any]) -> tuple[list[Mapping[str, str]], list[tuple[int, int]], dict[int, Exception]]:
+        """The states, the (place, day) of the windows that belong to them, and what was raised by those that cannot be read."""
+        states: list[Mapping[str, str]] = [{} for _ in replies]
+        wanted: list[tuple[int, int]] = []
+        faults: dict[int, Exception] = {}
+        for i, reply in enumerate(replies):
+            if not reply:
+                continue
+            try:
+                states[i] = _text_map(reply)
+                wanted += [(i, day) for day in self._stored_days(states[i])]
+            except Exception as error:  # noqa: BLE001 - of one customer: the others are read; whoever asked deals with it
+                faults[i] = error
+        return states, wanted, faults
 
     # --- configuration --------------------------------------------------------------------------------------------------
 
@@ -166,6 +182,18 @@ class PartitionStore:
         events: list[bytes] = await self._redis.lrange(self._keys.parked_events(ref), 0, limit - 1)
         return events
 
+    # --- quarantine -----------------------------------------------------------------------------------------------------
+
+    async def quarantined(self) -> dict[str, bytes]:
+        """Customer id -> its record in quarantine."""
+        stored = await self._redis.hgetall(self._keys.quarantined)
+        return {customer_id.decode(): record for customer_id, record in stored.items()}
+
+    async def held_events(self, customer_id: str, limit: int) -> list[bytes]:
+        """The oldest events of a customer in quarantine, in order. They are removed by a commit (``Batch.taken``)."""
+        events: list[bytes] = await self._redis.lrange(self._keys.quarantined_events(customer_id), 0, limit - 1)
+        return events
+
     # --- search ---------------------------------------------------------------------------------------------------------
 
     async def find(self, transaction_ids: Sequence[str]) -> list[list[int]]:
@@ -191,6 +219,14 @@ def _outcome(reply: Sequence[Any]) -> Committed | Refused:
     """The reply of a guarded script: {'ok', sequence} or {reason, position}."""
     word, rest = reply
     return Committed(int(rest)) if word == b"ok" else Refused(word.decode(), _position(rest))
+
+
+def _loaded(document: bytes | None, state: Mapping[str, str], windows: Mapping[int, Mapping[bytes, bytes]]) -> LoadedCustomer:
+    try:
+        days = {day: {field.decode(): value.decode() for field, value in fields.items()} for day, fields in windows.items()}
+        return LoadedCustomer(decode_document(document)[1], StoredCustomer(state, days))
+    except ValueError as error:  # of one customer, like above
+        return LoadedCustomer(None, StoredCustomer(), error)
 
 
 def _text_map(flat: Sequence[bytes]) -> dict[str, str]:

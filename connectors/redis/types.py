@@ -40,10 +40,12 @@ Claim = Position
 
 @dataclass(frozen=True, slots=True)
 class LoadedCustomer:
-    """``document``: the configuration (JSON) or None where the API wrote none; ``stored``: what the engine knows."""
+    """``document``: the configuration (JSON) or None where the API wrote none; ``stored``: what the engine knows. ``fault``: what
+    was raised when it was read; then there is neither."""
 
     document: bytes | None
     stored: StoredCustomer
+    fault: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Batch:
     ``deltas``: by customer id. ``seen``: (12-byte id, record offset) of each applied event; no id twice. ``parked``: (customer
     reference, event).
     ``unparked``: reference -> how many of its oldest parked events were produced again or dead-lettered, and are to be removed.
+    ``quarantined``: customer id -> its record in quarantine, None = it leaves. ``held``: (customer id, event) at the end of its
+    queue there; ``taken``: customer id -> how many at the queue's head are removed.
     ``applied_revision`` / ``catalog_revision``: None = unchanged; the change stream is trimmed up to ``applied_revision``.
     """
 
@@ -97,6 +101,9 @@ class Batch:
     seen: Sequence[tuple[bytes, int]] = ()
     parked: Sequence[tuple[str, bytes]] = ()
     unparked: Mapping[str, int] = field(default_factory=dict)
+    quarantined: Mapping[str, bytes | None] = field(default_factory=dict)
+    held: Sequence[tuple[str, bytes]] = ()
+    taken: Mapping[str, int] = field(default_factory=dict)
     notifications: Sequence[OutboxEntry] = ()
     applied_revision: int | None = None
     catalog_revision: int | None = None
@@ -129,11 +136,12 @@ class Change:
     """One entry of a partition's change stream; ``revision`` is the partition's (0 while not written yet).
 
     customer: its document was written (``customer_id``). catalog: the catalog moved to ``catalog_revision``.
+    release: the customer is to leave its quarantine; ``refs`` are transaction ids whose events are dead-lettered on the way.
     refs: customer references that now resolve otherwise, new and freed ones (``refs``): forget cached resolutions, release parked
     events. reset: ``alert_id`` of ``customer_id`` is to be reset.
     """
 
-    kind: Literal["customer", "catalog", "refs", "reset"]
+    kind: Literal["customer", "catalog", "refs", "reset", "release"]
     revision: int = 0
     customer_id: str | None = None
     alert_id: str | None = None

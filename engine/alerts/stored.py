@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from engine.periods import Period
+from engine.versions import current
 
 META = "meta"
 STATE_PREFIX = "s|"
@@ -116,7 +117,7 @@ def decode_meta(state: Mapping[str, str]) -> StateMeta:
     text = state.get(META)
     if text is None:
         return StateMeta()
-    document = json.loads(text)
+    document = current("state", META, json.loads(text))
     return StateMeta(
         customer_version=document["cv"],
         catalog_revision=document["cr"],

@@ -18,7 +18,7 @@ local position = stored_position(KEYS[1])
 local reason = refusal(position, guard[1], guard[2], guard[3], guard[4])
 if reason then return { reason, position } end
 
-local allowed = { HSET = true, HDEL = true, DEL = true, ZADD = true, ZREM = true, RPUSH = true, XADD = true }
+local allowed = { HSET = true, HDEL = true, DEL = true, ZADD = true, ZREM = true, RPUSH = true, XADD = true, LTRIM = true }
 for _, write in ipairs(writes) do
   if not allowed[write[1]] or not KEYS[write[2]] then return redis.error_reply('ERR malformed write in a commit') end
   write[2] = KEYS[write[2]]
@@ -35,6 +35,7 @@ for _, drop in ipairs(unparked) do
   if redis.call('EXISTS', KEYS[drop[1]]) == 0 then redis.call('ZREM', KEYS[4], drop[2]) end
 end
 if #filter[6] > 0 then remember(KEYS[2], unpack(filter)) end
+redis.call('HSET', KEYS[1], 'committed_at_ms', filter[1])
 if next_[1] then redis.call('HSET', KEYS[1], 'next_offset', next_[1]) end
 if next_[2] then
   redis.call('HSET', KEYS[1], 'applied_revision', next_[2])
