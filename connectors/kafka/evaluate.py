@@ -16,14 +16,14 @@ new = tuple.__new__  # half the cost of calling the NamedTuple
 @dataclass(slots=True)
 class Evaluated:
     """``seen``: (id, record offset) of each applied event. ``parked``: their customer has a reference, but no document yet.
-    ``held``: (customer, event) of customers in quarantine. ``faults``: what the engine raised, by customer; nothing of these
-    customers is in the other fields, and their events are in ``held``."""
+    ``held``: (customer, event) of customers in quarantine. ``faults``: what the engine raised, by customer, and the
+    transaction id if it was for one event; nothing of these is in the other fields, and their events are in ``held``."""
 
     seen: list[tuple[bytes, int]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     parked: list[Arrived] = field(default_factory=list)
     held: list[tuple[str, Arrived]] = field(default_factory=list)
-    faults: dict[str, Exception] = field(default_factory=dict)
+    faults: dict[str, tuple[Exception, str]] = field(default_factory=dict)
     duplicates: int = 0
 
 
@@ -65,7 +65,7 @@ def evaluate(
                 not_applied.update(again)
                 result.duplicates += len(again)
         except Exception as error:  # noqa: BLE001 - one customer's: it goes into quarantine, the others go on
-            result.faults[customer_id] = error
+            result.faults[customer_id] = (error, here[places[0]].event.transaction_id if len(places) == 1 else "")
             result.held += [(customer_id, here[place]) for place in places]
             not_applied.update(places)
             for place in places:

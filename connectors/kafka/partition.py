@@ -265,8 +265,8 @@ class PartitionTask:
         duplicates, loaded = await self._prepare(plan, missing, now_us // 1000)
         touched = context.touch(context.quarantine.outside(customer_ids), loaded, now_us)
         done = evaluate(plan, duplicates, touched, context.quarantine, now_us)
-        for customer_id, error in done.faults.items():
-            context.fail(customer_id, "apply", error, now_us)
+        for customer_id, (error, transaction_id) in done.faults.items():
+            context.fail(customer_id, "apply", error, now_us, transaction_id)
             del touched[customer_id]
         gathered = context.gather(touched, now_us, context.intake.traces)
         if len(gathered.deltas) < len(touched):
