@@ -16,13 +16,13 @@ new = tuple.__new__  # half the cost of calling the NamedTuple
 @dataclass(slots=True)
 class Evaluated:
     """``seen``: (id, record offset) of each applied event. ``parked``: their customer has a reference, but no document yet.
-    ``held``: (customer, event) of customers in quarantine. ``faults``: what the engine raised, by customer, and the
+    ``held``: places in the plan of events of customers in quarantine. ``faults``: what the engine raised, by customer, and the
     transaction id if it was for one event; nothing of these is in the other fields, and their events are in ``held``."""
 
     seen: list[tuple[bytes, int]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     parked: list[Arrived] = field(default_factory=list)
-    held: list[tuple[str, Arrived]] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
     faults: dict[str, tuple[Exception, str]] = field(default_factory=dict)
     duplicates: int = 0
 
@@ -48,7 +48,10 @@ def evaluate(
         aggregate = aggregates.get(customer_id)
         if aggregate is None:
             not_applied.update(places)
-            _put_by(result, customer_id, [here[place] for place in places], quarantine)
+            if customer_id in quarantine:
+                result.held += places
+            else:
+                result.parked += [here[place] for place in places]
             continue
         try:
             if len(places) == 1:
@@ -66,19 +69,12 @@ def evaluate(
                 result.duplicates += len(again)
         except Exception as error:  # noqa: BLE001 - one customer's: it goes into quarantine, the others go on
             result.faults[customer_id] = (error, here[places[0]].event.transaction_id if len(places) == 1 else "")
-            result.held += [(customer_id, here[place]) for place in places]
+            result.held += places
             not_applied.update(places)
             for place in places:
                 rejections.pop(place, None)
     _conclude(result, plan, duplicates, not_applied, rejections)
     return result
-
-
-def _put_by(result: Evaluated, customer_id: str, events: Sequence[Arrived], quarantine: Container[object]) -> None:
-    if customer_id in quarantine:
-        result.held += [(customer_id, event) for event in events]
-    else:
-        result.parked += events
 
 
 def _conclude(

@@ -31,6 +31,7 @@ from connectors.kafka.pace import Pace
 from connectors.kafka.parking import encode_parked
 from connectors.kafka.patience import Abandoned
 from connectors.kafka.position import place
+from connectors.kafka.quarantine import held_event
 from connectors.kafka.released import Released
 from connectors.kafka.releases import Releases
 from connectors.metrics import (
@@ -272,7 +273,7 @@ class PartitionTask:
         if len(gathered.deltas) < len(touched):
             context.aggregates.drop(touched)  # they were asked what has changed, and say it only once
             return None
-        held, no_room = self._hold(done)
+        held, no_room = self._hold(plan, done.held)
         try:
             rejected = [*undecodable, *plan.rejected, *done.rejected, *no_room]
             rejected += await context.outgoing.forward(plan.forwards, sent)
@@ -302,13 +303,14 @@ class PartitionTask:
         context.commits.check(prepared.position)
         return prepared.duplicates, prepared.customers
 
-    def _hold(self, done: Evaluated) -> tuple[int, list[Rejected]]:
+    def _hold(self, plan: Plan, places: Sequence[int]) -> tuple[int, list[Rejected]]:
         """The events of customers in quarantine into their queues: how many, and those for which there is no room."""
         no_room: list[Rejected] = []
-        for customer_id, item in done.held:
-            if not self._context.quarantine.hold(customer_id, item):
+        for at in places:
+            item = plan.here[at]
+            if not self._context.quarantine.hold(plan.customers[at], held_event(item, plan.seen_ids[at])):
                 no_room.append(Rejected(_NO_ROOM, item.record, item.place, item.appended_at_ms))
-        return len(done.held) - len(no_room), no_room
+        return len(places) - len(no_room), no_room
 
     # --- between batches ------------------------------------------------------------------------------------------
 

@@ -141,11 +141,11 @@ class Quarantine:
             exc_info=error,
         )
 
-    def hold(self, customer_id: str, arrived: Arrived) -> bool:
+    def hold(self, customer_id: str, held: HeldEvent) -> bool:
         """Puts an event at the end of the customer's queue; False if there is no room."""
         record = self.record(customer_id)
         assert record is not None
-        event = encode_held(_held(arrived))
+        event = encode_held(held)
         settings = self._settings
         size = self._bytes + self._bytes_changed + len(event)
         if record.events >= settings.quarantine_events_max or size > settings.quarantine_bytes_max:
@@ -209,10 +209,12 @@ class Quarantine:
         self._changed, self._held, self._taken, self._bytes_changed = {}, [], {}, 0
 
 
-def _held(arrived: Arrived) -> HeldEvent:
+def held_event(arrived: Arrived, seen_id: bytes) -> HeldEvent:
+    """``seen_id``: what the duplicate filter knows it by."""
     record = arrived.record
     return HeldEvent(
         event=encode_event(arrived.event),
+        seen_id=seen_id.hex(),
         appended_at_ms=arrived.appended_at_ms,
         topic=record.topic,
         partition=record.partition,

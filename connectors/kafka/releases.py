@@ -15,7 +15,6 @@ from connectors.kafka.context import Context
 from connectors.kafka.parking import Parked
 from connectors.metrics import EVENTS_APPLIED, EVENTS_CONSUMED, EVENTS_DUPLICATE, EVENTS_REJECTED
 from connectors.redis.quarantine import HeldEvent, Record, decode_held
-from connectors.redis.seen import seen_id
 from connectors.redis.types import LoadedCustomer, Refused
 from engine.customer import CustomerAggregate
 from engine.effects import Rejection, UsageEvent
@@ -84,7 +83,7 @@ class Releases:
         except ValueError as error:
             raise _Raised("load", error) from error
         events = [self._decoder.decode(each.event)[0] for each in held]
-        ids = [seen_id(customer_id, event.transaction_id) if isinstance(event, Decoded) else b"" for event in events]
+        ids = [bytes.fromhex(each.seen_id) for each in held]
         duplicates, loaded = await self._prepare(customer_id, ids, now_us)
         started_us = min([now_us, *(each.appended_at_ms * 1000 for each in held)])
         aggregate = self._load(customer_id, loaded, started_us)
@@ -111,18 +110,18 @@ class Releases:
         EVENTS_CONSUMED.inc(len(page))
         EVENTS_APPLIED.inc(len(counted.seen))
         EVENTS_DUPLICATE.inc(counted.duplicates)
-        for _, rejection in counted.rejected:
+        for rejection in (rejection for _, rejection in counted.rejected if not rejection.missed):
             EVENTS_REJECTED.labels(rejection.reason).inc()
 
     async def _prepare(self, customer_id: str, ids: Sequence[bytes], now_us: int) -> tuple[set[bytes], LoadedCustomer]:
         """Which of the ids were seen, and the customer as it is stored. Raises CommitRefused where a commit would be refused."""
         context = self._context
-        epoch, asked = context.commits.position.epoch, [each for each in ids if each]
-        prepared, _ = await context.patience(lambda: context.store.prepare(epoch, asked, [customer_id], now_us // 1000))
+        epoch = context.commits.position.epoch
+        prepared, _ = await context.patience(lambda: context.store.prepare(epoch, ids, [customer_id], now_us // 1000))
         if isinstance(prepared, Refused):
             raise context.commits.refused(prepared)
         context.commits.check(prepared.position)
-        seen = {each for each, duplicate in zip(asked, prepared.duplicates, strict=True) if duplicate}
+        seen = {each for each, duplicate in zip(ids, prepared.duplicates, strict=True) if duplicate}
         return seen, prepared.customers[customer_id]
 
     def _load(self, customer_id: str, loaded: LoadedCustomer, now_us: int) -> CustomerAggregate:
@@ -158,10 +157,10 @@ class Releases:
             else:
                 counted.transaction_id = event.transaction_id
                 rejection = aggregate.apply(_usage_event(held, event), at_us)
-                if rejection is None:
+                if rejection is None or rejection.missed:
                     seen.add(event_id)
                     counted.seen.append((event_id, held.offset))
-                else:
+                if rejection is not None:
                     counted.rejected.append((held, rejection))
         counted.transaction_id = ""
         return at_us or now_us

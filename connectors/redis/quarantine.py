@@ -68,10 +68,13 @@ def decode_record(customer_id: str, raw: bytes) -> Record:
 
 
 class HeldEvent(NamedTuple):
-    """``event``: the value of a record of its own. The others tell of the record that it came with: ``place`` is its index there,
-    ``origin`` names the record that it came with first (topic/partition/offset), before it was moved to this partition."""
+    """``event``: the value of a record of its own. ``seen_id``: what the duplicate filter knows it by (hex).
+
+    The others tell of the record that it came with: ``place`` is its index there, ``origin`` names the record that it came with
+    first (topic/partition/offset), before it was moved to this partition."""
 
     event: bytes
+    seen_id: str
     appended_at_ms: int
     topic: str
     partition: int
