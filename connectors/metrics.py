@@ -18,6 +18,13 @@ EVENTS_APPLIED = Counter("tidemark_events_applied_total", "Usage events applied 
 EVENTS_DUPLICATE = Counter("tidemark_events_duplicate_total", "Usage events dropped because their transaction_id was seen.")
 EVENTS_REJECTED = Counter("tidemark_events_rejected_total", "Usage events sent to the dead-letter topic.", ["reason"])
 EVENTS_PARKED = Counter("tidemark_events_parked_total", "Usage events kept until their customer exists.")
+PARKED_EVENTS = Gauge(
+    "tidemark_parked_events",
+    "Events that wait for their customer, by partition.",
+    ["partition"],
+    multiprocess_mode="livemostrecent",
+)
+PARKED_BYTES = Gauge("tidemark_parked_bytes", "The same in bytes.", ["partition"], multiprocess_mode="livemostrecent")
 EVENTS_FORWARDED = Counter("tidemark_events_forwarded_total", "Usage events produced again to their customer's partition.")
 EVENTS_AFTER_FINALIZATION = Counter(
     "tidemark_events_after_finalization_total", "Events counted in usage windows only: their invoice is final."

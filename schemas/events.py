@@ -98,6 +98,7 @@ class Reason(StrEnum):
     ROUTING_LOOP = "routing_loop"
     UNKNOWN_CUSTOMER = "unknown_customer"
     QUARANTINED = "quarantined"
+    PARKING_FULL = "parking_full"
 
 
 class Mark(NamedTuple):

@@ -17,7 +17,7 @@ from connectors.metrics import (
     TRANSITIONS,
 )
 from connectors.redis.partition import PartitionStore
-from connectors.redis.types import Batch, OutboxEntry, Position, Refused
+from connectors.redis.types import Batch, OutboxEntry, Parked, Position, Refused
 from engine.customer import CustomerAggregate
 from engine.effects import Delta, Notification
 from schemas.notifications import encode
@@ -119,7 +119,7 @@ class Commits:
         expected_revision: int | None = None,
         seen: Sequence[tuple[bytes, int]] = (),
         parked: Sequence[tuple[str, bytes]] = (),
-        unparked: Mapping[str, int] | None = None,
+        unparked: Mapping[str, Parked] | None = None,
         applied_revision: int | None = None,
         catalog_revision: int | None = None,
     ) -> None:

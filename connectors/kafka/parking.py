@@ -1,14 +1,24 @@
-"""Events whose customer reference nobody owns yet, as they wait in Redis: one line of JSON about their way, then the event."""
+"""Events whose customer reference nobody owns yet, as they wait in Redis: one line of JSON about their way, then the event.
+
+Redis has no room for whatever a producer with a wrong id may send, so parking is bounded, by partition and by reference, in
+events and in bytes. What is beyond is dead-lettered at once, in the order of the log: which events those are follows from what is
+stored, and not from how the events were cut into batches.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
 
 from connectors.kafka.headers import read_origin, read_traceparent
-from connectors.kafka.intake import Arrived
-from schemas.events import encode_event
+from connectors.kafka.intake import Arrived, Rejected
+from connectors.redis.types import Parked as Size
+from connectors.redis.types import ParkedSizes
+from connectors.settings import Settings
+from engine.effects import Rejection
+from schemas.events import Reason, encode_event
 
 
 class Parked(NamedTuple):
@@ -41,3 +51,31 @@ def decode_parked(stored: bytes) -> Parked:
     except (ValueError, TypeError, OverflowError):  # orjson.JSONDecodeError is a ValueError
         return Parked(0, 0, "", stored)
     return way if separator else Parked(0, 0, "", stored)
+
+
+def within_bounds(
+    arrived: Sequence[Arrived], sizes: ParkedSizes, settings: Settings
+) -> tuple[list[tuple[str, bytes]], list[Rejected]]:
+    """What is to be parked, as (reference, encoded event), and what is over a bound. ``sizes``: what is parked already; it must
+    have all references of ``arrived``."""
+    events, size = sizes.total.events, sizes.total.bytes
+    refs = dict(sizes.refs)
+    kept: list[tuple[str, bytes]] = []
+    over: list[Rejected] = []
+    for item in sorted(arrived, key=lambda item: (item.record.offset, item.place)):
+        ref = item.event.customer_ref
+        encoded = encode_parked(item)
+        of_ref = Size(refs[ref].events + 1, refs[ref].bytes + len(encoded))
+        if of_ref.events > settings.parked_reference_events_max or of_ref.bytes > settings.parked_reference_bytes_max:
+            over.append(_over(item, f"{refs[ref].events} events wait for this customer_id, which is unknown"))
+        elif events + 1 > settings.parked_events_max or size + len(encoded) > settings.parked_bytes_max:
+            over.append(_over(item, f"{events} events of unknown customers wait in this partition"))
+        else:
+            kept.append((ref, encoded))
+            refs[ref] = of_ref
+            events, size = events + 1, size + len(encoded)
+    return kept, over
+
+
+def _over(item: Arrived, detail: str) -> Rejected:
+    return Rejected(Rejection(Reason.PARKING_FULL, detail), item.record, item.place, item.appended_at_ms)

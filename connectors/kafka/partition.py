@@ -28,7 +28,7 @@ from connectors.kafka.evaluate import Evaluated, evaluate
 from connectors.kafka.intake import Arrived, Plan, Record, Rejected
 from connectors.kafka.outgoing import Sent
 from connectors.kafka.pace import Pace
-from connectors.kafka.parking import encode_parked
+from connectors.kafka.parking import within_bounds
 from connectors.kafka.patience import Abandoned
 from connectors.kafka.position import place
 from connectors.kafka.quarantine import held_event
@@ -275,16 +275,16 @@ class PartitionTask:
             return None
         held, no_room = self._hold(plan, done.held)
         try:
-            rejected = [*undecodable, *plan.rejected, *done.rejected, *no_room]
+            parked, over = await self._park([*plan.parked, *done.parked])
+            rejected = [*undecodable, *plan.rejected, *done.rejected, *no_room, *over]
             rejected += await context.outgoing.forward(plan.forwards, sent)
             await context.outgoing.bury(rejected, sent)
-            parked = [*plan.parked, *done.parked]
             await context.commits.write(
                 gathered,
                 now_us,
                 next_offset=next_offset,
                 seen=done.seen,
-                parked=[(item.event.customer_ref, encode_parked(item)) for item in parked],
+                parked=parked,
             )
         except ConfigurationMoved:
             context.aggregates.drop(touched)
@@ -311,6 +311,15 @@ class PartitionTask:
             if not self._context.quarantine.hold(plan.customers[at], held_event(item, plan.seen_ids[at])):
                 no_room.append(Rejected(_NO_ROOM, item.record, item.place, item.appended_at_ms))
         return len(places) - len(no_room), no_room
+
+    async def _park(self, arrived: Sequence[Arrived]) -> tuple[list[tuple[str, bytes]], list[Rejected]]:
+        """What of it is parked, and what is beyond the bounds of parking."""
+        if not arrived:
+            return [], []
+        context = self._context
+        refs = list(dict.fromkeys(item.event.customer_ref for item in arrived))
+        sizes, _ = await context.patience(lambda: context.store.parked_sizes(refs))
+        return within_bounds(arrived, sizes, context.settings)
 
     # --- between batches ------------------------------------------------------------------------------------------
 
@@ -350,7 +359,8 @@ class PartitionTask:
 
     async def _bury_expired(self, now_us: int) -> None:
         try:
-            await self._released.bury_expired(now_us)
+            if await self._released.bury_expired(now_us):
+                self._parking_due_us = now_us  # the next page, after a batch
         except ConfigurationMoved:
             self._parking_due_us = now_us  # again, after the changes
 

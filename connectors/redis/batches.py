@@ -8,7 +8,7 @@ import msgpack
 
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.seen import ID_BYTES, IDS_PER_BUCKET
-from connectors.redis.types import Batch, OutboxEntry
+from connectors.redis.types import Batch, OutboxEntry, Parked
 from engine.effects import Delta
 
 CHUNK = 2_000
@@ -52,23 +52,19 @@ class _Writes:
 def encode_commit(keys: PartitionKeys, batch: Batch, dedup_days: float) -> tuple[list[str], bytes]:
     """KEYS and ARGV[1] of commit.lua. Raises ValueError for a batch that no commit may carry."""
     _check(batch)
-    writes = _Writes(keys.position, keys.seen_meta, keys.changes, keys.parked)
+    writes = _Writes(keys.position, keys.seen_meta, keys.changes, keys.parked, keys.parked_bytes, keys.parked_total)
     for customer_id, delta in batch.deltas.items():
         _add_delta(writes, keys, customer_id, delta)
     _add_timers(writes, keys, batch.deltas.items())
     _add_quarantine(writes, keys, batch)
-    for ref, event in batch.parked:
-        writes.add("RPUSH", keys.parked_events(ref), (event,))
-    for ref in dict.fromkeys(ref for ref, _ in batch.parked):
-        writes.commands.append(["ZADD", writes.place(keys.parked), "NX", batch.now_ms, ref])
+    parking = _add_parking(writes, keys, batch)
     for entry in batch.notifications:
         writes.add("XADD", keys.outbox, ("*", *outbox_fields(entry)))
-    unparked = [(writes.place(keys.parked_events(ref)), ref, count) for ref, count in batch.unparked.items()]
     arguments = (
         (batch.epoch, batch.expected_sequence, _or_false(batch.expected_offset), batch.expected_revision),
         (_or_false(batch.next_offset), _or_false(batch.applied_revision), _or_false(batch.catalog_revision)),
         writes.commands,
-        unparked,
+        parking,
         _filter(batch, dedup_days),
     )
     return writes.keys, pack(arguments)
@@ -142,6 +138,20 @@ def _add_quarantine(writes: _Writes, keys: PartitionKeys, batch: Batch) -> None:
     gone = [customer_id for customer_id, record in batch.quarantined.items() if record is None]
     if gone:
         writes.add("HDEL", keys.quarantined, gone)
+
+
+def _add_parking(writes: _Writes, keys: PartitionKeys, batch: Batch) -> list[tuple[int, str, int, int, int]]:
+    for ref, event in batch.parked:
+        writes.add("RPUSH", keys.parked_events(ref), (event,))
+    changes = {ref: (-left.events, -left.bytes) for ref, left in batch.unparked.items()}
+    for ref, event in batch.parked:
+        events, size = changes.get(ref, (0, 0))
+        changes[ref] = events + 1, size + len(event)
+    none = Parked(0, 0)
+    return [
+        (writes.place(keys.parked_events(ref)), ref, batch.unparked.get(ref, none).events, events, size)
+        for ref, (events, size) in changes.items()
+    ]
 
 
 def _flat(items: Iterable[tuple[str, str]]) -> list[Atom]:

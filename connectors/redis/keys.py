@@ -80,6 +80,8 @@ class PartitionKeys:
         "notices",
         "outbox",
         "parked",
+        "parked_bytes",
+        "parked_total",
         "partition",
         "position",
         "quarantined",
@@ -107,7 +109,9 @@ class PartitionKeys:
         self.delivery_log_at = f"{self._base}:delivery_log_at"  # zset: delivery id by its last change (ms)
         self.notices = f"{self._base}:notices"
         # ^ zset by time (ms): id of a notice that was written, or endpoint id of the latest message.exhausted
-        self.parked = f"{self._base}:parked"  # zset: unknown customer reference by time of its first parked event (ms)
+        self.parked = f"{self._base}:parked"  # zset: unknown customer reference by the arrival of its oldest parked event (ms)
+        self.parked_bytes = f"{self._base}:parked_bytes"  # hash: such a reference -> bytes of its parked events
+        self.parked_total = f"{self._base}:parked_total"  # hash: events, bytes -> of all of them
         self.quarantined = f"{self._base}:quarantined"  # hash: customer id -> why, since when (see connectors.redis.quarantine)
         self.seen_meta = f"{self._base}:seen"  # hash: generations of the duplicate filter (see lua/seen.lua)
 

@@ -17,7 +17,18 @@ from connectors.redis.documents import decode_document
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.scripts import Script
 from connectors.redis.seen import seen_prefix
-from connectors.redis.types import Batch, Change, Claim, Committed, LoadedCustomer, Position, Prepared, Refused
+from connectors.redis.types import (
+    Batch,
+    Change,
+    Claim,
+    Committed,
+    LoadedCustomer,
+    Parked,
+    ParkedSizes,
+    Position,
+    Prepared,
+    Refused,
+)
 from engine.effects import StoredCustomer
 
 _CLAIM = Script("claim", "position")
@@ -168,19 +179,33 @@ class PartitionStore:
         scores = await self._redis.zmscore(self._keys.parked, list(refs))
         return [ref for ref, score in zip(refs, scores, strict=True) if score is not None]
 
-    async def parked_all(self, limit: int) -> list[str]:
-        """References with parked events, oldest first."""
-        return [ref.decode() for ref in await self._redis.zrange(self._keys.parked, 0, limit - 1)]
+    async def parked_sizes(self, refs: Sequence[str]) -> ParkedSizes:
+        """How much is parked here: in all, and for each of ``refs``."""
+        pipeline = self._redis.pipeline(transaction=False)  # only the owner changes them, and it is the owner who asks
+        pipeline.hmget(self._keys.parked_total, ["events", "bytes"])
+        pipeline.hmget(self._keys.parked_bytes, ["", *refs])
+        for ref in refs:
+            pipeline.llen(self._keys.parked_events(ref))
+        (events, size), (_, *sizes), *counts = await pipeline.execute()
+        by_ref = {ref: Parked(count, int(of_ref or 0)) for ref, count, of_ref in zip(refs, counts, sizes, strict=True)}
+        return ParkedSizes(Parked(int(events or 0), int(size or 0)), by_ref)
+
+    async def parked_page(self, cursor: int, count: int) -> tuple[int, list[str]]:
+        """References with parked events, about ``count`` at a time (ZSCAN: one may come twice); begins and ends at 0."""
+        cursor, scored = await self._redis.zscan(self._keys.parked, cursor=cursor, count=count)
+        return int(cursor), [ref.decode() for ref, _ in scored]
 
     async def parked_expired(self, older_than_ms: int, limit: int) -> list[str]:
-        """References whose first parked event was parked before ``older_than_ms``."""
+        """References whose oldest parked event arrived before ``older_than_ms``."""
         refs = await self._redis.zrangebyscore(self._keys.parked, "-inf", f"({older_than_ms}", start=0, num=limit)
         return [ref.decode() for ref in refs]
 
-    async def parked_events(self, ref: str, limit: int) -> list[bytes]:
-        """The oldest parked events of ``ref``, in order. They are removed by a commit (``Batch.unparked``)."""
-        events: list[bytes] = await self._redis.lrange(self._keys.parked_events(ref), 0, limit - 1)
-        return events
+    async def parked_events(self, refs: Sequence[str], limit: int) -> dict[str, list[bytes]]:
+        """The oldest parked events of each of ``refs``, in order. They are removed by a commit (``Batch.unparked``)."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for ref in refs:
+            pipeline.lrange(self._keys.parked_events(ref), 0, limit - 1)
+        return dict(zip(refs, await pipeline.execute(), strict=True))
 
     # --- quarantine -----------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,22 @@ class Position:
     catalog_revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """How much is, or was, parked."""
+
+    events: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedSizes:
+    """``total``: of the partition; ``refs``: of the references that were asked for."""
+
+    total: Parked
+    refs: Mapping[str, Parked]
+
+
 Claim = Position
 """The position right after a claim; its ``epoch`` is the claimer's."""
 
@@ -85,7 +101,7 @@ class Batch:
     (timers, configuration changes, the walk after a catalog change) leaves ``next_offset`` equal to ``expected_offset``.
     ``deltas``: by customer id. ``seen``: (12-byte id, record offset) of each applied event; no id twice. ``parked``: (customer
     reference, event).
-    ``unparked``: reference -> how many of its oldest parked events were produced again or dead-lettered, and are to be removed.
+    ``unparked``: reference -> its oldest parked events that were produced again or dead-lettered, and are to be removed.
     ``quarantined``: customer id -> its record in quarantine, None = it leaves. ``held``: (customer id, event) at the end of its
     queue there; ``taken``: customer id -> how many at the queue's head are removed.
     ``applied_revision`` / ``catalog_revision``: None = unchanged; the change stream is trimmed up to ``applied_revision``.
@@ -100,7 +116,7 @@ class Batch:
     deltas: Mapping[str, Delta] = field(default_factory=dict)
     seen: Sequence[tuple[bytes, int]] = ()
     parked: Sequence[tuple[str, bytes]] = ()
-    unparked: Mapping[str, int] = field(default_factory=dict)
+    unparked: Mapping[str, Parked] = field(default_factory=dict)
     quarantined: Mapping[str, bytes | None] = field(default_factory=dict)
     held: Sequence[tuple[str, bytes]] = ()
     taken: Mapping[str, int] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from connectors.redis.customers import CustomerStore
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.outbox import Outbox
 from connectors.redis.seen import seen_id
-from connectors.redis.types import Batch, Committed, LoadedCustomer, Position, Prepared, Refused
+from connectors.redis.types import Batch, Committed, LoadedCustomer, Parked, ParkedSizes, Position, Prepared, Refused
 from connectors.settings import Settings
 from engine.effects import Delta, StoredCustomer
 from tests.support.redis_server import KINDS, Kind, RedisServer
@@ -58,7 +58,7 @@ async def test_everything_of_a_batch_is_written_together(redis: Redis) -> None:
     prepared = await store.prepare(1, [seen_id("acme", "tx-1"), seen_id("acme", "tx-9")], [], NOW_MS)
     assert isinstance(prepared, Prepared)
     assert prepared.duplicates == [True, False]
-    assert await store.parked_events("stranger", 10) == [b'{"transaction_id": "tx-2"}']
+    assert await store.parked_events(["stranger"], 10) == {"stranger": [b'{"transaction_id": "tx-2"}']}
     assert await store.due_timers(1_767_229_200_000, 10) == []
     assert await store.due_timers(1_767_229_200_001, 10) == ["acme"]  # never before its microsecond
     ((_, fields),) = await redis.xrange(PartitionKeys(3).outbox)
@@ -140,7 +140,7 @@ async def test_any_bytes_survive(redis: Redis) -> None:
     assert await store.commit(batch) == Committed(1)
     assert (await store.position()).next_offset == 2**53 - 1
     assert (await store.load([f"customer {text}"]))[f"customer {text}"].stored.state == {text: text}
-    assert await store.parked_events(text, 1) == [every_byte]
+    assert await store.parked_events([text], 1) == {text: [every_byte]}
     ((_, fields),) = await redis.xrange(PartitionKeys(3).outbox)
     assert fields[b"body"] == every_byte
 
@@ -360,18 +360,32 @@ async def test_parked_events_leave_in_order_with_the_commit_that_released_them(r
     await store.commit(later)
     assert await store.parked_refs(["b", "a", "c"]) == ["b", "a"]
     assert await store.parked_refs([]) == []
-    assert sorted(await store.parked_all(10)) == ["a", "b"]
-    assert await store.parked_expired(NOW_MS, 10) == []
-    assert sorted(await store.parked_expired(NOW_MS + 1, 10)) == ["a", "b"]
-    assert await store.parked_events("a", 2) == [b"1", b"2"]
+    assert await store.parked_page(0, 10) == (0, ["a", "b"])
+    assert await store.parked_sizes(["a", "c"]) == ParkedSizes(Parked(4, 4), {"a": Parked(3, 3), "c": Parked(0, 0)})
+    assert await store.parked_expired(0, 10) == []
+    assert await store.parked_expired(1, 10) == ["a", "b"]  # what does not say when it arrived is of long ago
+    assert await store.parked_events(["a"], 2) == {"a": [b"1", b"2"]}
 
-    release = batch_at(await store.position(), unparked={"a": 2, "b": 1})
+    release = batch_at(await store.position(), unparked={"a": Parked(2, 2), "b": Parked(1, 1)})
     await store.commit(release)
     assert isinstance(await store.commit(release), Refused)  # not twice
-    assert await store.parked_events("a", 10) == [b"4"]
-    assert await store.parked_all(10) == ["a"]
-    await store.commit(batch_at(await store.position(), unparked={"a": 1}))
-    assert await store.parked_all(10) == []
+    assert await store.parked_events(["a"], 10) == {"a": [b"4"]}
+    assert await store.parked_page(0, 10) == (0, ["a"])
+    assert await store.parked_sizes(["a"]) == ParkedSizes(Parked(1, 1), {"a": Parked(1, 1)})
+    await store.commit(batch_at(await store.position(), unparked={"a": Parked(1, 1)}))
+    assert await store.parked_page(0, 10) == (0, [])
+    assert not await redis.exists(PartitionKeys(3).parked_bytes, PartitionKeys(3).parked_total)
+
+
+async def test_a_reference_is_looked_at_by_the_arrival_of_its_oldest_parked_event(redis: Redis) -> None:
+    """500 references that still get events must not keep those behind them from being buried (the page was never left)."""
+    store = partition_store(redis)
+    claim = await store.claim("worker-1")
+    await store.commit(batch_at(claim, 3, parked=[("a", b"[5,0]\n1"), ("a", b"[9,0]\n2"), ("b", b"[7,0]\n3")]))
+    assert await store.parked_expired(6, 10) == ["a"]
+    await store.commit(batch_at(await store.position(), unparked={"a": Parked(1, 7)}))
+    assert await store.parked_expired(6, 10) == []
+    assert await store.parked_expired(10, 10) == ["b", "a"]
 
 
 async def test_a_timer_is_replaced_or_removed(redis: Redis) -> None:

@@ -259,6 +259,64 @@ async def test_parked_events_whose_customer_never_comes_are_dead_lettered(
     assert await harness.redis.llen("tidemark:{1}:parked:nobody") == 1  # the young one still waits
 
 
+async def test_parking_is_bounded_by_reference_and_by_partition(harness: Harness) -> None:
+    """In the order of the log, whatever the batches are; and there is room again once a reference resolves."""
+    counters = Counters()
+    await harness.worker(parked_reference_events_max=3, parked_events_max=5, batch_records_max=4)
+    home = customer_in(1)
+    for number in range(5):
+        await harness.produce(1, event(f"{home}-{number}", home))
+    for number in range(4):
+        await harness.produce(1, event(f"stranger-{number}", "stranger"))
+    await harness.settled()
+    await harness.until(lambda: counters.grown()["consumed"] == 9, "the counters")
+    assert (counters.grown()["parked"], counters.grown()["rejected"]) == (5, 4)
+    over = {orjson.loads(value or b"")["transaction_id"]: headers for headers, value in await harness.dead_letters()}
+    assert sorted(over) == [f"{home}-3", f"{home}-4", "stranger-2", "stranger-3"]
+    assert {headers["reason"] for headers in over.values()} == {"parking_full"}
+    assert "wait for this customer_id" in over[f"{home}-3"]["detail"]
+    assert "wait in this partition" in over["stranger-2"]["detail"]
+
+    await harness.create(home)
+    await harness.until(lambda: counters.grown()["applied"] == 3, "the parked events to be applied")
+    for number in range(2):
+        await harness.produce(1, event(f"later-{number}", "stranger"))
+    await harness.settled()
+    assert await harness.redis.llen("tidemark:{1}:parked:stranger") == 3
+    assert await harness.redis.hget("tidemark:{1}:parked_total", "events") == b"3"
+
+
+async def test_parking_is_bounded_in_bytes(harness: Harness) -> None:
+    await harness.worker(parked_reference_bytes_max=2_500, parked_bytes_max=4_000)
+    for ref in ("a", "b", "c"):
+        for number in range(3):
+            await harness.produce(1, event(f"{ref}-{number}", ref, text="x" * 1_000))
+    await harness.settled()
+    over = sorted(orjson.loads(value or b"")["transaction_id"] for _, value in await harness.dead_letters())
+    assert over == ["a-2", "b-1", "b-2", "c-0", "c-1", "c-2"]
+    size = int(await harness.redis.hget("tidemark:{1}:parked_total", "bytes"))
+    stored = [event for ref in ("a", "b") for event in await harness.redis.lrange(f"tidemark:{{1}}:parked:{ref}", 0, -1)]
+    assert size == sum(map(len, stored)) <= 4_000
+
+
+async def test_all_references_that_resolve_by_now_are_released_after_a_claim(harness: Harness) -> None:
+    """Of any number, and without a change in the stream that tells of them."""
+    counters = Counters()
+    customer_id = customer_in(1)
+    await harness.create(customer_id)
+    worker = await harness.worker()
+    refs = [f"alias-{number}" for number in range(1_200)]
+    for start in range(0, len(refs), 400):
+        await harness.produce_many(1, [event(ref, ref) for ref in refs[start : start + 400]])
+    await harness.settled()
+    assert await harness.redis.zcard("tidemark:{1}:parked") == len(refs)
+    await worker.stop()
+    await harness.redis.hset("tidemark:{catalog}:refs", mapping=dict.fromkeys(refs, customer_id))
+    await harness.worker()
+    await harness.until(lambda: counters.grown()["applied"] == len(refs), "all of them to be applied")
+    assert not await harness.redis.exists("tidemark:{1}:parked")
+
+
 async def test_a_trace_follows_its_event_into_the_outbox(harness: Harness) -> None:
     """Of an event that is applied where it came, of one that is forwarded, and of one that was parked; and no other's."""
     here, later = customer_in(0), customer_in(1, 7)
