@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.redis.address import read_address
+from connectors.webhooks.proxy import read_proxy
 
 
 class Settings(BaseSettings):
@@ -129,10 +129,14 @@ class Settings(BaseSettings):
     @classmethod
     def _proxy_url(cls, url: SecretStr | None) -> SecretStr | None:
         """The reason is not told: it may hold a part of the password."""
-        if url is not None and (
-            urlsplit(url.get_secret_value()).scheme != "http" or not urlsplit(url.get_secret_value()).hostname
-        ):
-            raise ValueError("must be http://, with a host")
+        try:
+            if url is not None:
+                read_proxy(url.get_secret_value())
+        except ValueError:
+            raise ValueError(
+                "must be http://host:port or http://user:password@host:port, with nothing behind it; special characters of a "
+                "password are to be percent-encoded"
+            ) from None
         return url
 
     @field_validator("redis_url")

@@ -606,13 +606,15 @@ class Alert:
     specifiers: tuple[AlertSpecifier, ...] = ()
     access_type: AccessType = AccessType.SPEND
     seat_filter: tuple[str, str | None] | None = None
+    uniqueness_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerConfig:
     """One customer's own configuration. ``version`` grows with every change of it; archived alerts are left out.
     ``archived_contracts``: of these only what was due before counts. ``voided``: (invoice id, when it was voided).
-    ``regenerated``: ids of the voided invoices that were made again, in that order."""
+    ``regenerated``: ids of the voided invoices that were made again, in that order. ``name`` and ``aliases`` (by which its usage
+    may come in) are told with its notifications."""
 
     id: str
     version: int
@@ -623,6 +625,8 @@ class CustomerConfig:
     archived_contracts: tuple[Contract, ...] = ()
     voided: tuple[tuple[str, int], ...] = ()
     regenerated: tuple[str, ...] = ()
+    name: str | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

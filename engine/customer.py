@@ -18,6 +18,7 @@ Exact arithmetic (engine.numbers.activate) must be current in the caller's threa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from engine.alerts.kinds import GAUGED
@@ -28,7 +29,7 @@ from engine.alerts.watch import Watch
 from engine.catalog import Alert, Catalog, CustomerConfig
 from engine.compiled import CompiledCatalog, compile_catalog
 from engine.counting import HOURS_A_DAY, Counting, Route
-from engine.effects import Counted, Delta, Evidence, Rejection, StoredCustomer, TriggeredBy, UsageEvent
+from engine.effects import Counted, Delta, Evidence, Notification, Rejection, StoredCustomer, TriggeredBy, UsageEvent
 from engine.evaluation import crossings, end_states, hold, reconcile, tell
 from engine.finalization import FinalInvoices, next_end
 from engine.folding import fold_due_us, fold_windows
@@ -201,11 +202,20 @@ class CustomerAggregate:
         delta, self._delta = self._delta, Delta()
         delta.windows_set = self._usage.windows.collect()
         self._tracker.collect(delta)
+        delta.notifications = [self._named(each) for each in delta.notifications]
         if self._meta_changed:
             delta.state_set[META] = encode_meta(self._meta)
             self._meta_changed = False
         delta.timer_us = self._timer_us()
         return delta
+
+    def _named(self, notification: Notification) -> Notification:
+        """With the names by which people know the customer and what is measured."""
+        metric = self._compiled.catalog.metrics.get(str(notification.measure.get("billable_metric_id")))
+        name, aliases = self._customer.name, self._customer.aliases
+        return replace(
+            notification, customer_name=name, customer_aliases=aliases, metric_name=None if metric is None else metric.name
+        )
 
     # --- events ---------------------------------------------------------------------------------------------------------
 

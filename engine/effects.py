@@ -84,6 +84,7 @@ class Notification:
 
     ``type`` is the wire type, e.g. "alerts.spend_threshold_reached" or "alerts.spend_threshold_resolved".
     ``measure``: type-specific wire fields, e.g. {"current_spend": Decimal, "credit_type_id": ...}.
+    ``uniqueness_key``: the alert's. ``customer_name``, ``customer_aliases`` and ``metric_name``: as they were at the evaluation.
     """
 
     id: str
@@ -103,6 +104,10 @@ class Notification:
     measure: Mapping[str, object]
     group_values: tuple[tuple[str, str], ...] = ()
     evidence: Evidence | None = None
+    uniqueness_key: str | None = None
+    customer_name: str | None = None
+    customer_aliases: tuple[str, ...] = ()
+    metric_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

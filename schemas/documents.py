@@ -231,6 +231,7 @@ def alert_of(document: Document) -> Alert:
         invoice_types=_values(document.get("invoice_types_filter") or None),
         access_type=AccessType(document.get("access_type") or "SPEND"),
         seat_filter=_seat_filter(document),
+        uniqueness_key=document.get("uniqueness_key"),
         specifiers=tuple(
             AlertSpecifier(_field_filters(each), tuple(_field_filters(entry) for entry in each.get("exclude") or ()))
             for each in document.get("alert_specifiers") or ()
@@ -292,6 +293,8 @@ def customer_of(document: Document) -> CustomerConfig:
         ),
         regenerated=tuple(each["id"] for each in document.get("voided_invoices") or () if "regenerated_at" in each),
         voided=tuple((each["id"], instant_us(each["voided_at"])) for each in document.get("voided_invoices") or ()),
+        name=document.get("name"),
+        aliases=tuple(document.get("ingest_aliases") or ()),
     )
 
 

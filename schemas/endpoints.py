@@ -10,34 +10,19 @@ from __future__ import annotations
 import base64
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from schemas.common import Answer, Body, Name, OutInstant, PageQuery
 from schemas.documents import Document
 from schemas.errors import BadRequest
+from schemas.urls import parse_target
 
 SECRET_BYTES = 32
-_URL_CHARACTERS_MAX = 2048
 
 
 def _webhook_url(url: str) -> str:
-    if len(url) > _URL_CHARACTERS_MAX or not url.isascii() or any(c.isspace() or ord(c) < 0x20 or c == "\\" for c in url):
-        raise ValueError(f"must be a URL of at most {_URL_CHARACTERS_MAX} ASCII characters without spaces or backslashes")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError("must be a URL") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http or https URL with a host")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user name or password")
-    if parts.fragment:
-        raise ValueError("must not have a fragment")
-    if port == 0:
-        raise ValueError("must not have port 0")
+    parse_target(url)  # what cannot be resolved is refused here, and again where it is used: older ones are stored
     return url
 
 

@@ -6,6 +6,8 @@ below describe the same payload for the OpenAPI document and for receivers; a te
 Amounts are JSON numbers with all their digits (never through a float); those in US dollars are in cents.
 ``threshold``, the measure (``current_spend``, ``remaining_balance``, ...), ``timestamp`` and ``group_values`` are the fields of
 the product whose API we speak; ``previous_value`` to ``evidence`` are ours, and so is most of what percentages and segments tell.
+Names (``customer_name``, ``billable_metric_name``, ...) are for people: as they were when the alert was evaluated. Handlers tell
+things apart by ids, and alerts also by their uniqueness key.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from schemas.notices import EndpointDisabledPayload, EndpointFailingPayload, Mes
 from schemas.numbers import json_number
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ALIASES_MAX = 20
+"""So many ingest aliases of the customer are told: the first ones."""
+
 _ENDLESS_US = ENDLESS.ending_hour * HOUR_US
 
 
@@ -41,6 +46,13 @@ def encode(notification: Notification) -> bytes:
         "alert_name": notification.alert_name,
         "triggered_by": notification.triggered_by.value,
     }
+    names = {
+        "customer_name": notification.customer_name,
+        "customer_ingest_aliases": notification.customer_aliases[:ALIASES_MAX] or None,
+        "uniqueness_key": notification.uniqueness_key,
+        "billable_metric_name": notification.metric_name,
+    }
+    properties |= {name: value for name, value in names.items() if value is not None}
     for name, value in notification.measure.items():
         if name.endswith("_us") and isinstance(value, int):
             properties[name.removesuffix("_us")] = _milliseconds(value)
@@ -130,7 +142,13 @@ class AlertProperties(_Model):
     """What all alert types have in common."""
 
     customer_id: str
+    customer_name: str | None = Field(default=None, description="At the time of the evaluation, as all names here.")
+    customer_ingest_aliases: list[str] | None = Field(
+        default=None,
+        description=f"The customer's aliases, the first {ALIASES_MAX}; absent where it has none.",
+    )
     alert_id: str
+    uniqueness_key: str | None = Field(default=None, description="The alert's, if it was made with one.")
     timestamp: Instant
     threshold: Number
     alert_name: str
@@ -165,6 +183,7 @@ class SpendProperties(AlertProperties):
 class UsageProperties(AlertProperties):
     current_usage: Number
     billable_metric_id: str
+    billable_metric_name: str | None = None
 
 
 class ToldFilter(_Model):

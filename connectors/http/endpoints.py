@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import urlsplit
+from ipaddress import IPv4Address
 
 import orjson
 
@@ -37,6 +36,7 @@ from schemas.endpoints import (
     updated_endpoint,
 )
 from schemas.errors import BadRequest, Conflict, NotSupported
+from schemas.urls import parse_target
 
 ENDPOINTS_MAX = 10_000
 _BASE = "/v1/webhook-endpoints"
@@ -48,16 +48,12 @@ def _refuse_private(services: Services, url: str) -> None:
 
     Other names are resolved only when a request is sent, and there the dispatcher checks the address that it dials.
     """
-    settings = services.settings
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    address: IPv4Address | IPv6Address
+    settings, target = services.settings, parse_target(url)
+    host, address = target.host.removesuffix("."), target.address
     if host == "localhost" or host.endswith(".localhost"):
         address = IPv4Address("127.0.0.1")
-    else:
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return
+    if address is None:
+        return
     if not TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list).allows(host, address):
         raise BadRequest(f"url: {host} is not a public address; TIDEMARK_WEBHOOK_ALLOW_PRIVATE or _ALLOW_LIST can allow it")
 

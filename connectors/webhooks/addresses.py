@@ -119,14 +119,6 @@ class BlockedAddressError(OSError):
         self.address = address
 
 
-def literal_address(host: str) -> Address | None:
-    """None: it is a name."""
-    try:
-        return ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-
-
 def unguarded_socket(info: AddressInfo) -> socket.socket:
     """For connections to the operator's own proxy, wherever that is."""
     return socket.socket(*info[:3])

@@ -23,11 +23,13 @@ from yarl import URL
 from connectors import clock
 from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
 from connectors.redis.types import OutboxEntry
-from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy, literal_address, unguarded_socket
+from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy, unguarded_socket
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.names import NO_ANSWER, name_service
+from connectors.webhooks.proxy import Proxy
 from connectors.webhooks.schedule import retry_after_s
 from connectors.webhooks.timing import Probe, TimedConnector, Timings, current
+from schemas.urls import Target, UrlError, parse_target
 
 RESPONSE_BYTES_MAX = 20_000
 _DRAIN_TIMEOUT_S = 1.0  # for the rest of an answer: its status has told all that matters
@@ -40,9 +42,10 @@ _KEEPALIVE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """``outcome``: success, http_3xx, http_4xx, http_5xx, refused, timeout, connect, tls, dns, blocked or fault.
+    """``outcome``: success, http_3xx, http_4xx, http_5xx, refused, timeout, connect, tls, dns, blocked, url or fault.
 
-    ``refused``: the answer's status is good and its text is not, or Kafka does not take the record.
+    ``refused``: the answer's status is good and its text is not, or Kafka does not take the record. ``url``: nothing can be sent
+    to such a URL, which an older release has taken; ``response`` says why.
     A ``fault`` is ours: the resolver could not say, this machine has no route or no sockets left. ``status``: None where no
     answer came. ``retry_after_s``: what a 429 or 503 asked for. ``at_s``: when it began, in seconds since the epoch.
     ``response``: the beginning of the answer's body. ``sent``: requests made,
@@ -104,7 +107,7 @@ class EndpointClient:
         *,
         timeout_s: float,
         connections: int,
-        proxy: URL | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.endpoint = endpoint
         self._form = form
@@ -112,13 +115,13 @@ class EndpointClient:
         self._tls = tls
         self._timeout_s = timeout_s
         self._connections = connections
-        self._proxy = proxy
+        self._proxy = None if proxy is None else _proxy_url(proxy)
         self._open_session: aiohttp.ClientSession | None = None
 
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._open_session is None:
-            guard = AddressGuard(self._policy, self.endpoint.url.host or "") if self._proxy is None else unguarded_socket
+            guard = AddressGuard(self._policy, parse_target(self.endpoint.url).host) if self._proxy is None else unguarded_socket
             self._open_session = aiohttp.ClientSession(
                 connector=TimedConnector(
                     guard,
@@ -149,13 +152,16 @@ class EndpointClient:
         asked_s: float | None = None
         gone = ""
         try:
-            self._refuse_literal()
-            await self._send(headers, body, probe)
+            target = parse_target(self.endpoint.url)
+            self._refuse_literal(target)
+            await self._send(wire_url(target), headers, body, probe)
             assert probe.status is not None
             outcome = self._outcome_of(probe.status, probe.response)
             gone = self._form.gone(probe.status, probe.response)
             if probe.status in {429, 503}:
                 asked_s = retry_after_s(probe.retry_after, clock.now_s())
+        except UrlError as error:
+            outcome, probe.response = "url", f"the URL {error}".encode()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             outcome = self._outcome_after(error)
         seconds = time.monotonic() - started_s
@@ -163,11 +169,11 @@ class EndpointClient:
         WEBHOOK_ATTEMPT_SECONDS.observe(seconds)
         return Attempt(outcome, at_s, seconds, probe.status, asked_s, probe.timings, probe.response, probe.sent, gone)
 
-    def _refuse_literal(self) -> None:
+    def _refuse_literal(self, target: Target) -> None:
         """A proxy resolves names, and has to refuse what is private; but a literal address is seen here."""
         if self._proxy is None:
             return  # the guard sees what is dialled
-        address = literal_address(self.endpoint.url.host or "")
+        address = target.address
         if address is not None and not self._policy.allows(str(address), address):
             raise BlockedAddressError(str(address))
 
@@ -190,23 +196,31 @@ class EndpointClient:
             case _:
                 return _outcome(error)
 
-    async def _send(self, headers: dict[str, str], body: bytes, probe: Probe) -> None:
+    async def _send(self, url: URL, headers: dict[str, str], body: bytes, probe: Probe) -> None:
         try:
-            return await self._post(headers, body, probe)
+            return await self._post(url, headers, body, probe)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if self._outcome_after(error) != "connect" or time.monotonic() - probe.started_s > _REPEAT_WITHIN_S:
                 raise
-        await self._post(headers, body, probe)
+        await self._post(url, headers, body, probe)
 
-    async def _post(self, headers: dict[str, str], body: bytes, probe: Probe) -> None:
+    async def _post(self, url: URL, headers: dict[str, str], body: bytes, probe: Probe) -> None:
         probe.sent += 1
-        async with self._session.post(
-            self.endpoint.url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
-        ) as response:
+        async with self._session.post(url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy) as response:
             probe.headers_s = time.monotonic() - probe.started_s
             probe.status = response.status
             probe.retry_after = response.headers.get("Retry-After")
             probe.response = await _beginning(response)
+
+
+def wire_url(target: Target) -> URL:
+    """For aiohttp, which sends a path as it is if nobody has split it: path and query are one text here, so that neither a
+    ``/../`` nor a ``?`` without anything behind it is lost."""
+    return URL.build(scheme=target.scheme, host=target.authority, port=target.port, path=target.target, encoded=True)
+
+
+def _proxy_url(proxy: Proxy) -> URL:
+    return URL.build(scheme="http", user=proxy.user, password=proxy.password, host=proxy.host, port=proxy.port, path="/")
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from yarl import URL
-
 from connectors.redis.types import OutboxEntry
 from connectors.settings import Settings
 from connectors.webhooks.addresses import TargetPolicy
 from connectors.webhooks.client import Attempt, EndpointClient, Form
 from connectors.webhooks.console import Console
 from connectors.webhooks.endpoints import Endpoint
+from connectors.webhooks.proxy import read_proxy
 from connectors.webhooks.slack import SlackForm
 from connectors.webhooks.timing import client_tls
 from connectors.webhooks.topic import Topic
@@ -46,7 +45,7 @@ class Destinations:
         self._policy = TargetPolicy.parse(settings.webhook_allow_private, settings.webhook_allow_list)
         self._tls = client_tls()
         proxy = settings.webhook_proxy_url
-        self._proxy = None if proxy is None else URL(proxy.get_secret_value())
+        self._proxy = None if proxy is None else read_proxy(proxy.get_secret_value())
 
     def open(self, endpoint: Endpoint) -> Destination:
         destination = self._plain(endpoint)

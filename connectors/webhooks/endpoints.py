@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 
 import orjson
 import structlog
-from yarl import URL
 
 from connectors.metrics import WEBHOOK_ENDPOINTS
 from connectors.redis.catalog import CatalogStore
 from connectors.webhooks.filters import EndpointFilter
 from connectors.webhooks.persist import clock_ms
 from connectors.webhooks.signatures import Signing, signing_of
+from schemas.urls import Target, UrlError, parse_target
 
 _log = structlog.get_logger("webhooks.endpoints")
+
+
+TYPES = frozenset({"webhook", "slack", "kafka", "stdout"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,11 @@ class Endpoint:
     """``signing`` is kept out of the representation, so that no secret can get into a log. ``rate_limit_per_s``: requests a
     second, None = no limit. ``supersede``: of several undelivered notifications of one alert the receiver wants the last only.
     ``digest``: how many notifications of one alert go at once within a window of so many milliseconds; more become a digest.
-    ``type``: webhook, slack, kafka or stdout; the latter two have an empty URL."""
+    ``type``: webhook, slack, kafka or stdout; the latter two have an empty URL. ``url``: as it was given; older releases took
+    some that nothing can be sent to, so it is read where it is used."""
 
     id: str
-    url: URL
+    url: str
     signing: Signing = field(repr=False)
     enabled: bool = True
     rate_limit_per_s: float | None = None
@@ -37,17 +41,25 @@ class Endpoint:
     filter: EndpointFilter = field(default_factory=EndpointFilter)
     digest: tuple[int, int] | None = None
 
+    @property
+    def target(self) -> Target | None:
+        """None where there is no URL, or one that nothing can be sent to."""
+        try:
+            return parse_target(self.url)
+        except UrlError:
+            return None
+
 
 def parse_endpoint(endpoint_id: str, document: bytes) -> Endpoint:
     """Raises ValueError or KeyError if the document cannot be used."""
     fields = orjson.loads(document)
-    url, kind = URL(fields["url"]), fields.get("type", "webhook")
-    if kind in {"webhook", "slack"} and (url.scheme not in {"http", "https"} or url.host is None):
-        raise ValueError("the URL is not an http URL with a host")
+    kind = fields.get("type", "webhook")
+    if kind not in TYPES:
+        raise ValueError("a type of endpoint that this release does not know")
     rate, digest = fields.get("rate_limit_per_second"), fields.get("digest")
     return Endpoint(
         endpoint_id,
-        url,
+        str(fields["url"]),
         signing_of(fields),
         bool(fields["enabled"]),
         None if rate is None else float(rate),
@@ -119,7 +131,7 @@ class EndpointDirectory:
         Raises RedisError."""
         while (document := await self._catalog.endpoint(tried.id)) is not None:
             fields = orjson.loads(document)
-            if not fields["enabled"] or URL(fields["url"]) != tried.url:
+            if not fields["enabled"] or fields["url"] != tried.url:
                 return False
             off = orjson.dumps(fields | {"enabled": False, "disabled_reason": reason, "disabled_at_ms": clock_ms()})
             if await self._catalog.replace_endpoint(tried.id, document, off):

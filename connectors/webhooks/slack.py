@@ -60,7 +60,7 @@ def message(entry: OutboxEntry, link: str) -> dict[str, Any]:
         {"type": "header", "text": {"type": "plain_text", "text": _cut(title, _HEADER_MAX), "emoji": False}}
     ]
     if lines:
-        fields = [_cut(f"*{name}*\n{_escaped(value)}", _FIELD_MAX) for name, value in lines][:_FIELDS_MAX]
+        fields = [_cut(f"*{_escaped(name)}*\n{_escaped(value)}", _FIELD_MAX) for name, value in lines][:_FIELDS_MAX]
         blocks.append({"type": "section", "fields": [{"type": "mrkdwn", "text": text} for text in fields]})
     if link:
         place = _linked(link, entry)
@@ -87,7 +87,8 @@ def _words(entry: OutboxEntry, properties: dict[str, Any]) -> tuple[str, list[tu
     state = "resolved" if entry.type.endswith("_resolved") else "reached"
     kind = entry.type.removeprefix("alerts.").removesuffix(f"_{state}").replace("_", " ")
     lines = [
-        ("Customer", entry.customer_id),
+        ("Customer", _customer(properties, entry.customer_id)),
+        ("Metric", _text(properties.get("billable_metric_name"))),
         *((label, _amount(properties, name)) for label, name in _AMOUNTS),
         *((part["key"], part["value"]) for part in properties.get("group_values") or ()),
     ]
@@ -97,6 +98,7 @@ def _words(entry: OutboxEntry, properties: dict[str, Any]) -> tuple[str, list[tu
     period = properties.get("period")
     if period:
         lines.append(("Period", f"{period['starting_at']} to {period['ending_before']}"))
+    lines.append(("Key", _text(properties.get("uniqueness_key"))))
     lines.append(("At", _text(properties.get("timestamp"))))
     return f"{properties['alert_name']}: {kind} {state}", [(name, value) for name, value in lines if value]
 
@@ -106,7 +108,7 @@ def _listed(notifications: list[dict[str, Any]]) -> tuple[str, list[tuple[str, s
     told = [(each["type"], each["properties"]) for each in notifications]
     lines = [
         (
-            _text(properties.get("customer_id")),
+            _customer(properties, _text(properties.get("customer_id"))),
             f"{'resolved' if kind.endswith('_resolved') else 'reached'} at {_amount(properties, 'value')}",
         )
         for kind, properties in told
@@ -115,6 +117,12 @@ def _listed(notifications: list[dict[str, Any]]) -> tuple[str, list[tuple[str, s
     if more > 1:
         lines = [*lines[: _FIELDS_MAX - 1], ("And", f"{more} more")]
     return f"{_text(told[0][1].get('alert_name'))}: {len(told)} notifications", lines
+
+
+def _customer(properties: dict[str, Any], customer_id: str) -> str:
+    """By the name that people know, and the first of the ids that they have given."""
+    known = [properties.get("customer_name"), *(properties.get("customer_ingest_aliases") or ())[:1]]
+    return f"{' / '.join(each for each in known if each)} ({customer_id})" if any(known) else customer_id
 
 
 def _amount(properties: dict[str, Any], name: str) -> str:

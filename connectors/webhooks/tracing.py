@@ -87,7 +87,7 @@ class _Traced:
                 "tidemark.alert_id": entry.alert_id,
                 "tidemark.customer_id": entry.customer_id,
             }
-            | ({} if endpoint.url.host is None else {"server.address": endpoint.url.host})
+            | ({} if endpoint.target is None else {"server.address": endpoint.target.host})
         )
         sent: dict[str, str] = {}
         carried.inject(sent, set_span_in_context(span, parent))

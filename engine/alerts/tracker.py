@@ -174,6 +174,7 @@ class Tracker:
                 measure=finding.measure if finding.measure is not None else _gauge_measure(alert, value),
                 group_values=group_values,
                 evidence=occasion.evidence,
+                uniqueness_key=alert.uniqueness_key,
             )
         )
 

@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from yarl import URL
 
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.addresses import TargetPolicy
 from connectors.webhooks.client import RESPONSE_BYTES_MAX, Attempt, EndpointClient
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.names import NameService
+from connectors.webhooks.proxy import read_proxy
 from connectors.webhooks.signatures import Signing
 from connectors.webhooks.timing import client_tls
 from connectors.webhooks.webhook import SignedForm
@@ -59,7 +59,7 @@ async def open_client() -> AsyncIterator[Open]:
         tls = client_tls()
         if trusted is not None:
             tls.load_verify_locations(trusted)
-        endpoint = Endpoint("e-1", URL(url), Signing(((SECRET, None),)))
+        endpoint = Endpoint("e-1", url, Signing(((SECRET, None),)))
         opened.append(
             Client(
                 endpoint,
@@ -68,7 +68,7 @@ async def open_client() -> AsyncIterator[Open]:
                 tls,
                 timeout_s=timeout_s,
                 connections=2,
-                proxy=None if proxy is None else URL(proxy),
+                proxy=None if proxy is None else read_proxy(proxy),
             )
         )
         return opened[-1]

@@ -597,3 +597,16 @@ def test_usage_that_a_change_prices_elsewhere_leaves_nothing_measured() -> None:
     assert said(rig.reconfigure(catalog=moved)) == [("a", "resolved", "contract_change")]
     rig.reload()
     assert rig.collect() == []
+
+
+def test_a_notification_has_the_names_as_of_its_evaluation() -> None:
+    customer = replace(CUSTOMER, name="Acme", aliases=("acme", "acme-2"))
+    rig = Driver(customer, catalog(usage_alert("a", "5", uniqueness_key="budget-1"), spend_alert("b", "8")), START_US)
+    usage, spend = use(rig, 5)
+    assert (usage.customer_name, usage.customer_aliases) == ("Acme", ("acme", "acme-2"))
+    assert (usage.uniqueness_key, usage.metric_name) == ("budget-1", "tokens")
+    assert (spend.uniqueness_key, spend.metric_name) == (None, None)
+    rig.reconfigure(replace(customer, version=2, name="Acme Inc"))
+    assert {each.customer_name for each in use(rig, 0, at_us=rig.now_us)} <= {"Acme Inc"}
+    [renamed] = rig.advance(FEBRUARY_US)[:1]
+    assert renamed.customer_name == "Acme Inc"

@@ -10,7 +10,6 @@ import orjson
 import pytest
 from hypothesis import given as over
 from hypothesis import strategies as st
-from yarl import URL
 
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.endpoints import Endpoint
@@ -24,7 +23,7 @@ REACHED = "alerts.spend_threshold_reached"
 
 def endpoint(endpoint_id: str, **filters: object) -> Endpoint:
     made = EndpointFilter.of(filters)
-    return Endpoint(endpoint_id, URL("https://example.com/"), Signing((("whsec_AAAA", None),)), filter=made)
+    return Endpoint(endpoint_id, "https://example.com/", Signing((("whsec_AAAA", None),)), filter=made)
 
 
 def entry(event_type: str = REACHED, customer_id: str = "c", alert_id: str = "a", about: str = "") -> OutboxEntry:

@@ -144,6 +144,14 @@ def test_envelope_and_documented_properties() -> None:
     assert properties["group_values"] == [{"key": "organization_id", "value": "finance"}]
 
 
+def test_names_for_people_are_told_where_there_are_any() -> None:
+    names = {"customer_name": "Acme", "customer_aliases": tuple("abcdefghijklmnopqrstuvwxyz"), "uniqueness_key": "budget-1"}
+    properties = decoded(replace(USAGE, **names, metric_name="Tokens"))["properties"]
+    assert (properties["customer_name"], properties["uniqueness_key"]) == ("Acme", "budget-1")
+    assert (properties["billable_metric_name"], properties["customer_ingest_aliases"]) == ("Tokens", [*"abcdefghijklmnopqrst"])
+    assert not {"customer_name", "customer_ingest_aliases", "uniqueness_key"} & decoded(SPEND)["properties"].keys()
+
+
 def test_evidence_names_the_record_and_its_instants() -> None:
     assert decoded(SPEND)["properties"]["evidence"] == {
         "transaction_id": "t-9",

@@ -52,6 +52,22 @@ def test_an_alert_is_told_in_words_with_amounts_in_dollars_and_a_link() -> None:
     ]
 
 
+def test_customer_alert_and_metric_are_told_by_the_names_that_people_know() -> None:
+    named = SPEND | {
+        "customer_name": "Acme <Inc>",
+        "customer_ingest_aliases": ["acme", "acme-2"],
+        "uniqueness_key": "budget-1",
+        "billable_metric_name": "Tokens",
+        "group_values": [{"key": "<!channel>", "value": "<!here>"}],
+    }
+    told = texts(message(entry(named), "")["blocks"])
+    assert told[1:3] == ["*Customer*\nAcme &lt;Inc&gt; / acme (customer 1/2)", "*Metric*\nTokens"]
+    assert "*Key*\nbudget-1" in told
+    assert not any("<!" in text for text in told)
+    digest = {"notifications": [{"type": "alerts.spend_threshold_reached", "properties": named | {"customer_id": "c"}}] * 2}
+    assert "*Acme &lt;Inc&gt; / acme (c)*\nreached at $0.4985" in texts(message(entry(digest, "alerts.digest"), "")["blocks"])
+
+
 def test_units_other_than_dollars_are_shown_as_they_are() -> None:
     usage = {name: value for name, value in SPEND.items() if name != "credit_type_id"} | {"value": 2**60 + 1}
     told = texts(message(entry(usage, "alerts.usage_threshold_resolved"), "")["blocks"])

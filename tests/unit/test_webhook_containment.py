@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from yarl import URL
 
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.client import Attempt
@@ -17,7 +16,7 @@ from connectors.webhooks.outcomes import new_delivery
 from connectors.webhooks.signatures import Signing
 from tests.support.dispatching import sample
 
-ENDPOINT = Endpoint("e", URL("https://example.com/"), Signing((("whsec_AAAA", None),)))
+ENDPOINT = Endpoint("e", "https://example.com/", Signing((("whsec_AAAA", None),)))
 RAISED = [ValueError("a defect"), KeyError("x"), RecursionError(), AssertionError(), asyncio.CancelledError(), UnicodeError()]
 
 
