@@ -205,7 +205,8 @@ class _Dispatcher:
         WEBHOOK_LOG_BYTES.set(sum(size.bytes for size in sizes))
         if self._directory.enabled:
             return
-        older_than_ms = _now_ms() - int(self._settings.outbox_undeliverable_days * _DAY_MS)
+        server_ms = _now_ms() - clock.shift_s() * 1_000  # ids of the outbox are of Redis' own clock
+        older_than_ms = server_ms - int(self._settings.outbox_undeliverable_days * _DAY_MS)
         for outbox in self._outboxes:
             for entry in await outbox.expire(older_than_ms, _EXPIRE_LIMIT):
                 WEBHOOK_DELIVERIES.labels("expired").inc()

@@ -35,6 +35,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Any:
     return exporter
 
 
+@pytest.mark.usefixtures("unshifted")  # spans have a clock of their own
 async def test_an_attempt_is_a_child_of_its_event_and_the_request_carries_it_on(
     redis_url: str, box: Box, receiver: Receiver, spans: Any
 ) -> None:
