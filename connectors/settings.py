@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.redis.address import read_address
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     topic_notifications: str = "tidemark.notifications"
     topic_partitions: int = Field(default=12, ge=1, le=1024)  # used only when we create the topic
     topic_replication: int = Field(default=1, ge=1, le=7)  # likewise
-    consumer_group: str = "tidemark-worker"
+    consumer_group: str = ""  # empty: tidemark-worker-, and the installation's id in Redis
 
     # --- intake -----------------------------------------------------------------------------------------------------
     event_age_max_days: int = Field(default=34, ge=1, le=400)
@@ -118,6 +118,15 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     drain_timeout_s: float = Field(default=20.0, gt=0)
     time_shift_s: int = 0  # for tests: moves the clock of the process (connectors/clock.py)
+
+    @model_validator(mode="after")
+    def _sasl(self) -> Settings:
+        """Without them every broker refuses, and says so in words of its own."""
+        if self.kafka_security_protocol.startswith("SASL_"):
+            for name in ("kafka_sasl_username", "kafka_sasl_password"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"TIDEMARK_{name.upper()}: needed with {self.kafka_security_protocol}")
+        return self
 
     @field_validator("webhook_retry_steps_s")
     @classmethod

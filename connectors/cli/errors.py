@@ -10,14 +10,25 @@ Everything else is a defect of ours and keeps its traceback.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Mapping
 
 import click
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from connectors.logs import redact_url
 from connectors.settings import Settings
+
+PREFIX = "TIDEMARK_"
+NO_SETTINGS = frozenset({"TIDEMARK_TETHER_PID", "TIDEMARK_READY_FD", "TIDEMARK_KAFKA_CACHE"})
+"""Of our own processes among each other (connectors.cli.roles), and of the tests."""
+
+TEST_PREFIXES = ("TIDEMARK_TEST_", "TIDEMARK_SIMULATE_")
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 
 
 class Fault(click.ClickException):
@@ -29,15 +40,41 @@ class Hopeless(Fault):
 
 
 def read_settings() -> Settings:
-    """The settings from the environment; names each variable that is out of its bounds, never its value."""
+    """The settings from the environment; names each variable that is unknown or out of its bounds, never its value."""
+    faults = unknown_names(os.environ)
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        faults = [
-            f"TIDEMARK_{'_'.join(map(str, item['loc'])).upper()}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        ]
-        raise Hopeless("; ".join(faults)) from error
+        raise Hopeless("; ".join([*faults, *map(_fault, error.errors())])) from error
+    if faults:
+        raise Hopeless("; ".join(faults))
+    return settings
+
+
+def _fault(item: ErrorDetails) -> str:
+    text = item["msg"].removeprefix("Value error, ")
+    name = "_".join(map(str, item["loc"])).upper()
+    return f"{PREFIX}{name}: {text}" if name else text
+
+
+def unknown_names(environment: Mapping[str, str]) -> list[str]:
+    """A line for each variable that looks like one of ours and is none: a misspelt setting would have no effect, in silence."""
+    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = [
+        name
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and name not in settings | NO_SETTINGS and not _set_by_others(name, value)
+    ]
+    lines = []
+    for name in sorted(unknown):
+        nearest = difflib.get_close_matches(name, settings, n=1, cutoff=0.7)
+        lines.append(f"{name}: there is no such setting" + (f"; is {nearest[0]} meant?" if nearest else ""))
+    return lines
+
+
+def _set_by_others(name: str, value: str) -> bool:
+    """Kubernetes gives every container variables for each Service of its namespace, and one may be called tidemark-something."""
+    return name.startswith(TEST_PREFIXES) or value.startswith("tcp://") or _SERVICE_LINK.search(name) is not None
 
 
 @contextlib.contextmanager
@@ -47,13 +84,17 @@ def plain_faults(settings: Settings) -> Iterator[None]:
     from redis.exceptions import RedisError
 
     from connectors.kafka.errors import KafkaMisconfigured
+    from connectors.kafka.group import GroupTaken
     from connectors.kafka.position import UnreadRecordsLost
+    from connectors.kafka.topic_settings import TopicUnfit
     from connectors.kafka.topics import PartitionCountChanged
+    from connectors.redis.fitness import RedisUnfit
     from connectors.webhooks.tracing import OtelMissing
 
+    hopeless = (PartitionCountChanged, UnreadRecordsLost, KafkaMisconfigured, TopicUnfit, GroupTaken, RedisUnfit, OtelMissing)
     try:
         yield
-    except (PartitionCountChanged, UnreadRecordsLost, KafkaMisconfigured, OtelMissing) as error:
+    except hopeless as error:
         raise Hopeless(str(error)) from error
     except KafkaError as error:
         raise Fault(f"Kafka at {settings.kafka_bootstrap_servers}: {error}") from error

@@ -27,7 +27,8 @@ NO_TRACES: Mapping[int, str] = MappingProxyType({})
 
 @dataclass(slots=True)
 class Context:
-    """``partitions``: of the topic; ``assigned``: how many of them this process serves at once.
+    """``partitions``: of the topic; ``assigned``: how many of them this process serves at once. ``topic_id``: of the events topic
+    as it is now; None where the brokers give no ids.
 
     ``catalog``: the one under which this partition evaluates; it changes only when a change is applied (changes.py)."""
 
@@ -47,6 +48,7 @@ class Context:
     quarantine: Quarantine
     clock_us: Clock
     catalog: Catalog
+    topic_id: str | None
 
     async def bring(self, customer_ids: Iterable[str], now_us: int) -> dict[str, CustomerAggregate]:
         """The customers, from memory or Redis, evaluated under the current catalog; those without a document are left out, and

@@ -12,6 +12,7 @@ from connectors.kafka import client
 from connectors.settings import Settings
 
 ASK_TIMEOUT_S = 5.0
+_CLOSE_TIMEOUT_S = 1.0
 
 
 class Ends:
@@ -52,4 +53,4 @@ class Ends:
     async def _disconnect(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await client.stop_consumer(consumer, _CLOSE_TIMEOUT_S)

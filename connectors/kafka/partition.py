@@ -11,6 +11,7 @@ takes the partition again; a batch in flight is then done again from the stored 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -97,6 +98,11 @@ class PartitionTask:
         return self._context.commits.position.next_offset
 
     @property
+    def read_from(self) -> int | None:
+        """Where it reads on, or would after a restart; None while it does not know."""
+        return self._begun_offset if self.next_offset is None and self.placed.is_set() else self.next_offset
+
+    @property
     def is_stopping(self) -> bool:
         return self._stopping.is_set()
 
@@ -172,16 +178,25 @@ class PartitionTask:
     async def _place(self) -> None:
         context = self._context
         position = context.commits.position
+        stored_id, _ = await context.patience(context.store.topic_id)
+        topic_id = context.topic_id or stored_id
         placement = await place(
-            self._consumer, self._ends, self._here, position.next_offset, context.settings.unknown_offset_policy
+            self._consumer,
+            self._ends,
+            self._here,
+            position.next_offset,
+            context.settings.unknown_offset_policy,
+            made_anew=stored_id not in {None, topic_id},
         )
         if placement.moved:
             answer, repeated = await context.patience(
-                lambda: context.store.rewind(position.epoch, position.sequence, placement.offset)
+                lambda: context.store.rewind(position.epoch, position.sequence, placement.offset, topic_id)
             )
             if isinstance(answer, Refused):
                 raise PositionMoved(answer) if repeated else context.commits.refused(answer)
             context.commits.rewound(placement.offset, answer.sequence)
+        elif topic_id is not None and topic_id != stored_id:
+            await context.patience(functools.partial(context.store.set_topic_id, topic_id))
         self._waiting = []
         self._fetch_offset = self._begun_offset = placement.offset
         self._consumer.seek(self._here, placement.offset)

@@ -3,6 +3,8 @@
 | stored ``next_offset`` | meaning | reaction |
 |---|---|---|
 | none | never read | the log's beginning |
+| of another topic id | the topic was deleted and made anew | the new log's beginning, loudly: what was counted before is |
+| | | dropped as a duplicate |
 | beyond the end | the log lost its records (a broker that forgets, a topic made anew) | the log's beginning, not its end: |
 | | | new records may be there already |
 | before the beginning | retention took unread records | by ``unknown_offset_policy``: the beginning, loudly, or stop |
@@ -42,8 +44,11 @@ async def place(
     topic_partition: TopicPartition,
     next_offset: int | None,
     policy: Literal["earliest", "fail"],
+    *,
+    made_anew: bool = False,
 ) -> Placement:
-    """Raises UnreadRecordsLost, and KafkaError if the log cannot be asked."""
+    """``made_anew``: the stored position is of a topic that was deleted. Raises UnreadRecordsLost, and KafkaError if the log
+    cannot be asked."""
     beginning = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
     if next_offset is None:
         return Placement(beginning, False)
@@ -55,6 +60,13 @@ async def place(
         "beginning": beginning,
         "end": end,
     }
+    if made_anew:
+        POSITION_RESETS.labels("topic_made_anew").inc()
+        log.error(
+            "the topic was deleted and made anew: what was not read of the old one is gone; reading the new one from its start",
+            **where,
+        )
+        return Placement(beginning, True)
     if next_offset > end:
         POSITION_RESETS.labels("log_lost").inc()
         log.warning("the log ends before the stored position: it lost its records; reading it from its beginning", **where)

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import os
 import socket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 import structlog
@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from connectors.clock import now_us
-from connectors.kafka import client
+from connectors.kafka import client, topic_watch
 from connectors.kafka.aggregates import Aggregates
 from connectors.kafka.catalog import SharedCatalog
 from connectors.kafka.commits import Commits
@@ -29,6 +29,7 @@ from connectors.kafka.context import Clock, Context
 from connectors.kafka.ends import Ends
 from connectors.kafka.errors import Reaction, misconfigured, while_running
 from connectors.kafka.garbage import GARBAGE
+from connectors.kafka.group import group_of
 from connectors.kafka.intake import Intake
 from connectors.kafka.outgoing import Outgoing
 from connectors.kafka.partition import PartitionTask
@@ -37,6 +38,7 @@ from connectors.kafka.position import UnreadRecordsLost
 from connectors.kafka.proofs import Proofs
 from connectors.kafka.quarantine import Quarantine
 from connectors.kafka.stopped import StoppedPartitions
+from connectors.kafka.topic_watch import TopicWatch
 from connectors.kafka.topics import ensure_topics
 from connectors.metrics import CONSUMER_LAG, PARTITIONS_ASSIGNED
 from connectors.redis.catalog import CatalogStore
@@ -50,6 +52,9 @@ from engine.customer import EngineSettings, stored_days
 _SECOND_S = 1.0
 _DELAY_FIRST_S = 0.5
 _DELAY_MAX_S = 10.0
+_NO_PARTITION = -1
+_CLOSE_TIMEOUT_S = 2.0
+_MIRROR_TIMEOUT_S = 1.0  # aiokafka repeats a commit without end
 
 T = TypeVar("T")
 
@@ -75,9 +80,10 @@ async def run_worker(settings: Settings, stop: asyncio.Event, ready: Callable[[]
 
 
 async def _sessions(settings: Settings, redis: Redis, partitions: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    installation = (await Patience(stop, _NO_PARTITION)(CatalogStore(redis).installation))[0]
     delay_s = _DELAY_FIRST_S
     while not stop.is_set():
-        session = Session(settings, redis, partitions)
+        session = Session(settings, redis, partitions, installation)
         try:
             await session.run(stop, ready)
         except KafkaError as error:
@@ -87,6 +93,7 @@ async def _sessions(settings: Settings, redis: Redis, partitions: int, stop: asy
                 "kafka failed, beginning a new session", error=type(error).__name__, text=str(error)[:200], delay_s=delay_s
             )
             await _unless(stop, asyncio.sleep(delay_s))
+            await _unless(stop, ensure_topics(settings))
             delay_s = _DELAY_FIRST_S if session.joined else min(delay_s * 2, _DELAY_MAX_S)
 
 
@@ -105,17 +112,20 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     """One membership in the consumer group. ``joined``: whether it ever got so far."""
 
-    def __init__(self, settings: Settings, redis: Redis, partitions: int, clock: Clock = now_us) -> None:
+    def __init__(self, settings: Settings, redis: Redis, partitions: int, installation: str, clock: Clock = now_us) -> None:
         self._settings = settings
+        self._installation = installation
+        self._group = group_of(settings, installation)
         self._redis = redis
         self._partitions = partitions
         self._clock = clock
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
-        self._consumer: AIOKafkaConsumer = client.consumer(settings, group=settings.consumer_group)
+        self._consumer: AIOKafkaConsumer = client.consumer(settings, group=self._group)
         self._producer: AIOKafkaProducer = client.producer(settings)
         self._ends = Ends(settings)
         self._proofs = Proofs()
         self._outgoing = Outgoing(self._producer, settings, self._proofs)
+        self._topics = TopicWatch(settings, partitions)
         self._catalog_store = CatalogStore(redis)
         self._catalog = SharedCatalog(self._catalog_store)
         self._tasks: dict[TopicPartition, tuple[PartitionTask, asyncio.Task[None]]] = {}
@@ -127,18 +137,22 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Until ``stop``; raises what ended a partition's task, or KafkaError if the group cannot be joined."""
         try:
+            await self._topics.begin(self._group, self._installation)
             await self._producer.start()
             self._consumer.subscribe([self._settings.topic_events], listener=self)
             if await _unless(stop, self._join()):
                 self.joined = True
                 ready()
-                log.info("worker joined", group=self._settings.consumer_group, partitions=self._numbers(self._tasks))
+                log.info("worker joined", group=self._group, partitions=self._numbers(self._tasks))
                 await self._watch(stop)
         finally:
             await self._stop_tasks(self._consumer.assignment() | self._tasks.keys())
-            await self._consumer.stop()
-            await self._producer.stop()
-            await self._ends.stop()
+            await asyncio.gather(
+                client.stop_consumer(self._consumer, _CLOSE_TIMEOUT_S),
+                client.stop_producer(self._producer, _CLOSE_TIMEOUT_S),
+                self._ends.stop(),
+                self._topics.stop(),
+            )
 
     async def _join(self) -> bool:
         """Returns when every partition knows where to read on: from then on a log that forgot cannot grow past a stored position
@@ -154,6 +168,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _watch(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait())
+        looking = asyncio.create_task(self._look_at_topics())
+        looking.add_done_callback(self._fail)
         either: set[asyncio.Future[Any]] = {stopped, self._failed}
         try:
             while not stop.is_set():
@@ -163,6 +179,18 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._every_second()
         finally:
             stopped.cancel()
+            looking.cancel()
+
+    async def _look_at_topics(self) -> None:
+        while True:
+            await asyncio.sleep(topic_watch.LOOK_EVERY_S)
+            await self._topics.look()
+
+    def _fail(self, task: asyncio.Task[None]) -> None:
+        """What ended the task ends the session."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._failed.done():
+            self._failed.set_exception(error)
 
     async def _every_second(self) -> None:
         """The mirror of the positions, the lag, the safety net under the change streams, and the garbage."""
@@ -229,6 +257,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             quarantine=quarantine,
             clock_us=self._clock,
             catalog=Catalog(revision=0),
+            topic_id=self._topics.topic_id,
         )
         return PartitionTask(context, self._consumer, self._ends, here.topic, self._owner, stopping)
 
@@ -266,18 +295,20 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # a failure was noted by _ended
         await self._mirror(stopping)
-        for here in stopping:
-            del self._tasks[here]
+        for here, stopped in stopping.items():
+            if self._tasks.get(here) is stopped:  # the end of the session and a rebalance may both be here
+                del self._tasks[here]
         PARTITIONS_ASSIGNED.set(len(self._tasks))
         log.info("partitions given up", partitions=self._numbers(stopping), late=len(late))
 
-    async def _mirror(self, tasks: Iterable[TopicPartition]) -> None:
-        offsets = {here: self._tasks[here][0].next_offset for here in tasks}
-        known = {here: offset for here, offset in offsets.items() if offset is not None}
+    async def _mirror(self, tasks: Mapping[TopicPartition, tuple[PartitionTask, asyncio.Task[None]]]) -> None:
+        offsets = {here: task.read_from for here, (task, _) in tasks.items()}
+        known = {here: (offset, self._installation) for here, offset in offsets.items() if offset is not None}
         if known:
             try:
-                await self._consumer.commit(known)
-            except KafkaError as error:  # only lag tools read it; the next second brings it up to date
+                async with asyncio.timeout(_MIRROR_TIMEOUT_S):
+                    await self._consumer.commit(known)
+            except (KafkaError, TimeoutError) as error:  # only lag tools read it; the next second brings it up to date
                 log.debug("offsets not mirrored to kafka", error=type(error).__name__)
 
     @staticmethod

@@ -135,6 +135,11 @@ class CatalogStore:
         key: bytes = await self._redis.get(CatalogKeys.PROOF_KEY)
         return key
 
+    async def installation(self) -> str:
+        """The id of this installation, that is of all roles on this Redis. Made by whoever asks first."""
+        await self._redis.set(CatalogKeys.INSTALLATION, secrets.token_hex(6), nx=True)
+        return str((await self._redis.get(CatalogKeys.INSTALLATION)).decode())
+
     # --- webhook endpoints ----------------------------------------------------------------------------------------------
 
     async def endpoints(self) -> dict[str, bytes]:

@@ -24,6 +24,8 @@ class CatalogKeys:
     REVISION = PREFIX + ":{catalog}:revision"  # string: integer
     PARTITIONS = PREFIX + ":{catalog}:partitions"  # string: P, fixed when the system is first started
     PROOF_KEY = PREFIX + ":{catalog}:proof_key"  # string: 32 random bytes, made when the system is first started
+    INSTALLATION = PREFIX + ":{catalog}:installation"  # string: this installation's id, made when it is first started
+    HEARTBEATS = PREFIX + ":{catalog}:heartbeats"  # hash: role, host and process id -> its latest report (JSON)
     REFS = PREFIX + ":{catalog}:refs"  # hash: customer id or ingest alias -> customer id
     ALIASES = PREFIX + ":{catalog}:aliases"  # hash: customer id -> its ingest aliases (MessagePack)
     PENDING = PREFIX + ":{catalog}:pending"  # hash: customer id -> changed references that are not announced yet (MessagePack)
@@ -94,7 +96,7 @@ class PartitionKeys:
         self._base = f"{PREFIX}:{{{partition}}}"
         self.position = f"{self._base}:position"
         # ^ hash: epoch, owner, next_offset, sequence, revision, applied_revision, catalog_revision, announced_catalog,
-        # committed_at_ms
+        # committed_at_ms, topic_id
         self.changes = f"{self._base}:changes"  # stream: configuration changes, ids "<revision>-0"
         self.audit = f"{self._base}:audit"  # stream: entries of the audit log, of changes under this tag
         self.customers = f"{self._base}:customers"  # set: ids of all customers that this partition owns

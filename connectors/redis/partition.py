@@ -66,9 +66,22 @@ class PartitionStore:
         """The stored position, without a claim."""
         return _position(await self._redis.hmget(self._keys.position, _POSITION_FIELDS))
 
-    async def rewind(self, epoch: int, expected_sequence: int, next_offset: int) -> Committed | Refused:
-        """Move the position to another offset, because the log no longer has the stored one. States stay as they are."""
-        return _outcome(await _REWIND.run(self._redis, [self._keys.position], pack((epoch, expected_sequence, next_offset))))
+    async def rewind(
+        self, epoch: int, expected_sequence: int, next_offset: int, topic_id: str | None = None
+    ) -> Committed | Refused:
+        """Move the position to another offset, because the log no longer has the stored one. States stay as they are.
+        ``topic_id``: of the topic that the offset is of; None leaves what is stored."""
+        arguments = epoch, expected_sequence, next_offset, topic_id or ""
+        return _outcome(await _REWIND.run(self._redis, [self._keys.position], pack(arguments)))
+
+    async def topic_id(self) -> str | None:
+        """Of the topic that the stored offset is of; None = not known."""
+        stored: bytes | None = await self._redis.hget(self._keys.position, "topic_id")
+        return None if stored is None else stored.decode()
+
+    async def set_topic_id(self, topic_id: str) -> None:
+        """Where nothing was read yet, or the position is older than ids were stored."""
+        await self._redis.hset(self._keys.position, "topic_id", topic_id)
 
     # --- batches --------------------------------------------------------------------------------------------------------
 

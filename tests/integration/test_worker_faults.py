@@ -306,9 +306,9 @@ async def test_a_worker_is_ready_once_it_has_looked_where_the_log_is(
     await first.stop()
     place = partition_module.place
 
-    async def place_late(*arguments: object) -> object:
+    async def place_late(*arguments: object, **named: object) -> object:
         await asyncio.sleep(0.3)
-        return await place(*arguments)  # type: ignore[arg-type]
+        return await place(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(partition_module, "place", place_late)
     with MockKafka(TOPICS) as fresh:

@@ -14,7 +14,9 @@ from prometheus_client import REGISTRY
 
 from connectors import clock
 from connectors.kafka import client
+from connectors.kafka.group import group_of
 from connectors.kafka.worker import run_worker
+from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
 from connectors.redis.customers import CustomerStore
 from connectors.redis.keys import PartitionKeys, partition_of
@@ -106,10 +108,16 @@ class Harness:
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Harness:
+        await self.reconnect()
+        return self
+
+    async def reconnect(self) -> None:
+        """Another producer: an idempotent one does not survive its topic."""
+        if self._producer is not None:
+            await self._producer.stop()
         large = self.settings.model_copy(update={"record_bytes_max": 8_000_000})
         self._producer = client.producer(large)
         await self._producer.start()
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         for worker in self.workers:
@@ -199,7 +207,8 @@ class Harness:
 
     async def mirrored(self, partition: int) -> int | None:
         """The offset that the consumer group has committed in Kafka."""
-        consumer = client.consumer(self.settings, group=self.settings.consumer_group)
+        group = group_of(self.settings, await CatalogStore(self.redis).installation())
+        consumer = client.consumer(self.settings, group=group)
         consumer.assign([TopicPartition(self.settings.topic_events, partition)])
         await consumer.start()
         try:
