@@ -321,7 +321,7 @@ class Line:
 def linear_conversion(product: Product) -> tuple[Decimal | None, Decimal | None]:
     """(factor, grain): billed = raw * factor for raw quantities that are multiples of ``grain`` (None: for all).
 
-    A DIVIDE by 8 is times 0.125, and exact to the 18th digit if the raw quantity has at most 15: its grain is 10**-15.
+    A DIVIDE by 8 is times 0.125, and exact to the 38th place if the raw quantity has at most 35: its grain is 10**-35.
     (None, None) where billing is not linear: with rounding, and for a DIVIDE by 3."""
     if product.rounding is not None:
         return None, None

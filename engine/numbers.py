@@ -1,14 +1,20 @@
 """Exact decimals: the arithmetic context, parsing with bounds, canonical text.
 
 The context traps Inexact: an operation that would have to round raises instead, so nothing is rounded by accident.
-The few places that round on purpose do it by a named rule and under a context of their own (see engine.rating.quantities).
+The few places that round on purpose do it by a named rule (see engine.rounding).
 
-Why 160 digits are enough. A parsed number has at most 20 digits before and 18 after the point, so
+Why 600 digits are enough. A parsed number, be it an event's property, a price, a factor, a multiplier or an amount, has at most
+38 digits before and 38 after the point. The longest chain that anything accepted can go through:
 
-    raw quantity       a sum over at most 10**12 events:       32 before, 18 after the point
-    converted          times a factor:                         52 before, 36 after
-    amount of a line   times a price:                          72 before, 54 after
-    spend              a sum over at most 10**12 lines:        84 before, 54 after = 138 digits
+    raw quantity       a sum over at most 10**12 events:                          50 before,  38 after the point
+    billed quantity    times a factor, or divided by one (to 38 places):          88 before,  76 after
+    at the list price                                                            126 before, 114 after
+    at the contract's  times a multiplier (only one of several holds):           164 before, 152 after
+    spend              a sum over at most 10**12 lines:                          176 before, 152 after
+    converted          pricing units times their price in money:                 214 before, 190 after
+    against an alert   times a threshold in percent, divided by 100:             252 before, 230 after = 482 digits
+
+A percentage of spend (composites), a share of a period and a quotient are rounded to 18 places, and begin a shorter chain anew.
 
 Libmpdec computes with the digits that a number has, so the unused room costs nothing.
 
@@ -35,17 +41,18 @@ from decimal import (
     setcontext,
 )
 
-INTEGER_DIGITS_MAX = 20
-FRACTION_DIGITS_MAX = 18
-TEXT_LENGTH_MAX = 64
-PRECISION_DIGITS = 160
+INTEGER_DIGITS_MAX = 38
+FRACTION_DIGITS_MAX = 38
+TEXT_LENGTH_MAX = 100
+PRECISION_DIGITS = 600
+EXPONENT_MAX = 9_999
 
 ZERO = Decimal(0)
 
 _CONTEXT = Context(
     prec=PRECISION_DIGITS,
-    Emax=999,
-    Emin=-999,
+    Emax=EXPONENT_MAX,
+    Emin=-EXPONENT_MAX,
     traps=[Inexact, InvalidOperation, DivisionByZero, Overflow],
 )
 _INTEGER_LIMIT = 10**INTEGER_DIGITS_MAX
@@ -84,13 +91,13 @@ def is_exact() -> bool:
 def parse_decimal(value: object) -> Decimal:
     """The exact number that a str, int or Decimal stands for; raises NumberError for anything else or out of bounds.
 
-    Bounds: finite, at most 20 digits before and 18 after the point (trailing zeros do not count), a text or coefficient of at
-    most 64 characters. Texts are plain or exponent notation in ASCII with an optional sign; white space, underscores, "NaN",
+    Bounds: finite, at most 38 digits before and 38 after the point (trailing zeros do not count), a text or coefficient of at
+    most 100 characters. Texts are plain or exponent notation in ASCII with an optional sign; white space, underscores, "NaN",
     "Infinity" and the digits of other scripts, all of which Decimal itself takes, are refused. So are bool, None and float:
     a float's digits are already not what its sender wrote.
     """
     if type(value) is str:
-        # The two common forms, without the regular expression: at most 18 characters cannot leave the bounds.
+        # The two common forms, without the regular expression: at most 38 characters cannot leave the bounds.
         # isdigit alone would take other scripts, and it refuses "".
         if len(value) <= FRACTION_DIGITS_MAX and value.isascii():
             if value.isdigit():

@@ -7,14 +7,11 @@ share is rounded by that alone. Its methods: HALF_UP to the nearest and a tie aw
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 from engine.catalog import AmountRounding, ProrationRounding
-from engine.numbers import FRACTION_DIGITS_MAX, PRECISION_DIGITS, ZERO
+from engine.rounding import product, quotient
 
-# Rounds on purpose. A quotient by hours that is no tie is far further from the nearest tie than 160 digits can hide.
-_QUOTIENTS = Context(prec=PRECISION_DIGITS, rounding=ROUND_HALF_EVEN, Emax=999, Emin=-999)
-_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 _MODES = {
     ProrationRounding.HALF_UP: ROUND_HALF_UP,
     ProrationRounding.FLOOR: ROUND_FLOOR,
@@ -26,10 +23,6 @@ def prorated(amount: Decimal, hours: int, of_hours: int, rounding: AmountRoundin
     """``amount`` x ``hours`` / ``of_hours``; all of it, unrounded, if these are the same."""
     if hours == of_hours:
         return amount
-    share = _QUOTIENTS.divide(_QUOTIENTS.multiply(amount, Decimal(hours)), Decimal(of_hours))
-    if rounding is not None:
-        unit = Decimal((0, (1,), -rounding.decimal_places))
-        return _QUOTIENTS.add(share.quantize(unit, _MODES[rounding.method], _QUOTIENTS), ZERO)
-    if share.as_tuple().exponent >= -FRACTION_DIGITS_MAX:  # type: ignore[operator]
-        return share
-    return share.quantize(_UNIT, ROUND_HALF_EVEN, _QUOTIENTS)
+    if rounding is None:
+        return quotient(product(amount, Decimal(hours)), Decimal(of_hours))
+    return quotient(product(amount, Decimal(hours)), Decimal(of_hours), rounding.decimal_places, _MODES[rounding.method])

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from typing import NamedTuple
 
 from engine.alerts.fields import key_of, specifiers_told, value_of
@@ -40,16 +40,15 @@ from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import usage_of_group, usage_of_store
 from engine.invoices.voids import to_make_again
 from engine.live import NEVER_US, Usage
-from engine.numbers import FRACTION_DIGITS_MAX, ZERO
+from engine.numbers import ZERO
 from engine.owed import nothing_owed, owed, owed_instants
 from engine.periods import HOUR_US, Period, period_at, periods_between
+from engine.rounding import quotient
 
 DAY_US = 24 * HOUR_US
 
 _HUNDRED = Decimal(100)
 _IDS = frozenset({"commit_id", "credit_id", "contract_id"})
-_QUOTIENTS = Context(prec=160, rounding=ROUND_HALF_EVEN)
-_QUOTIENT_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
 
 class Figure(NamedTuple):
@@ -318,7 +317,7 @@ def _balances(alike: list[Alert], group: tuple[str, ...], matching: list[Balance
             margin = left - alert.threshold
             yield Figure(alert, ENDLESS, group, left, margin <= 0, measure, margin if in_money else None)
         return
-    percentage = _quotient(left * _HUNDRED, granted) if granted else _HUNDRED if left else ZERO
+    percentage = quotient(left * _HUNDRED, granted) if granted else _HUNDRED if left else ZERO
     measure |= {"remaining_percentage": percentage, "granted": granted}
     for alert in alike:
         margin = left - granted * alert.threshold / 100
@@ -375,14 +374,6 @@ def _specified(alert: Alert, group: tuple[str, ...]) -> dict[str, object]:
     return {"alert_specifiers": specifiers_told(alert, group)} if alert.specifiers else {}
 
 
-def _quotient(dividend: Decimal, divisor: Decimal) -> Decimal:
-    """For showing: rounded half-even to 18 fraction digits."""
-    quotient = _QUOTIENTS.divide(dividend, divisor)
-    if quotient.as_tuple().exponent >= -FRACTION_DIGITS_MAX:  # type: ignore[operator]
-        return quotient
-    return quotient.quantize(_QUOTIENT_UNIT, ROUND_HALF_EVEN, _QUOTIENTS)
-
-
 def _whose(measured: list[BalanceStatement]) -> dict[str, object]:
     """Which commit or credit, and which contract, where there is exactly one; those with an open segment first."""
     balances = [each.balance for each in measured if any(part.is_open for part in each.segments)] or [
@@ -405,7 +396,7 @@ def _segments(alert: Alert, matching: list[BalanceStatement], now_us: int) -> It
             end_us = part.segment.ending_hour * HOUR_US
             if not part.segment.starting_hour * HOUR_US <= now_us < end_us:
                 continue
-            days = _quotient(Decimal(end_us - now_us), Decimal(DAY_US))
+            days = quotient(Decimal(end_us - now_us), Decimal(DAY_US))
             measure = {
                 "remaining_days": days,
                 **_whose([each]),

@@ -12,7 +12,9 @@ A record's value is one event, a JSON array of events, or a CloudEvent (see sche
 | ``tidemarkreplay`` | optional text: a mended event counts for the metrics alone that it names (connectors.kafka.proofs) |
 | anything else | ignored on Kafka, where producers may add their own; refused by the API |
 
-U+0000 is refused in every text, and so are lone surrogates: neither survives all the stores and receivers behind us.
+U+0000 is refused in ids and types, and lone surrogates in all texts: neither survives all the stores and receivers behind us.
+Properties may hold anything else: one that no metric reads never rejects an event, and one that a metric cannot read keeps the
+event from that metric alone (engine.metering.matching).
 
 Numbers are exact. orjson is fast but reads decimals as floats, so a record in which it meets one (or an integer beyond
 64 bits, which it also makes a float, or a nested value, which may hold one) is decoded again with exact decimals.
@@ -34,7 +36,6 @@ import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from engine.effects import Rejection
-from engine.numbers import NumberError, parse_decimal
 from schemas.cloudevents import (
     REPLAY,
     SOURCE,
@@ -62,7 +63,6 @@ is_plain = _PLAIN.issuperset
 new = tuple.__new__  # of a NamedTuple: half the cost of calling it
 loads = orjson.loads
 _INTEGER_DIGITS_MAX = 18  # an integer text of so many digits fits 64 bits
-_NOT_FINITE = Decimal("Infinity")
 _NUL_ESCAPED = b"\\u0000"
 
 
@@ -83,7 +83,6 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     INVALID_TEXT = "invalid_text"
     INVALID_TIMESTAMP = "invalid_timestamp"
-    NUMBER_OUT_OF_RANGE = "number_out_of_range"
     PROPERTIES_TOO_LARGE = "properties_too_large"
     # by the engine, under the customer's metrics
     PROPERTY_NOT_A_NUMBER = "property_not_a_number"
@@ -300,37 +299,18 @@ def _mark(fields: Mapping[str, object], cloudevent: bool) -> Mark | Rejection | 
 
 
 def check_properties(properties: Mapping[str, object]) -> Rejection | None:
-    """Texts without U+0000, numbers within bounds, nesting within bounds; for properties decoded exactly."""
+    """Nothing but the nesting has a bound here: whether a value is one that a metric can read, the metric says."""
     for name, value in properties.items():
-        if "\0" in name:
-            return Rejection(Reason.INVALID_TEXT, "a property's name must not hold U+0000")
-        rejection = _check_value(value, name, 1)
-        if rejection is not None:
-            return rejection
-    return None
-
-
-def _check_value(value: object, name: str, depth: int) -> Rejection | None:  # noqa: PLR0911 - one for each rule
-    if isinstance(value, str):
-        if "\0" in value:
-            return Rejection(Reason.INVALID_TEXT, f"property {_shown(name)} must not hold U+0000")
-        return None
-    if isinstance(value, Decimal | int) and not isinstance(value, bool):
-        if depth > 1 and (isinstance(value, int) or value.is_finite()):
-            return None  # opaque: it only has to be written again as it was
-        try:
-            parse_decimal(value)
-        except NumberError as error:
-            return Rejection(Reason.NUMBER_OUT_OF_RANGE, f"property {_shown(name)}: {error.detail}")
-        return None
-    if isinstance(value, dict | list):
-        if depth > NESTING_MAX:
+        if isinstance(value, dict | list) and not _is_shallow(value, 1):
             return Rejection(Reason.NESTED_TOO_DEEP, f"property {_shown(name)} nests deeper than {NESTING_MAX} levels")
-        for item in (*value, *value.values()) if isinstance(value, dict) else value:
-            rejection = _check_value(item, name, depth + 1)
-            if rejection is not None:
-                return rejection
     return None
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return depth <= NESTING_MAX and all(_is_shallow(item, depth + 1) for item in inner)
 
 
 def _shown(name: str) -> str:
@@ -342,11 +322,12 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _exact_float(text: str) -> Decimal:
+def _exact_float(text: str) -> Decimal | str:
+    """A number that no Decimal can hold stays the text that it is."""
     try:
         return Decimal(text)
     except InvalidOperation:  # an exponent beyond what the decimal module can hold
-        return _NOT_FINITE
+        return text
 
 
 def _exact_int(text: str) -> int | Decimal:
@@ -358,8 +339,7 @@ _exact = json.JSONDecoder(parse_float=_exact_float, parse_int=_exact_int, parse_
 
 def loads_exact(value: bytes) -> Any:
     """JSON with exact numbers (int or Decimal, never float), or why it cannot be read. Strict: UTF-8 without a byte
-    order mark, no NaN, no lone surrogates. A number that no Decimal can hold becomes an infinite one: it is out of range
-    for whatever it is checked against."""
+    order mark, no NaN, no lone surrogates. A number that no Decimal can hold is given as its text."""
     try:
         text = value.decode()
         document = _exact.decode(text)

@@ -13,14 +13,15 @@ from __future__ import annotations
 from calendar import monthrange
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from decimal import ROUND_DOWN, Context, Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from engine.catalog import USD_CENTS
 from engine.invoices.scheduled import scheduled_invoice_id
-from engine.numbers import FRACTION_DIGITS_MAX, exact
+from engine.numbers import exact
+from engine.rounding import PLACES, quotient, shortest
 from schemas.common import Answer, Body, Id, Instant, NotNegative, OutInstant, OutNumber, Upper, rfc3339
 from schemas.documents import Document, instant_us
 from schemas.errors import BadRequest
@@ -32,9 +33,8 @@ NewId = Callable[[], str]
 
 _STEP_MONTHS = {"MONTHLY": 1, "QUARTERLY": 3, "SEMI_ANNUAL": 6, "ANNUAL": 12}
 _WEEK = timedelta(days=7)
-_QUOTIENTS = Context(prec=160, rounding=ROUND_DOWN)
-_PARTS = {"DIVIDED": Decimal(1).scaleb(-FRACTION_DIGITS_MAX), "DIVIDED_ROUNDED": Decimal(1)}
-"""To what the parts of an amount are rounded down."""
+_PLACES = {"DIVIDED": PLACES, "DIVIDED_ROUNDED": 0}
+"""To which the parts of an amount are rounded down."""
 
 
 class Amount(Body):
@@ -114,8 +114,8 @@ class RecurringSchedule(Amount):
         """(unit price, quantity) of each of ``count`` charges."""
         if self.amount_distribution == "EACH":
             return [self.price_and_quantity()] * count
-        total, unit = self.total(), _PARTS[self.amount_distribution]
-        part = _QUOTIENTS.divide(total, Decimal(count)).quantize(unit, ROUND_DOWN, _QUOTIENTS).normalize(_QUOTIENTS)
+        total, places = self.total(), _PLACES[self.amount_distribution]
+        part = shortest(quotient(total, Decimal(count), places, ROUND_DOWN))
         with exact():
             last = total - part * (count - 1)
         return [(amount, Decimal(1)) for amount in (*[part] * (count - 1), last)]

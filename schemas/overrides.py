@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -40,21 +39,8 @@ OVERRIDES_MAX = 500
 """Of one contract."""
 USAGE_FILTERS_MAX = 100
 SPECIFIERS_MAX = 100
-MULTIPLIER_INTEGER_DIGITS_MAX = 6
-MULTIPLIER_FRACTION_DIGITS_MAX = 10
 
 NewId = Callable[[], str]
-
-
-def _multiplier(value: Decimal) -> Decimal:
-    exponent = value.as_tuple().exponent
-    assert isinstance(exponent, int)  # finite
-    if exponent < -MULTIPLIER_FRACTION_DIGITS_MAX or value >= 10**MULTIPLIER_INTEGER_DIGITS_MAX:
-        raise ValueError(
-            f"must have at most {MULTIPLIER_INTEGER_DIGITS_MAX} digits before the point "
-            f"and {MULTIPLIER_FRACTION_DIGITS_MAX} after it"
-        )
-    return value
 
 
 def _supported_rate_type(value: object) -> object:
@@ -64,7 +50,7 @@ def _supported_rate_type(value: object) -> object:
     return folded
 
 
-Multiplier = Annotated[NotNegative, AfterValidator(_multiplier)]
+Multiplier = NotNegative
 Target = Annotated[Literal["LIST_RATE", "COMMIT_RATE"], Upper]
 Ids = Annotated[list[Key], Field(min_length=1, max_length=1000)]
 

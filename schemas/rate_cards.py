@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
@@ -137,23 +136,6 @@ class MinimumConfig(Body):
     minimum: NotNegative
 
 
-FRACTION_INTEGER_DIGITS_MAX = 6
-FRACTION_DIGITS_MAX = 10
-
-
-def _check_fraction(price: Decimal | None) -> None:
-    """A percentage as a fraction (0.1 = 10 %). Raises ValueError."""
-    if price is None:
-        return
-    exponent = price.as_tuple().exponent
-    assert isinstance(exponent, int)  # finite
-    if exponent < -FRACTION_DIGITS_MAX or price >= 10**FRACTION_INTEGER_DIGITS_MAX:
-        raise ValueError(
-            f"a percentage is a fraction of at most {FRACTION_INTEGER_DIGITS_MAX} digits before the point "
-            f"and {FRACTION_DIGITS_MAX} after it"
-        )
-
-
 class Rate(Body):
     """One price of one product from ``starting_at`` on. Of several rates that hold at one time, the latest added counts.
     PERCENTAGE and TIERED_PERCENTAGE (of COMPOSITE products): prices are fractions (0.1 = 10 %), tiers count spend."""
@@ -181,9 +163,6 @@ class Rate(Body):
         percentage = self.rate_type in ("PERCENTAGE", "TIERED_PERCENTAGE")
         if self.minimum_config is not None and not percentage:
             raise ValueError(f"minimum_config does not apply to a {self.rate_type} rate")
-        if percentage:
-            for price in (self.price, *(tier.price for tier in self.tiers)):
-                _check_fraction(price)
         if self.ending_before is not None and self.ending_before <= self.starting_at:
             raise ValueError("ending_before must be after starting_at")
         if self.rate_type in ("FLAT", "SUBSCRIPTION", "PERCENTAGE"):

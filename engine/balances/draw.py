@@ -22,17 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Context, Decimal
+from decimal import ROUND_DOWN, Decimal
 from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
 from engine.balances.matching import Precedence, UsageKey, may_draw
 from engine.catalog import AccessType, Balance, Segment
-from engine.numbers import FRACTION_DIGITS_MAX, ZERO
-
-_UNITS = Context(prec=200, rounding=ROUND_DOWN)  # a quotient is cut to 18 fraction digits of at most 138 anyway
-_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
+from engine.numbers import ZERO
+from engine.rounding import PLACES, quotient, shortest
 
 
 class LineKind(IntEnum):
@@ -193,7 +191,7 @@ def _whole_units(money: Decimal, unit_price: Decimal) -> Decimal:
     """How many units the money is for, rounded down to 18 fraction digits."""
     if not money or not unit_price:
         return ZERO
-    return _UNITS.divide(money, unit_price).quantize(_UNIT, context=_UNITS).normalize(_UNITS)
+    return shortest(quotient(money, unit_price, PLACES, ROUND_DOWN))
 
 
 def _line_order(line: DrawLine) -> tuple[LineKind, int, Decimal, str]:

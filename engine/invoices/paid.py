@@ -11,21 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from decimal import ROUND_DOWN, Context, Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import NamedTuple
 
 from engine.balances.draw import Applied
 from engine.catalog import Balance, BalanceType
 from engine.invoices.items import Increment, ItemType, LineItem
-from engine.numbers import FRACTION_DIGITS_MAX, ZERO
+from engine.numbers import ZERO
+from engine.rounding import PLACES, quotient
 
 _APPLIED_NAMES = {
     BalanceType.PREPAID: "Prepaid commit applied",
     BalanceType.POSTPAID: "Postpaid commit applied",
     BalanceType.CREDIT: "Credit applied",
 }
-_UNITS = Context(prec=200, rounding=ROUND_DOWN)
-_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
 
 class Paid(NamedTuple):
@@ -125,7 +124,7 @@ def _unit_share(item: LineItem, low: Decimal, high: Decimal, low_units: Decimal,
     found: list[Increment] = []
     for index, (hour, _, amount) in enumerate(shares):
         paid -= amount
-        count = units if index == len(shares) - 1 else _UNITS.divide(paid, item.unit_price).quantize(_UNIT, context=_UNITS)
+        count = units if index == len(shares) - 1 else quotient(paid, item.unit_price, PLACES, ROUND_DOWN)
         found.append(Increment(hour, count - counted, amount))
         counted = count
     return tuple(found)

@@ -20,8 +20,7 @@ Rules:
   laid over each other, both counted from the first unit of the billing period. Beyond its last tier, if that has a size, the
   listed prices hold.
 
-A multiplier has at most 6 digits before and 10 after the point (the API sees to that), so a spend has at most
-90 + 64 digits and stays exact (engine.numbers).
+A multiplier has the bounds of any number, and only one holds at a time, so spend stays exact (engine.numbers).
 """
 
 from __future__ import annotations

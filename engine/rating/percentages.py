@@ -7,16 +7,13 @@ nothing. A contract's overrides change what the product's spend is made of, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
 from engine.catalog import Product, ProductType, Rate, RateCard, RateType
-from engine.numbers import FRACTION_DIGITS_MAX
 from engine.periods import Period
-
-_SHARES = Context(prec=400, rounding=ROUND_HALF_EVEN)
-_SHARE_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
+from engine.rounding import product, rounded_to, shortest
 
 
 class Composite(NamedTuple):
@@ -75,10 +72,9 @@ class Bracket(NamedTuple):
 
     def charge(self, spend: Decimal) -> Decimal:
         """What it charges of the first ``spend``; rounded half-even to 18 digits after the point."""
-        share = _SHARES.multiply(self.part(spend), self.fraction)
-        if share.as_tuple().exponent >= -FRACTION_DIGITS_MAX:  # type: ignore[operator]
-            return share
-        return share.quantize(_SHARE_UNIT, context=_SHARES).normalize(_SHARES)
+        share = product(self.part(spend), self.fraction)
+        rounded = rounded_to(share)
+        return share if rounded is share else shortest(rounded)
 
 
 def brackets(rate: Rate) -> list[Bracket]:

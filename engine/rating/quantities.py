@@ -1,7 +1,7 @@
 """From a metric's raw quantity to the quantity that is billed: conversion, then rounding.
 
-Conversion. MULTIPLY is exact. DIVIDE gives the exact quotient where it ends within 18 fraction digits, else the quotient rounded
-half-even to 18 fraction digits.
+Conversion. MULTIPLY is exact. DIVIDE gives the exact quotient where it ends within 38 fraction digits, else the quotient rounded
+half-even to 38 fraction digits: bytes in units of 1024**3 are exact.
 
 Rounding applies to the quantity of each slice of a line. Its methods have the meaning that decimal libraries give these names:
 ROUND_UP away from zero, ROUND_DOWN towards zero, ROUND_HALF_UP to the nearest and a tie away from zero. (The reference names the
@@ -10,28 +10,11 @@ methods only.) So a correction gives back exactly what the same usage would have
 
 from __future__ import annotations
 
-from decimal import (
-    ROUND_DOWN,
-    ROUND_HALF_EVEN,
-    ROUND_HALF_UP,
-    ROUND_UP,
-    Context,
-    Decimal,
-    DivisionByZero,
-    InvalidOperation,
-    Overflow,
-)
+from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Decimal
 
 from engine.catalog import Operation, Product, QuantityConversion, QuantityRounding, RoundingMethod
-from engine.numbers import FRACTION_DIGITS_MAX, PRECISION_DIGITS
-
-# Rounds on purpose, so it does not trap Inexact. A quotient is rounded twice, here to 160 digits and then to 18 places. That
-# equals one rounding: within the bounds of engine.numbers a quotient that is no tie is at least 1 / (2 * 10**56) away from
-# the nearest tie, and 160 digits show more than that.
-_QUOTIENTS = Context(
-    prec=PRECISION_DIGITS, rounding=ROUND_HALF_EVEN, Emax=999, Emin=-999, traps=[InvalidOperation, DivisionByZero, Overflow]
-)
-QUOTIENT_UNIT = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
+from engine.numbers import FRACTION_DIGITS_MAX
+from engine.rounding import quotient, rounded_to
 
 _MODES = {
     RoundingMethod.ROUND_UP: ROUND_UP,
@@ -51,20 +34,11 @@ def converted(conversion: QuantityConversion | None, raw: Decimal) -> Decimal:
         return raw
     if conversion.operation is Operation.MULTIPLY:
         return raw * conversion.factor
-    quotient = _QUOTIENTS.divide(raw, conversion.factor)
-    exponent = quotient.as_tuple().exponent
-    assert isinstance(exponent, int)  # finite, since both operands are and the factor is not zero
-    if exponent >= -FRACTION_DIGITS_MAX:
-        return quotient
-    return quotient.quantize(QUOTIENT_UNIT, ROUND_HALF_EVEN, _QUOTIENTS)
+    return quotient(raw, conversion.factor, FRACTION_DIGITS_MAX)
 
 
 def rounded(rounding: QuantityRounding, quantity: Decimal) -> Decimal:
-    exponent = quantity.as_tuple().exponent
-    assert isinstance(exponent, int)  # finite
-    if exponent >= -rounding.decimal_places:
-        return quantity
-    return quantity.quantize(rounding_unit(rounding), _MODES[rounding.method], _QUOTIENTS)
+    return rounded_to(quantity, rounding.decimal_places, _MODES[rounding.method])
 
 
 def rounding_unit(rounding: QuantityRounding) -> Decimal:

@@ -107,7 +107,6 @@ async def test_nothing_to_take(http: httpx.AsyncClient, tail: Tail, body: bytes)
         ({"timestamp": "1970-01-01T00:00:00Z"}, "timestamp", "must not be more than 34 days ago"),
         ({"timestamp": "2099-01-01T00:00:00Z"}, "timestamp", "must not be more than 24 hours ahead"),
         ({"properties": []}, "properties", "must be an object"),
-        ({"properties": {"n": 10**25}}, "properties", "at most 20 digits"),
         ({"properties": {"n": "x" * 70_000}}, "properties", "larger than"),
         ({"colour": 1}, "colour", "not a known field"),
     ],

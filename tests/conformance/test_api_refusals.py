@@ -91,7 +91,7 @@ SEAT = {"alert_type": "low_remaining_seat_balance_reached", "name": "a", "thresh
         ),
         ("/v1/alerts/create", {**SPEND, "threshold": -1}, "threshold: must not be negative"),
         ("/v1/alerts/create", {**SPEND, "threshold": "1"}, "threshold: must be a JSON number"),
-        ("/v1/alerts/create", {**SPEND, "threshold": 10**21}, "threshold: must have at most 20 digits"),
+        ("/v1/alerts/create", {**SPEND, "threshold": 10**38}, "threshold: must have at most 38 digits"),
         ("/v1/alerts/create", {**SPEND, "billable_metric_id": UNKNOWN}, "billable_metric_id: does not apply"),
         ("/v1/alerts/create", {**SPEND, "seat_filter": {"seat_group_key": "s"}}, "seat_filter: does not apply"),
         ("/v1/alerts/create", SEAT, "seat_filter: is required"),

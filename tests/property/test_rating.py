@@ -77,7 +77,7 @@ def naive_billed(product: Product, raw: Fraction) -> Fraction:
         if product.conversion.operation is Operation.MULTIPLY:
             quantity = raw * factor
         else:
-            quantity = Fraction(round(raw / factor * 10**18), 10**18)  # round() of a Fraction: ties to even
+            quantity = Fraction(round(raw / factor * 10**38), 10**38)  # round() of a Fraction: ties to even
     if product.rounding is None:
         return quantity
     scaled = abs(quantity) * 10**product.rounding.decimal_places

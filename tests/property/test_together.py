@@ -40,7 +40,7 @@ BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=[Healt
 
 whole = [1, 1, 2, 3]
 calm = [*whole, "0.25", "1.50", "4", 0, None]
-wild = [*calm, -1, "-0.5", "1E-16", "much", 10**20]
+wild = [*calm, -1, "-0.5", "1E-36", "much", 10**38]
 prices = st.sampled_from([Decimal(1), Decimal("0.1"), Decimal("2.5"), Decimal(0), Decimal(1), Decimal(3), Decimal(-1)])
 conversions = st.sampled_from(
     [

@@ -91,7 +91,7 @@ def billed(product: Product, raw: Fraction) -> Fraction:
         if product.conversion.operation == "MULTIPLY":
             quantity = raw * factor
         else:
-            quantity = Fraction(round(raw / factor * 10**18), 10**18)  # half to even
+            quantity = Fraction(round(raw / factor * 10**38), 10**38)  # half to even
     if product.rounding is not None:
         scale = 10**product.rounding.decimal_places
         size = abs(quantity) * scale

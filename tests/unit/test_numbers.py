@@ -42,6 +42,10 @@ def _exact() -> Iterator[None]:
         ("-99999999999999999999.999999999999999999", "-99999999999999999999.999999999999999999"),
         ("9.9e19", "99000000000000000000"),
         ("0.000000000000000001", "0.000000000000000001"),
+        ("0.0036899999999999997", "0.0036899999999999997"),  # as a float's shortest text
+        ("9.5367431640625e-07", "0.00000095367431640625"),
+        ("1e-38", "0." + "0" * 37 + "1"),
+        ("-" + "9" * 38 + "." + "9" * 38, "-" + "9" * 38 + "." + "9" * 38),
         ("1.0000000000000000000000000000000", "1"),
         ("1000e-21", "0.000000000000000001"),
         (0, "0"),
@@ -82,18 +86,18 @@ def test_parses_to_the_exact_number(value: object, expected: str) -> None:
         ("Infinity", "number_form"),
         ("٣", "number_form"),
         ("²", "number_form"),
-        ("1" * 65, "number_too_long"),
-        ("0" * 65, "number_too_long"),
-        ("100000000000000000000", "number_too_large"),
-        ("1e20", "number_too_large"),
+        ("1" * 101, "number_too_long"),
+        ("0" * 101, "number_too_long"),
+        ("1" + "0" * 38, "number_too_large"),
+        ("1e38", "number_too_large"),
         ("1e400", "number_too_large"),
         ("1e99999999999999999999", "number_too_large"),
-        (10**20, "number_too_large"),
-        (-(10**20), "number_too_large"),
+        (10**38, "number_too_large"),
+        (-(10**38), "number_too_large"),
         (10**300, "number_too_large"),
         (Decimal(10**300), "number_too_large"),
-        ("0.0000000000000000001", "number_too_precise"),
-        ("1e-19", "number_too_precise"),
+        ("0." + "0" * 38 + "1", "number_too_precise"),
+        ("1e-39", "number_too_precise"),
         ("1e-400", "number_too_precise"),
         (Decimal("1e-999999"), "number_too_precise"),
         (Decimal("0." + "3" * 300), "number_too_long"),
@@ -133,18 +137,19 @@ def test_canonical_text(value: str, text: str) -> None:
 
 
 def test_the_widest_computation_of_a_bill_is_exact() -> None:
-    widest = parse_decimal("9" * 20 + "." + "9" * 18)
+    """Quantity, factor, price, multiplier, price of a pricing unit, threshold in percent: see the module's text."""
+    widest = parse_decimal("9" * 38 + "." + "9" * 38)
     quantity = widest * 10**12
-    amount = quantity * widest * widest
-    spend = amount * 10**12
-    assert (spend / 10**24).as_tuple().digits == tuple(map(int, str((10**38 - 1) ** 3)))
+    amount = quantity * widest * widest * widest
+    spend = amount * 10**12 * widest * widest / 100
+    assert (spend / 10**22).as_tuple().digits == tuple(map(int, str((10**76 - 1) ** 6)))
 
 
 @pytest.mark.parametrize(
     ("trap", "operation"),
     [
         (Inexact, lambda: Decimal(1) / 3),
-        (Inexact, lambda: Decimal("1e159") + Decimal("1e-18")),
+        (Inexact, lambda: Decimal("1e599") + Decimal("1e-18")),
         (DivisionByZero, lambda: Decimal(1) / 0),
         (InvalidOperation, lambda: Decimal("Infinity") - Decimal("Infinity")),
     ],

@@ -86,7 +86,7 @@ def after_one(configured: Catalog, at_us: int = NOW_US) -> Driver:
         pytest.param(catalog("1", "-1", usage="1000", spend="-3"), [2, 3], id="a price below zero"),
         pytest.param(catalog("0", "-1", usage="1000", spend="-3"), [2, 3], id="spend falls below the line"),
         pytest.param(catalog("1", "9", tier="3", spend="20"), [1, 1, 2], id="a tier's edge on the way"),
-        pytest.param(catalog("8", per="8", spend="1000"), ["1E-16", "2E-16", 4], id="what does not convert evenly"),
+        pytest.param(catalog("8", per="8", spend="1000"), ["1E-36", "2E-36", 4], id="what does not convert evenly"),
     ],
 )
 def test_what_may_happen_on_the_way_is_found(configured: Catalog, amounts: list[object]) -> None:
@@ -111,7 +111,7 @@ def test_what_may_happen_on_the_way_is_found(configured: Catalog, amounts: list[
         (catalog("1", usage="6"), [2, 3], False),
         (catalog("-1", usage="100", spend="100"), [2, 3], False),
         (catalog("1", "9", tier="3", spend="100"), [2, 3], False),
-        (catalog("8", per="8", spend="100"), ["1E-16", 4], False),
+        (catalog("8", per="8", spend="100"), ["1E-36", 4], False),
         (catalog("8", per="3", spend="100"), [2, 3], False),
     ],
 )
@@ -122,7 +122,7 @@ def test_what_is_counted_together(configured: Catalog, amounts: list[object], is
 
 def test_an_event_that_is_rejected_leaves_the_others() -> None:
     driver = after_one(catalog(usage="100"))
-    rejections = apply_all(driver, events(2, "not a number", 3, 10**20))
+    rejections = apply_all(driver, events(2, "not a number", 3, 10**38))
     assert {place: rejection.reason for place, rejection in rejections.items()} == {
         1: "property_not_a_number",
         3: "property_out_of_bounds",
