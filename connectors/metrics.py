@@ -17,6 +17,9 @@ EVENTS_CONSUMED = Counter("tidemark_events_consumed_total", "Usage events read f
 EVENTS_APPLIED = Counter("tidemark_events_applied_total", "Usage events applied to their customer.")
 EVENTS_DUPLICATE = Counter("tidemark_events_duplicate_total", "Usage events dropped because their transaction_id was seen.")
 EVENTS_REJECTED = Counter("tidemark_events_rejected_total", "Usage events sent to the dead-letter topic.", ["reason"])
+EVENTS_PARTIAL = Counter(
+    "tidemark_events_partial_total", "Usage events that were applied, and that some metrics could not read.", ["reason"]
+)
 EVENTS_PARKED = Counter("tidemark_events_parked_total", "Usage events kept until their customer exists.")
 PARKED_EVENTS = Gauge(
     "tidemark_parked_events",

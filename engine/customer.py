@@ -38,7 +38,7 @@ from engine.frames import NEVER_HOUR
 from engine.headroom import Headrooms
 from engine.live import NEVER_US, LiveGauges, Usage
 from engine.metering.codec import Reading, decode_quantity
-from engine.metering.matching import read_values
+from engine.metering.matching import Misread, Value, read_only, read_values
 from engine.metering.windows import WindowStore
 from engine.numbers import ZERO
 from engine.periods import HOUR_US, Period
@@ -99,7 +99,8 @@ class CustomerAggregate:
     # --- what happens to a customer -------------------------------------------------------------------------------------
 
     def apply(self, event: UsageEvent, now_us: int) -> Rejection | None:
-        """Counts one event and evaluates what it can change. A rejection means that nothing was changed."""
+        """Counts one event and evaluates what it can change. A rejection means that nothing was changed, unless it names the
+        metrics that could not read the event (``missed``): then it counted for the others."""
         if now_us >= self._wake_us:
             self.advance(now_us)
         elif now_us > self._now_us:
@@ -107,15 +108,27 @@ class CustomerAggregate:
         event_type, hour = event.event_type, event.hour
         route = self._counting.routes.get((event_type, hour))
         matchers = self._compiled.matchers_for(event_type) if route is None else route.matchers
-        values = read_values(matchers, event.properties)
-        if isinstance(values, Rejection):
-            return values
+        if event.only is None:
+            values = read_values(matchers, event.properties)
+        else:
+            values = read_only(matchers, event.properties, event.only)
+        misread: Rejection | None = None
+        if values.__class__ is not list and values is not None:
+            if isinstance(values, Rejection):
+                return values
+            assert isinstance(values, Misread)
+            values, misread = values
         if route is None and hour // HOURS_A_DAY < self._meta.folded_before:
             return Rejection("timestamp_too_old", "the hours of its day were folded into a day (windows_hourly_days)")
         if values is None:
             return None
         if route is None:
             route = self._open_route(event_type, hour)
+        self._count(event, route, values)
+        return misread
+
+    def _count(self, event: UsageEvent, route: Route, values: list[Value]) -> None:
+        """Adds the event's values, and looks at what that has moved."""
         if route.final and self._meta.frozen_at_us is None:
             self._delta.after_finalization += 1
         self._serial += 1
@@ -131,7 +144,6 @@ class CustomerAggregate:
             self._hold(self._used(event), self._standing.at(self._now_us, former))
         elif self._headrooms.due_seats:
             self._hold_seats(self._used(event), former)
-        return None
 
     def apply_all(self, events: Sequence[Counted], whole: Callable[[int], UsageEvent], now_us: int) -> dict[int, Rejection]:
         """Counts the events in their order, as ``apply`` would one by one. Returns the rejections, by the event's place.

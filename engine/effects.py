@@ -17,7 +17,8 @@ class UsageEvent(NamedTuple):
     """One decoded usage event, already resolved to its customer and checked for form.
 
     ``properties`` values are str, int, Decimal, bool or None, or an opaque list/dict (never a float).
-    ``appended_at_ms``: when Kafka took the record. ``hour`` is ``timestamp_us`` in whole hours since the epoch.
+    ``appended_at_ms``: when Kafka took the record. ``only``: the metrics for which it counts, where it counted for the others
+    before; None: for all. ``hour`` is ``timestamp_us`` in whole hours since the epoch.
     A NamedTuple and not a dataclass: it is made once for each event, and costs a third.
     """
 
@@ -30,6 +31,7 @@ class UsageEvent(NamedTuple):
     partition: int
     offset: int
     appended_at_ms: int
+    only: frozenset[str] | None = None
 
 
 class Counted(Protocol):

@@ -21,7 +21,7 @@ from engine.alerts.ladder import Gauge
 from engine.counting import Route, Target
 from engine.effects import Counted, Rejection
 from engine.headroom import Headroom
-from engine.metering.matching import Value, read_values
+from engine.metering.matching import Misread, Value, read_values
 from engine.numbers import ZERO
 from engine.periods import HOUR_US
 
@@ -38,7 +38,8 @@ class Sum(NamedTuple):
 
 
 class Together(NamedTuple):
-    """``rejections``: by the event's place. ``final``: how many events belong to invoices that are final."""
+    """``rejections``: by the event's place; those that name what missed it are of events that counted for the others.
+    ``final``: how many events belong to invoices that are final."""
 
     sums: list[Sum]
     rejections: dict[int, Rejection]
@@ -61,10 +62,15 @@ def sum_up(routes: Mapping[tuple[str, int], Route], events: Sequence[Counted]) -
         values = read_values(matchers, event.properties)
         if values is None:
             continue
-        if isinstance(values, Rejection):
-            rejections[place] = values
-        else:
-            found.append(values)
+        if values.__class__ is not list:
+            if isinstance(values, Misread):
+                rejections[place] = values.rejection
+                values = values.values
+            else:
+                assert isinstance(values, Rejection)
+                rejections[place] = values
+                continue
+        found.append(values)
     sums = _sums(routes, rows)
     if sums is None:
         return None

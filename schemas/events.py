@@ -88,6 +88,7 @@ class Reason(StrEnum):
     PROPERTY_NOT_A_NUMBER = "property_not_a_number"
     PROPERTY_NOT_A_TEXT = "property_not_a_text"
     PROPERTY_OUT_OF_BOUNDS = "property_out_of_bounds"
+    PROPERTY_NOT_A_GROUP = "property_not_a_group"
     TIMESTAMP_TOO_OLD = "timestamp_too_old"
     # by the worker
     UNDECODABLE = "undecodable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from connectors.kafka.intake import Arrived, Plan, Rejected
 from engine.customer import CustomerAggregate
@@ -13,15 +14,25 @@ _HOUR_US = 3_600_000_000
 new = tuple.__new__  # half the cost of calling the NamedTuple
 
 
+class Partial(NamedTuple):
+    """An applied event that some metrics could not read."""
+
+    arrived: Arrived
+    customer_id: str
+    rejection: Rejection
+
+
 @dataclass(slots=True)
 class Evaluated:
     """``seen``: (id, record offset) of each applied event. ``parked``: their customer has a reference, but no document yet.
+    ``partial``: of the applied events those that some metrics could not read.
     ``held``: places in the plan of events of customers in quarantine. ``faults``: what the engine raised, by customer, and the
     transaction id if it was for one event; nothing of these is in the other fields, and their events are in ``held``."""
 
     seen: list[tuple[bytes, int]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     parked: list[Arrived] = field(default_factory=list)
+    partial: list[Partial] = field(default_factory=list)
     held: list[int] = field(default_factory=list)
     faults: dict[str, tuple[Exception, str]] = field(default_factory=dict)
     duplicates: int = 0
@@ -55,10 +66,10 @@ def evaluate(
             continue
         try:
             if len(places) == 1:
-                rejection = aggregate.apply(_usage_event(here[places[0]]), now_us)
+                rejection = aggregate.apply(_usage_event_at(plan, places[0]), now_us)
                 if rejection is not None:
                     rejections[places[0]] = rejection
-            elif len({seen_ids[place] for place in places}) == len(places):
+            elif len({seen_ids[place] for place in places}) == len(places) and plan.replayed.keys().isdisjoint(places):
                 events = [here[place][0] for place in places]  # their ``event``
                 refused = aggregate.apply_all(events, _events_at(here, places), now_us)
                 if refused:
@@ -84,8 +95,11 @@ def _conclude(
     here, seen_ids = plan.here, plan.seen_ids
     for place, rejection in sorted(rejections.items()):
         item = here[place]
+        if rejection.missed:
+            result.partial.append(Partial(item, plan.customers[place], rejection))
+            continue
         result.rejected.append(Rejected(rejection, item.record, item.place, item.appended_at_ms))
-    not_applied.update(rejections)
+        not_applied.add(place)
     for place, duplicate in enumerate(duplicates):
         if duplicate:
             not_applied.add(place)
@@ -112,7 +126,7 @@ def _apply_distinct(
     plan: Plan, places: Sequence[int], aggregate: CustomerAggregate, rejections: dict[int, Rejection], now_us: int
 ) -> list[int]:
     """One customer's events, among which an id comes twice: one by one, since the second is a duplicate only if the first
-    was applied. Returns the places of the duplicates; notes rejections."""
+    was applied; and those among which one counts for some metrics only. Returns the places of duplicates; notes rejections."""
     applied: set[bytes] = set()
     again: list[int] = []
     for place in places:
@@ -120,16 +134,21 @@ def _apply_distinct(
         if seen_id in applied:
             again.append(place)
             continue
-        rejection = aggregate.apply(_usage_event(plan.here[place]), now_us)
-        if rejection is None:
-            applied.add(seen_id)
-        else:
+        rejection = aggregate.apply(_usage_event_at(plan, place), now_us)
+        if rejection is not None:
             rejections[place] = rejection
+        if rejection is None or rejection.missed:
+            applied.add(seen_id)
     return again
 
 
 def _events_at(here: Sequence[Arrived], places: Sequence[int]) -> Callable[[int], UsageEvent]:
     return lambda number: _usage_event(here[places[number]])
+
+
+def _usage_event_at(plan: Plan, place: int) -> UsageEvent:
+    event = _usage_event(plan.here[place])
+    return event._replace(only=plan.replayed[place]) if place in plan.replayed else event
 
 
 def _usage_event(item: Arrived) -> UsageEvent:
@@ -147,5 +166,6 @@ def _usage_event(item: Arrived) -> UsageEvent:
             record.partition,
             record.offset,
             appended_at_ms,
+            None,
         ),
     )

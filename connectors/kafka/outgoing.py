@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from connectors.kafka.dead_letters import Letter, Origin, letter_of
+from connectors.kafka.evaluate import Partial
 from connectors.kafka.headers import read_origin, read_traceparent, route
 from connectors.kafka.intake import Forward, Record, Rejected
 from connectors.kafka.parking import Parked
@@ -25,7 +26,7 @@ from connectors.kafka.proofs import Proofs
 from connectors.metrics import EVENTS_CONSUMED, EVENTS_REJECTED
 from connectors.settings import Settings
 from engine.effects import Rejection
-from schemas.events import Reason, encode_event
+from schemas.events import Decoded, Mark, Reason, encode_event
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -102,6 +103,18 @@ class Outgoing:
         fresh = [item for item in rejected if (item.record.offset, item.place, DEAD_LETTER) not in sent]
         await self._send_letters([_letter(item) for item in fresh])
         sent.update((item.record.offset, item.place, DEAD_LETTER) for item in fresh)
+
+    def partial_copy(self, partial: Partial) -> Rejected:
+        """The dead letter of an event that counted for some metrics only: its value is that event by itself, with the replay that
+        lets it count for the others once it is mended."""
+        arrived, customer_id, rejection = partial
+        value = self.replayable(arrived.event, customer_id, rejection.missed)
+        return Rejected(rejection, arrived.record, arrived.place, arrived.appended_at_ms, value)
+
+    def replayable(self, event: Decoded, customer_id: str, metric_ids: Sequence[str]) -> bytes:
+        source = "" if event.mark is None else event.mark.source
+        replay = self._proofs.replay(customer_id, source, event.transaction_id, metric_ids)
+        return encode_event(event._replace(mark=Mark(source, replay)))
 
     async def bury_parked(self, parked: Iterable[Parked], rejection: Rejection) -> None:
         """Produces dead letters for parked events whose customer never came."""

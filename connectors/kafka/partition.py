@@ -43,6 +43,7 @@ from connectors.metrics import (
     EVENTS_DUPLICATE,
     EVENTS_FORWARDED,
     EVENTS_PARKED,
+    EVENTS_PARTIAL,
     EVENTS_REJECTED,
 )
 from connectors.redis.types import Claim, LoadedCustomer, Refused
@@ -293,7 +294,7 @@ class PartitionTask:
             parked, over = await self._park([*plan.parked, *done.parked])
             rejected = [*undecodable, *plan.rejected, *done.rejected, *no_room, *over]
             rejected += await context.outgoing.forward(plan.forwards, sent)
-            await context.outgoing.bury(rejected, sent)
+            await context.outgoing.bury([*rejected, *map(context.outgoing.partial_copy, done.partial)], sent)
             await context.commits.write(
                 gathered,
                 now_us,
@@ -304,6 +305,8 @@ class PartitionTask:
         except ConfigurationMoved:
             context.aggregates.drop(touched)
             raise
+        for partial in done.partial:
+            EVENTS_PARTIAL.labels(partial.rejection.reason).inc()
         return _outcomes(done, rejected, len(parked) + held, len(arrived) + len(undecodable))
 
     async def _prepare(self, plan: Plan, missing: Sequence[str], now_ms: int) -> tuple[list[bool], dict[str, LoadedCustomer]]:

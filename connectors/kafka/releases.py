@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from connectors.kafka.commits import ConfigurationMoved, Gathered
 from connectors.kafka.context import Context
 from connectors.kafka.parking import Parked
-from connectors.metrics import EVENTS_APPLIED, EVENTS_CONSUMED, EVENTS_DUPLICATE, EVENTS_REJECTED
+from connectors.kafka.proofs import replayed_metrics
+from connectors.metrics import EVENTS_APPLIED, EVENTS_CONSUMED, EVENTS_DUPLICATE, EVENTS_PARTIAL, EVENTS_REJECTED
 from connectors.redis.quarantine import HeldEvent, Record, decode_held
 from connectors.redis.types import LoadedCustomer, Refused
 from engine.customer import CustomerAggregate
@@ -102,7 +103,7 @@ class Releases:
             await context.commits.write(gathered, now_us)  # it is noted already
             return
         for each, rejection in counted.rejected:
-            await context.outgoing.bury_parked([_as_parked(each)], rejection)
+            await context.outgoing.bury_parked([self._letter(customer_id, each, rejection)], rejection)
         context.quarantine.counted(customer_id, page, leaves=last)
         await context.commits.write(gathered, now_us, seen=counted.seen)
         if not last:
@@ -110,8 +111,16 @@ class Releases:
         EVENTS_CONSUMED.inc(len(page))
         EVENTS_APPLIED.inc(len(counted.seen))
         EVENTS_DUPLICATE.inc(counted.duplicates)
-        for rejection in (rejection for _, rejection in counted.rejected if not rejection.missed):
-            EVENTS_REJECTED.labels(rejection.reason).inc()
+        for _, rejection in counted.rejected:
+            (EVENTS_PARTIAL if rejection.missed else EVENTS_REJECTED).labels(rejection.reason).inc()
+
+    def _letter(self, customer_id: str, held: HeldEvent, rejection: Rejection) -> Parked:
+        """As it is dead-lettered."""
+        letter = _as_parked(held)
+        event = self._decoder.decode(held.event)[0]
+        if rejection.missed and isinstance(event, Decoded):
+            return letter._replace(event=self._context.outgoing.replayable(event, customer_id, rejection.missed))
+        return letter
 
     async def _prepare(self, customer_id: str, ids: Sequence[bytes], now_us: int) -> tuple[set[bytes], LoadedCustomer]:
         """Which of the ids were seen, and the customer as it is stored. Raises CommitRefused where a commit would be refused."""
@@ -177,6 +186,7 @@ def _usage_event(held: HeldEvent, event: Decoded) -> UsageEvent:
         partition=held.partition,
         offset=held.offset,
         appended_at_ms=held.appended_at_ms,
+        only=replayed_metrics(event.mark.replay) if event.mark is not None and event.mark.replay else None,
     )
 
 

@@ -32,7 +32,9 @@ from engine.catalog import (
 )
 from engine.customer import EngineSettings
 from engine.effects import Evidence, Notification, UsageEvent
-from engine.metering.queries import decode_folded
+from engine.metering.codec import decode_day
+from engine.metering.matching import GROUP_VALUE_CHARACTERS_MAX
+from engine.metering.queries import UsageWindows, decode_folded, usage_total
 from engine.metering.series import SeriesKey
 from engine.numbers import exact
 from tests.support.stored_customer import Driver
@@ -223,17 +225,55 @@ def test_all_metrics_of_an_event_are_in_before_alerts_are_looked_at() -> None:
     assert (told.previous_value, told.value) == (0, 12)
 
 
-def test_a_refused_event_changes_nothing() -> None:
+def _two_metrics() -> Driver:
     second = replace(TOKENS, id="zz", aggregation_key="other")
     base = catalog(usage_alert("a", "1"))
-    rig = Driver(CUSTOMER, replace(base, metrics={**base.metrics, "zz": second}), START_US)
+    return Driver(CUSTOMER, replace(base, metrics={**base.metrics, "zz": second}), START_US)
+
+
+def _total(rig: Driver, metric_id: str) -> Decimal | None:
+    usage = UsageWindows({day: decode_day(fields) for day, fields in rig.store.windows.items()})
+    return usage_total(replace(TOKENS, id=metric_id), usage, 0, 2**40)
+
+
+def test_an_event_that_no_metric_can_read_changes_nothing() -> None:
+    rig = _two_metrics()
     before = rig.store
-    rejection = rig.event(event(1, START_US, 5, other="many"))
+    rejection = rig.event(event(1, START_US, "few", other="many"))
     assert rejection is not None
-    assert rejection.reason == "property_not_a_number"
+    assert (rejection.reason, rejection.missed) == ("property_not_a_number", ())
     assert rig.collect() == []
     assert rig.store == before
     assert rig.store.windows == {}
+
+
+def test_an_event_that_one_metric_cannot_read_counts_for_the_others_and_later_for_that_one() -> None:
+    rig = _two_metrics()
+    odd = event(1, START_US, 5, other="many")
+    rejection = rig.event(odd)
+    assert rejection is not None
+    assert (rejection.reason, rejection.missed) == ("property_not_a_number", ("zz",))
+    assert "other" in rejection.detail
+    assert [told.value for told in rig.collect()] == [5]
+    assert (_total(rig, TOKENS.id), _total(rig, "zz")) == (5, None)
+    assert rig.event(odd._replace(properties={"n": 5, "other": 7}, only=frozenset({"zz"}))) is None
+    rig.collect()
+    assert (_total(rig, TOKENS.id), _total(rig, "zz")) == (5, 7)
+
+
+def test_a_group_value_beyond_the_bound_is_missed_by_the_metric_that_groups_by_it() -> None:
+    grouped = replace(TOKENS, id="zz", group_keys=(("model",),))
+    base = catalog(usage_alert("a", "1"))
+    plain = replace(TOKENS, group_keys=())
+    rig = Driver(CUSTOMER, replace(base, metrics={TOKENS.id: plain, "zz": grouped}), START_US)
+    long = "x" * GROUP_VALUE_CHARACTERS_MAX
+    assert rig.event(event(1, START_US, 1, model=long)) is None
+    for number, value in enumerate([long + "x", "a\0b"]):
+        rejection = rig.event(event(2 + number, START_US, 1, model=value))
+        assert rejection is not None
+        assert (rejection.reason, rejection.missed) == ("property_not_a_group", ("zz",))
+    rig.collect()
+    assert (_total(rig, TOKENS.id), _total(rig, "zz")) == (3, 1)
 
 
 def test_declining_tiers_are_rated_again_only_at_their_edges() -> None:

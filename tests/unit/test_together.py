@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -128,6 +129,29 @@ def test_an_event_that_is_rejected_leaves_the_others() -> None:
         3: "property_out_of_bounds",
     }
     assert list(driver.aggregate.measured("usage").values()) == [Decimal(6)]
+
+
+def test_together_or_one_by_one_an_event_counts_for_the_metrics_that_can_read_it() -> None:
+    base = catalog(usage="100")
+    (metric,) = base.metrics.values()
+    both = replace(base, metrics={**base.metrics, "other": replace(metric, id="other", aggregation_key="other")})
+    wanted = [({}, None), ({"other": "?"}, ("other",)), ({"other": 5}, None)]
+    given = [
+        each._replace(properties={**each.properties, **more}) for each, (more, _) in zip(events(2, 3, 4), wanted, strict=True)
+    ]
+    results = []
+    for whole in (True, False):
+        driver = after_one(both)
+        if whole:
+            assert sum_up(driver.aggregate._counting.routes, given) is not None
+            told = apply_all(driver, given)
+        else:
+            outcomes = enumerate([driver.event(each) for each in given])
+            told = {place: rejection for place, rejection in outcomes if rejection is not None}
+        assert [told[place].missed if place in told else None for place in range(3)] == [missed for _, missed in wanted]
+        driver.collect()
+        results.append(driver.store.windows)
+    assert results[0] == results[1]
 
 
 def test_events_whose_invoice_is_final_are_counted_as_such() -> None:
