@@ -92,8 +92,8 @@ WEBHOOK_ENDPOINTS = Gauge(
     "Enabled webhook endpoints; 0 means notifications have nowhere to go.",
     multiprocess_mode="livemostrecent",
 )
-WEBHOOK_ATTEMPTS = Counter("tidemark_webhook_attempts_total", "Requests to webhook endpoints.", ["outcome"])
-WEBHOOK_ATTEMPT_SECONDS = Histogram("tidemark_webhook_attempt_seconds", "Time of one request.", buckets=_SECONDS)
+WEBHOOK_ATTEMPTS = Counter("tidemark_webhook_attempts_total", "Attempts at endpoints of every type.", ["outcome"])
+WEBHOOK_ATTEMPT_SECONDS = Histogram("tidemark_webhook_attempt_seconds", "Time of one attempt.", buckets=_SECONDS)
 WEBHOOK_DELIVERIES = Counter("tidemark_webhook_deliveries_total", "Deliveries that ended.", ["result"])
 WEBHOOK_RETRIES = Gauge(
     "tidemark_webhook_retries_waiting",
@@ -111,6 +111,12 @@ WEBHOOK_LOG_BYTES = Gauge(
 EVENT_TO_DELIVERY = Histogram(
     "tidemark_event_to_delivery_seconds",
     "From the crossing record's append in Kafka to the first byte of its first webhook request.",
+    buckets=_END_TO_END,
+)
+EVENT_TO_SUCCESS = Histogram(
+    "tidemark_event_to_success_seconds",
+    "From the crossing record's append in Kafka to the end of the answer that took the notification (2xx), of each delivery that "
+    "was not sent again by hand.",
     buckets=_END_TO_END,
 )
 

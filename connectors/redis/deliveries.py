@@ -86,7 +86,8 @@ class DeliveryLog:
         """Make it again, under the same id and with the whole schedule; if it has not ended, make its next attempt now."""
         keys, before = self.keys, logged.delivery
         place = place_of(before.entry, before.endpoint_id, f"{now_ms}-0")
-        again = replace(before, attempts=0, first_attempt_ms=now_ms, due_ms=now_ms, last_error="", place=place)
+        entry = replace(before.entry, appended_at_ms=None)  # how long it takes now says nothing about us
+        again = replace(before, entry=entry, attempts=0, first_attempt_ms=now_ms, due_ms=now_ms, last_error="", place=place)
         again = replace(again, lease_ms=0, fault_ms=0, digest="", digest_at_ms=0)
         names = [keys.due(again.endpoint_id), keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.delivery_log]
         names += [keys.delivery_log_at, keys.deliveries_at, keys.delivery_places]

@@ -51,11 +51,23 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
-class Garbage:
+class Raw:
+    """Answer with these bytes, whatever they are. ``close``: and close the connection; else it stays open, for more requests only
+    if the answer has told its end. ``pause_s``: between each two ``parts``."""
+
+    parts: tuple[bytes, ...]
+    close: bool = False
+    pause_s: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage(Raw):
     """Answer with something that is not HTTP."""
 
+    parts: tuple[bytes, ...] = (b"\x15\x03 this is not HTTP\r\n\r\n",)
 
-Behaviour = Answer | Hang | Drip | Endless | Reset | Garbage
+
+Behaviour = Answer | Hang | Drip | Endless | Reset | Raw
 
 
 def gone() -> Answer:

@@ -33,7 +33,7 @@ from typing import Any
 from aiohttp import web
 
 from connectors import clock
-from connectors.testing.behaviours import Answer, Behaviour, Drip, Endless, Garbage, Hang, Reset
+from connectors.testing.behaviours import Answer, Behaviour, Drip, Endless, Hang, Raw, Reset
 from connectors.webhooks.verify import Secrets, VerificationError, verify
 
 _HANG_S = 3_600.0
@@ -142,9 +142,8 @@ class Receiver:
                 return await self._endless(request)
             case Reset(in_body=in_body):
                 return await self._reset(request, in_body)
-            case Garbage():
-                _transport(request).write(b"\x15\x03 this is not HTTP\r\n\r\n")
-                return await self._hang(request, False)
+            case Raw() as raw:
+                return await self._raw(request, raw)
 
     def _verdict(self, path: str, headers: Mapping[str, str], body: bytes) -> str | None:
         secret = self.secrets.get(path, self.secret)
@@ -173,6 +172,15 @@ class Receiver:
             await response.prepare(request)
         await asyncio.sleep(_HANG_S)
         return response
+
+    async def _raw(self, request: web.BaseRequest, raw: Raw) -> web.StreamResponse:
+        transport = _transport(request)
+        for at, part in enumerate(raw.parts):
+            await asyncio.sleep(raw.pause_s if at else 0.0)
+            transport.write(part)
+        if raw.close:
+            transport.close()
+        return await self._hang(request, False)
 
     async def _drip(self, request: web.BaseRequest, every_s: float, headers_too: bool) -> web.StreamResponse:
         transport = _transport(request)

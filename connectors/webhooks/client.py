@@ -13,17 +13,15 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Protocol
 
 import aiohttp
-from prometheus_client import Counter
 from yarl import URL
 
 from connectors import clock
-from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy, unguarded_socket
+from connectors.webhooks.answers import BODY_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX, AnswerHandler
 from connectors.webhooks.endpoints import Endpoint
 from connectors.webhooks.names import NO_ANSWER, name_service
 from connectors.webhooks.proxy import Proxy
@@ -31,7 +29,7 @@ from connectors.webhooks.schedule import retry_after_s
 from connectors.webhooks.timing import Probe, TimedConnector, Timings, current
 from schemas.urls import Target, UrlError, parse_target
 
-RESPONSE_BYTES_MAX = 20_000
+RESPONSE_BYTES_MAX = BODY_BYTES_MAX
 _DRAIN_TIMEOUT_S = 1.0  # for the rest of an answer: its status has told all that matters
 _REPEAT_WITHIN_S = 1.0
 HTTP_FORBIDDEN = 403
@@ -70,12 +68,6 @@ class Attempt:
     def error(self) -> str:
         """For people: the outcome with its status."""
         return self.outcome if self.status is None else f"{self.outcome} ({self.status})"
-
-
-@cache
-def _counted(outcome: str) -> Counter:
-    """Looking a child up costs more than counting it."""
-    return WEBHOOK_ATTEMPTS.labels(outcome)
 
 
 class Form(Protocol):
@@ -125,6 +117,7 @@ class EndpointClient:
             self._open_session = aiohttp.ClientSession(
                 connector=TimedConnector(
                     guard,
+                    AnswerHandler,
                     limit=self._connections,
                     ssl=self._tls,
                     ttl_dns_cache=_DNS_CACHE_S,
@@ -134,6 +127,9 @@ class EndpointClient:
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),  # name look-up, connection and answer together
                 trust_env=False,
                 auto_decompress=False,
+                max_line_size=LINE_BYTES_MAX,
+                max_field_size=LINE_BYTES_MAX,
+                max_headers=HEADERS_MAX,
             )
         return self._open_session
 
@@ -149,24 +145,25 @@ class EndpointClient:
         headers, body = self._form.request(entry, at_s)
         probe = Probe(started_s, first_byte)
         current.set(probe)
-        asked_s: float | None = None
-        gone = ""
+        outcome = ""
         try:
             target = parse_target(self.endpoint.url)
             self._refuse_literal(target)
             await self._send(wire_url(target), headers, body, probe)
+        except UrlError as error:
+            outcome, probe.response = "url", f"the URL {error}".encode()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            if not _told_before(probe):
+                outcome = self._outcome_after(error)
+        asked_s: float | None = None
+        gone = ""
+        if not outcome:
             assert probe.status is not None
             outcome = self._outcome_of(probe.status, probe.response)
             gone = self._form.gone(probe.status, probe.response)
             if probe.status in {429, 503}:
                 asked_s = retry_after_s(probe.retry_after, clock.now_s())
-        except UrlError as error:
-            outcome, probe.response = "url", f"the URL {error}".encode()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            outcome = self._outcome_after(error)
         seconds = time.monotonic() - started_s
-        _counted(outcome).inc()
-        WEBHOOK_ATTEMPT_SECONDS.observe(seconds)
         return Attempt(outcome, at_s, seconds, probe.status, asked_s, probe.timings, probe.response, probe.sent, gone)
 
     def _refuse_literal(self, target: Target) -> None:
@@ -200,17 +197,32 @@ class EndpointClient:
         try:
             return await self._post(url, headers, body, probe)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if self._outcome_after(error) != "connect" or time.monotonic() - probe.started_s > _REPEAT_WITHIN_S:
+            late = time.monotonic() - probe.started_s > _REPEAT_WITHIN_S
+            if late or _told_before(probe) or self._outcome_after(error) != "connect":
                 raise
         await self._post(url, headers, body, probe)
 
     async def _post(self, url: URL, headers: dict[str, str], body: bytes, probe: Probe) -> None:
         probe.sent += 1
+        probe.head = None
         async with self._session.post(url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy) as response:
             probe.headers_s = time.monotonic() - probe.started_s
             probe.status = response.status
             probe.retry_after = response.headers.get("Retry-After")
             probe.response = await _beginning(response)
+
+
+def _told_before(probe: Probe) -> bool:
+    """Whether the answer's status had come in when something failed. Then it stands, with what came behind it."""
+    head = probe.head
+    if head is not None:
+        head.end()
+    if head is None or head.status is None:
+        return False
+    probe.status, probe.retry_after, probe.response = head.status, head.retry_after, head.body
+    if probe.headers_s is None:
+        probe.headers_s = time.monotonic() - probe.started_s
+    return True
 
 
 def wire_url(target: Target) -> URL:

@@ -19,7 +19,7 @@ from prometheus_client import Counter as Metric
 from redis.asyncio import Redis
 
 from connectors import clock
-from connectors.metrics import EVENT_TO_DELIVERY, WEBHOOK_DELIVERIES
+from connectors.metrics import EVENT_TO_DELIVERY, EVENT_TO_SUCCESS, WEBHOOK_DELIVERIES
 from connectors.redis.outbox import Outbox, admit_all, due_endpoints, take_all
 from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack
 from connectors.webhooks.client import Attempt
@@ -231,6 +231,8 @@ class Deliveries:
 
     def _over(self, outbox: Outbox, delivery: Delivery, lane: Lane, attempt: Attempt | None) -> None:
         """A lane is done with a delivery. Its worker goes on: what follows needs no place in the lane."""
+        if attempt is not None and attempt.outcome == "success" and delivery.entry.appended_at_ms is not None:
+            EVENT_TO_SUCCESS.observe(max(0.0, attempt.at_s + attempt.seconds - delivery.entry.appended_at_ms / 1000))
         plain = not delivery.members and not self._directory.is_failing(delivery.endpoint_id)
         if plain and attempt is not None and attempt.outcome == "success":
             done = _delivered(delivery)

@@ -16,11 +16,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import structlog
+from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from connectors import clock
+from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
 from connectors.redis.types import Delivery
 from connectors.settings import Settings
 from connectors.webhooks.breaker import OPEN_FIRST_S, Breaker
@@ -40,6 +43,13 @@ QUEUE_MAX = 2 * QUEUE_ROOM
 
 _THROTTLE_FAULT_PAUSE_S = 0.5
 _BACK_AFTER_S = 0.25  # a lane that is full is likely to have room again after this
+
+
+@cache
+def _counted(outcome: str) -> Counter:
+    """Looking a child up costs more than counting it."""
+    return WEBHOOK_ATTEMPTS.labels(outcome)
+
 
 Spawn = Callable[[Coroutine[object, object, None]], object]
 Settle = Callable[[Attempt | None], None]
@@ -168,6 +178,8 @@ class Lane:
         with contained("lane", endpoint_id=self.client.endpoint.id, notification_id=job.delivery.entry.id):
             if await self._may_send(job):
                 attempt = await self._attempt(job)
+                _counted(attempt.outcome).inc()
+                WEBHOOK_ATTEMPT_SECONDS.observe(attempt.seconds)
                 self._learn(attempt)
         with contained("lane", endpoint_id=self.client.endpoint.id, notification_id=job.delivery.entry.id):
             job.settle(attempt)  # else its lease runs out, and it is due again

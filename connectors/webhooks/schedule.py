@@ -7,6 +7,7 @@ manner of the product whose API we speak (about 200 in two days).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from connectors.settings import Settings, seconds_of
@@ -63,7 +64,9 @@ def retry_after_s(header: str | None, now_s: float) -> float | None:
         asked_s = RETRY_AFTER_MAX_S if len(text) > 9 else float(text)
     else:
         try:
-            asked_s = parsedate_to_datetime(text).timestamp() - now_s
+            date = parsedate_to_datetime(text)
         except (ValueError, OverflowError):
             return None
+        # without a zone (asctime's form, and "-0000") it is UTC, and not where this machine stands (RFC 9110, 5.6.7)
+        asked_s = (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp() - now_s
     return min(max(asked_s, 0.0), RETRY_AFTER_MAX_S)

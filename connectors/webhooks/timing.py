@@ -12,12 +12,16 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from connectors.webhooks.addresses import AddressInfo
 from connectors.webhooks.names import NO_ANSWER, name_service
+
+if TYPE_CHECKING:
+    from connectors.webhooks.answers import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Probe:
     started_s: float
     first_byte: Callable[[], None] | None
     connecting: bool = False
+    connected: bool = False
     tls_from_s: float | None = None
     dns_s: float | None = None
     connect_s: float | None = None
@@ -48,6 +53,7 @@ class Probe:
     retry_after: str | None = None
     response: bytes = b""
     sent: int = 0
+    head: Head | None = None  # of the answer to the request that is under way; None until that is sent
 
     @property
     def timings(self) -> Timings:
@@ -58,11 +64,14 @@ current: ContextVar[Probe] = ContextVar("attempt")
 
 
 class TimedConnector(aiohttp.TCPConnector):
-    """Also tells when the first byte is about to be written."""
+    """Also tells when the first byte is about to be written, and lets ``handler`` read what comes in."""
 
-    def __init__(self, guard: Callable[[AddressInfo], socket.socket], **options: Any) -> None:
+    def __init__(
+        self, guard: Callable[[AddressInfo], socket.socket], handler: type[aiohttp.client_proto.ResponseHandler], **options: Any
+    ) -> None:
         self._guard = guard
         super().__init__(socket_factory=self._socket, resolver=_TimedResolver(), **options)
+        self._factory = partial(handler, loop=self._loop)
 
     def _socket(self, info: AddressInfo) -> socket.socket:
         current.get().connecting = True
@@ -70,7 +79,9 @@ class TimedConnector(aiohttp.TCPConnector):
 
     async def connect(self, *arguments: Any, **named: Any) -> Any:
         probe, begun_s = current.get(), time.monotonic()
+        probe.connected = False  # what is answered now, a proxy says to CONNECT
         connection = await super().connect(*arguments, **named)
+        probe.connected = True
         if probe.connecting:
             now_s = time.monotonic()
             probe.connecting, probe.connect_s = False, now_s - begun_s

@@ -19,7 +19,6 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from connectors import clock
 from connectors.kafka.client import producer
 from connectors.kafka.topics import ensure_topic
-from connectors.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
 from connectors.redis.types import OutboxEntry
 from connectors.settings import Settings
 from connectors.webhooks.client import Attempt
@@ -50,8 +49,6 @@ class Topic:
             if isinstance(error, KafkaError) and not error.retriable:
                 await self.close()  # it may be unusable: begin anew
         seconds = time.monotonic() - started_s
-        WEBHOOK_ATTEMPTS.labels(outcome).inc()
-        WEBHOOK_ATTEMPT_SECONDS.observe(seconds)
         return Attempt(outcome, at_s, seconds, response=detail.encode())
 
     async def _send(self, entry: OutboxEntry, first_byte: Callable[[], None] | None) -> asyncio.Future[object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from collections.abc import Iterator
 
 import pytest
 from pydantic import ValidationError
@@ -76,6 +78,17 @@ def test_arguments_out_of_range_are_refused(attempts: int, random: float) -> Non
         SCHEDULE.delay_s(attempts, random)
 
 
+@pytest.fixture
+def _far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine that is 14 hours ahead of UTC."""
+    monkeypatch.setenv("TZ", "XXX-14")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_east")
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
@@ -91,6 +104,13 @@ def test_arguments_out_of_range_are_refused(attempts: int, random: float) -> Non
         ("9" * 500, RETRY_AFTER_MAX_S),
         ("Tue, 03 Mar 2026 10:12:12 GMT", 60.0),
         ("Tue, 03 Mar 2026 09:00:00 GMT", 0.0),
+        ("Tue, 03 Mar 2026 10:12:12", 60.0),  # without a zone it is UTC, wherever this machine stands
+        ("Tue, 03 Mar 2026 10:12:12 -0000", 60.0),
+        ("Tue Mar  3 10:12:12 2026", 60.0),
+        ("Tuesday, 03-Mar-26 10:12:12 GMT", 60.0),
+        ("Tue, 03 Mar 2026 12:12:12 +0200", 60.0),
+        ("Tue, 03 Mar 0000 10:12:12 GMT", 0.0),
+        ("Tue, 03 Mar 2026 10:12:12 +99999999999", None),
         ("Tue, 03 Mar 2099 09:00:00 GMT", RETRY_AFTER_MAX_S),
         ("Tue, 99 Mar 2026 10:12:12 GMT", None),
     ],
