@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 import structlog
+from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from connectors.metrics import LOOP_FAILURES
@@ -52,13 +53,14 @@ async def repeat(name: str, turn: Callable[[], Awaitable[object]], stop: asyncio
 async def until_done(name: str, turn: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
     """``turn`` until it goes through once; False if ``stop`` came first.
 
-    A service that is away (RedisError, OSError) is one line in the log; anything else is a defect, told with its traceback.
+    A service that is away (RedisError, KafkaError, OSError) is one line in the log; anything else is a defect, told with its
+    traceback.
     """
     failed_pause_s = FAILED_PAUSE_FIRST_S
     while not stop.is_set():
         try:
             await turn()
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, KafkaError, OSError, TimeoutError) as error:
             LOOP_FAILURES.labels(name, "service").inc()
             log.warning("loop.service_failed", loop=name, error=type(error).__name__, detail=str(error)[:200])
         except Exception as error:

@@ -132,6 +132,9 @@ WEBHOOK_CONTAINED = Counter(
     ["where"],
 )
 
+HTTP_CONNECTIONS_REFUSED = Counter(
+    "tidemark_http_connections_refused_total", "Connections to the API beyond the bounds on their number."
+)
 HTTP_REQUESTS = Counter("tidemark_http_requests_total", "API requests.", ["route", "method", "status"])
 HTTP_SECONDS = Histogram("tidemark_http_request_seconds", "Time of an API request.", ["route"], buckets=_SECONDS)
 INGEST_EVENTS = Counter("tidemark_ingest_events_total", "Events taken by POST /v1/ingest.")

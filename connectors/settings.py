@@ -75,6 +75,13 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=0, le=65535)
     api_tokens: SecretStr = SecretStr("")  # comma separated; beside those made by `tidemark token create`
+    api_connections_max: int = Field(default=4_096, ge=1)  # at once; fewer where the process may not open so many files
+    api_connections_per_address_max: int = Field(default=512, ge=1)  # of one client; of a proxy in front of the API: of all
+    api_header_timeout_s: float = Field(default=10.0, gt=0)  # from the first byte of a request to the end of its headers
+    api_body_timeout_s: float = Field(default=30.0, gt=0)  # for all of a body
+    api_idle_timeout_s: float = Field(default=75.0, gt=0)  # between two requests; longer than a proxy in front keeps its side
+    api_write_timeout_s: float = Field(default=30.0, gt=0)  # how long a client may not read on
+    api_wrong_token_delay_max_s: float = Field(default=5.0, ge=0, le=30)  # answers to wrong tokens of one address come later
     ingest_body_bytes_max: int = Field(default=1_048_576, ge=1024)
     ingest_events_max: int = Field(default=100, ge=1)
     idempotency_hours: int = Field(default=24, ge=1)

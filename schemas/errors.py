@@ -5,6 +5,7 @@
       ├── Unauthorized   401
       ├── NotFound       404  an id that does not exist
       ├── Conflict       409  a key that is taken; says by whom
+      ├── TooSlow        408  the body did not come in time
       ├── TooLarge       413
       ├── NotSupported   501  part of the API that this version does not have: refused, never ignored
       └── Unavailable    503  a service behind us does not answer; worth a retry
@@ -57,6 +58,10 @@ class InProgress(ApiError):
 
     status = 409
     retryable = True
+
+
+class TooSlow(ApiError):
+    status = 408
 
 
 class TooLarge(ApiError):

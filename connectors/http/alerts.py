@@ -6,13 +6,16 @@ import orjson
 
 from connectors.http.editing import (
     CatalogEdit,
-    claim_for_customer,
+    claim_of,
     edit_catalog,
+    edit_catalog_on_the_way,
     edit_customer,
+    edit_customer_on_the_way,
     get_customer,
     no_longer,
     read_catalog,
     unknown,
+    with_id,
 )
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
@@ -54,13 +57,11 @@ async def create(call: Call[AlertCreate, NoQuery]) -> Data[IdAnswer]:
     check_type(call.body)
     alert_id = call.services.new_id()
     if call.body.customer_id is None:
-        await _create_for_all(call, alert_id)
-    else:
-        await _create_for_customer(call, alert_id, call.body.customer_id)
-    return Data(data=IdAnswer(id=alert_id))
+        return await _create_for_all(call, alert_id)
+    return await _create_for_customer(call, alert_id, call.body.customer_id)
 
 
-async def _create_for_all(call: Call[AlertCreate, NoQuery], alert_id: str) -> None:
+async def _create_for_all(call: Call[AlertCreate, NoQuery], alert_id: str) -> Data[IdAnswer]:
     body = call.body
 
     def change(edit: CatalogEdit) -> None:
@@ -70,10 +71,10 @@ async def _create_for_all(call: Call[AlertCreate, NoQuery], alert_id: str) -> No
         if body.uniqueness_key is not None:
             edit.claims.append(KeyClaim("alerts", body.uniqueness_key, alert_id))
 
-    await edit_catalog(call.services, change)
+    return await edit_catalog(call.services, change, with_id(alert_id))
 
 
-async def _create_for_customer(call: Call[AlertCreate, NoQuery], alert_id: str, customer_id: str) -> None:
+async def _create_for_customer(call: Call[AlertCreate, NoQuery], alert_id: str, customer_id: str) -> Data[IdAnswer]:
     services, body = call.services, call.body
     no_longer("customers", await get_customer(services, customer_id))
     catalog = await read_catalog(services)
@@ -86,18 +87,9 @@ async def _create_for_customer(call: Call[AlertCreate, NoQuery], alert_id: str, 
         alert = alert_document(body, alert_id, customer["version"] + 1, call.now)
         return {**customer, "alerts": [*customer["alerts"], alert]}
 
-    claims = [KeyClaim(OWNERS, alert_id, customer_id, customer_id)]
-    if body.uniqueness_key is not None:
-        key = KeyClaim("alerts", body.uniqueness_key, alert_id, customer_id)
-        await claim_for_customer(services, key, call.now_ms)
-        claims.append(key)
-    await claim_for_customer(services, claims[0], call.now_ms)
-    try:
-        await edit_customer(services, customer_id, change)
-    except BadRequest:
-        for claim in claims:
-            await services.customers.release_key(claim)
-        raise
+    owner = KeyClaim(OWNERS, alert_id, customer_id, customer_id)
+    claims = claim_of("alerts", body.uniqueness_key, alert_id, customer_id), owner
+    return await edit_customer(services, customer_id, change, with_id(alert_id), claims)
 
 
 def _archived(alert: Document, body: AlertArchive, now: str) -> Document:
@@ -111,7 +103,7 @@ async def archive(call: Call[AlertArchive, NoQuery]) -> Data[IdAnswer]:
     """Evaluation stops for every customer. Archiving again changes nothing and succeeds."""
     owner = await call.services.catalog.claimed(OWNERS, call.body.id)
     if owner is None:
-        await edit_catalog(call.services, lambda edit: _archive_for_all(edit, call.body, call.now))
+        await edit_catalog_on_the_way(call.services, lambda edit: _archive_for_all(edit, call.body, call.now))
     else:
         await _archive_for_customer(call, owner)
     return Data(data=IdAnswer(id=call.body.id))
@@ -131,7 +123,7 @@ async def _archive_for_customer(call: Call[AlertArchive, NoQuery], customer_id: 
         alerts = [_archived(each, call.body, call.now) if each["id"] == call.body.id else each for each in customer["alerts"]]
         return None if alerts == customer["alerts"] else {**customer, "alerts": alerts}
 
-    customer = await edit_customer(call.services, customer_id, change)
+    customer = await edit_customer_on_the_way(call.services, customer_id, change)
     alert = own_alert(customer, call.body.id)
     if alert["key_released"] and alert["uniqueness_key"] is not None:
         await call.services.customers.release_key(KeyClaim("alerts", alert["uniqueness_key"], call.body.id, customer_id))

@@ -16,12 +16,13 @@ import structlog
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from connectors.http.idempotency import Reply
+from connectors.http.replies import Reply
 from connectors.http.routing import Route
 from connectors.http.services import Services
 from connectors.http.tokens import Holder
 from connectors.redis.audit import CURRENT, AuditDraft, AuditLog
 from schemas.audit_logs import Subject, audit_failure, named_resource, subject_of
+from schemas.texts import clean
 
 log = structlog.get_logger("http")
 
@@ -47,16 +48,17 @@ def _draft(subject: Subject, request: web.Request, raw: bytes, holder: Holder, s
     except orjson.JSONDecodeError:
         body = None
     agent = request.headers.get("User-Agent")
+    named = named_resource(subject, request.match_info, body)
     fields = {
         "id": str(uuid.uuid4()),
         "request": {
             "id": request[REQUEST_ID],
             **({} if request.remote is None else {"ip": request.remote}),
-            **({} if agent is None else {"user_agent": agent[:_USER_AGENT_CHARACTERS_MAX]}),
+            **({} if agent is None else {"user_agent": clean(agent[:_USER_AGENT_CHARACTERS_MAX])}),
         },
         "actor": {"id": holder.id, "name": holder.name},
         "action": subject.action,
-        **named_resource(subject, request.match_info, body),
+        **{name: clean(text) for name, text in named.items()},
     }
     return AuditDraft(fields, oldest_ms(services))
 

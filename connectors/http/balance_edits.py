@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from connectors.http.balances import balance_in, replaced
-from connectors.http.editing import edit_customer, no_longer, read_catalog, unknown
+from connectors.http.editing import edit_customer, no_longer, read_catalog, unknown, with_id
 from connectors.http.routing import Call, Route, route
 from schemas.balance_edits import CommitArchive, CommitEdit, CreditArchive, CreditEdit, edited_balance
 from schemas.balance_rules import check_balance, check_contracts
@@ -39,8 +39,7 @@ async def _edit(call: Call[CommitEdit, NoQuery] | Call[CreditEdit, NoQuery], bal
         check_contracts(changed, customer, before=balance)
         return replaced(customer, changed, call.now)
 
-    await edit_customer(call.services, call.body.customer_id, change)
-    return Data(data=IdAnswer(id=balance_id))
+    return await edit_customer(call.services, call.body.customer_id, change, with_id(balance_id))
 
 
 async def _archive(call: Call[Any, NoQuery], balance_id: str, *, credit: bool) -> Data[IdAnswer]:
@@ -51,8 +50,7 @@ async def _archive(call: Call[Any, NoQuery], balance_id: str, *, credit: bool) -
         balance = balance_to_change(customer, balance_id, credit=credit)
         return None if balance["archived_at"] is not None else replaced(customer, {**balance, "archived_at": call.now}, call.now)
 
-    await edit_customer(call.services, call.body.customer_id, change)
-    return Data(data=IdAnswer(id=balance_id))
+    return await edit_customer(call.services, call.body.customer_id, change, with_id(balance_id))
 
 
 async def archive_commit(call: Call[CommitArchive, NoQuery]) -> Data[IdAnswer]:

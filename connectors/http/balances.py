@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from connectors.http.accounts import read_account
-from connectors.http.claimed import claim_of, edit_claiming
 from connectors.http.contract_balances import balance_rows
-from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog, unknown
+from connectors.http.editing import claim_of, edit_customer, empty, get_customer, no_longer, read_catalog, unknown, with_id
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from schemas.balance_rules import check_balance, check_contracts, check_not_trued_up, ended_at, with_balances, with_entry
@@ -48,8 +47,7 @@ async def _create(call: Call[CustomerCommitCreate, NoQuery] | Call[CustomerCredi
         return {**with_balances(customer, [document]), "updated_at": call.now}
 
     claim = claim_of("balances", body.uniqueness_key, document["id"], body.customer_id)
-    await edit_claiming(services, body.customer_id, claim, change, call.now_ms)
-    return Data(data=IdAnswer(id=document["id"]))
+    return await edit_customer(services, body.customer_id, change, with_id(document["id"]), [claim])
 
 
 async def create_commit(call: Call[CustomerCommitCreate, NoQuery]) -> Data[IdAnswer]:
@@ -127,8 +125,7 @@ async def end_commit(call: Call[CommitUpdateEndDate, NoQuery]) -> Data[IdAnswer]
         changed = ended_at(balance, access_end, invoices_end, call.now)
         return None if changed == balance else replaced(customer, changed, call.now)
 
-    await edit_customer(call.services, body.customer_id, change)
-    return Data(data=IdAnswer(id=body.commit_id))
+    return await edit_customer(call.services, body.customer_id, change, with_id(body.commit_id))
 
 
 async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]:
@@ -140,8 +137,7 @@ async def end_credit(call: Call[CreditUpdateEndDate, NoQuery]) -> Data[IdAnswer]
         changed = ended_at(balance, rfc3339(body.access_ending_before), None, call.now)
         return None if changed == balance else replaced(customer, changed, call.now)
 
-    await edit_customer(call.services, body.customer_id, change)
-    return Data(data=IdAnswer(id=body.credit_id))
+    return await edit_customer(call.services, body.customer_id, change, with_id(body.credit_id))
 
 
 def _entries(customer: Document, body: ManualEntryBody, entry_id: str, now_us: int, now: str) -> list[Document]:
@@ -182,7 +178,7 @@ async def add_manual_entry(call: Call[ManualEntryBody, NoQuery]) -> None:
         return {**customer, "updated_at": call.now}
 
     claim = claim_of("ledger_entries", body.uniqueness_key, entry_id, body.customer_id)
-    await edit_claiming(services, body.customer_id, claim, change, call.now_ms)
+    await edit_customer(services, body.customer_id, change, empty, [claim])
 
 
 _BASE = "/v1/contracts"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from connectors.http.editing import CatalogEdit, edit_catalog, get_document, no_longer
+from connectors.http.editing import CatalogEdit, edit_catalog, get_document, no_longer, with_id
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from schemas.billable_metrics import (
@@ -23,8 +23,7 @@ _PATH = "/v1/billable-metrics/{billable_metric_id}"
 
 async def create(call: Call[MetricCreate, NoQuery]) -> Data[IdAnswer]:
     document = metric_document(call.body, call.services.new_id(), call.now)
-    await edit_catalog(call.services, lambda edit: edit.put("metrics", document))
-    return Data(data=IdAnswer(id=document["id"]))
+    return await edit_catalog(call.services, lambda edit: edit.put("metrics", document), with_id(document["id"]))
 
 
 async def get(call: Call[NoBody, NoQuery]) -> Data[Metric]:
@@ -47,8 +46,7 @@ async def rename(call: Call[MetricRename, NoQuery]) -> Data[IdAnswer]:
         no_longer("metrics", document)
         edit.put("metrics", {**document, "name": call.body.name})
 
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=metric_id))
+    return await edit_catalog(call.services, change, with_id(metric_id))
 
 
 async def archive(call: Call[MetricArchive, NoQuery]) -> Data[IdAnswer]:
@@ -59,8 +57,7 @@ async def archive(call: Call[MetricArchive, NoQuery]) -> Data[IdAnswer]:
         if document["archived_at"] is None:
             edit.put("metrics", {**document, "archived_at": call.now})
 
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=call.body.id))
+    return await edit_catalog(call.services, change, with_id(call.body.id))
 
 
 ROUTES: list[Route] = [

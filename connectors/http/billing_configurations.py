@@ -31,8 +31,10 @@ async def create(call: Call[SetBillingConfigurations, NoQuery]) -> Data[list[Bil
             return None
         return {**changed, "updated_at": call.now}
 
-    changed = await edit_customer(services, customer_id, change)
-    return Data(data=[billing_answer(customer_id, each) for each in configurations_set(changed, bodies)])
+    def answer(changed: Document) -> Data[list[BillingConfiguration]]:
+        return Data(data=[billing_answer(customer_id, each) for each in configurations_set(changed, bodies)])
+
+    return await edit_customer(services, customer_id, change, answer)
 
 
 async def list_all(call: Call[GetBillingConfigurations, NoQuery]) -> Data[list[BillingConfiguration]]:
@@ -50,8 +52,8 @@ async def archive(call: Call[ArchiveBillingConfigurations, NoQuery]) -> Data[Arc
         changed = without_configurations(customer, call.body, call.now)
         return None if changed is None else {**changed, "updated_at": call.now}
 
-    await edit_customer(call.services, call.body.customer_id, change)
-    return Data(data=ArchivedBillingConfigurations.model_validate(call.body.model_dump()))
+    answer = Data(data=ArchivedBillingConfigurations.model_validate(call.body.model_dump()))
+    return await edit_customer(call.services, call.body.customer_id, change, lambda _: answer)
 
 
 ROUTES: list[Route] = [

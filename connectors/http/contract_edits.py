@@ -7,11 +7,10 @@ from typing import Any
 
 from connectors.http.balance_edits import balance_to_change
 from connectors.http.balances import replaced
-from connectors.http.claimed import claim_of, edit_claiming
 from connectors.http.contract_balances import new_balances, placed, real_ids
 from connectors.http.contract_recurring import edited
 from connectors.http.contracts import contract_in, with_end
-from connectors.http.editing import CatalogEdit, get_customer, no_longer, read_catalog, unknown
+from connectors.http.editing import CatalogEdit, claim_of, edit_customer, get_customer, no_longer, read_catalog, unknown
 from connectors.http.routing import Call, Route, route
 from connectors.http.scheduled_charges import new_charges
 from schemas.balance_edits import CommitUpdate, CreditUpdate, edited_balance
@@ -135,9 +134,12 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         return with_balances(changed, added)
 
     claim = claim_of("contract_edits", body.uniqueness_key, edit_id, body.customer_id)
-    await edit_claiming(services, body.customer_id, claim, change, call.now_ms)
-    answer = edit_answer(record, catalog.all("products"), catalog.all("pricing_units"))
-    return Data(data=EditDone(id=edit_id, edit=answer))
+
+    def answer(_: Document) -> Data[EditDone]:
+        shown = edit_answer(record, catalog.all("products"), catalog.all("pricing_units"))
+        return Data(data=EditDone(id=edit_id, edit=shown))
+
+    return await edit_customer(services, body.customer_id, change, answer, [claim])
 
 
 async def edit_history(call: Call[EditHistoryBody, NoQuery]) -> EditHistory:

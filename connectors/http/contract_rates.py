@@ -6,7 +6,7 @@ from typing import Any
 
 from connectors.http.contract_balances import new_balances, placed, real_ids
 from connectors.http.contracts import contract_in, edit_contract
-from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog
+from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog, with_id
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.scheduled_charges import new_charges
@@ -54,8 +54,7 @@ async def amend(call: Call[ContractAmend, NoQuery]) -> Data[IdAnswer]:
         contracts = [changed if each is contract else each for each in customer["contracts"]]
         return with_balances({**customer, "contracts": contracts, "updated_at": call.now}, added)
 
-    await edit_customer(services, body.customer_id, change)
-    return Data(data=IdAnswer(id=amendment_id))
+    return await edit_customer(services, body.customer_id, change, with_id(amendment_id))
 
 
 async def set_usage_filter(call: Call[SetUsageFilter, NoQuery]) -> None:

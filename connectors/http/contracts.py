@@ -6,11 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from connectors.http.claimed import claim_of, edit_claiming
 from connectors.http.contract_balances import new_balances, placed, real_ids, show_balances
 from connectors.http.contract_overrides import named_in, with_own_prices
 from connectors.http.contract_recurring import with_own_recurring
-from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog, unknown
+from connectors.http.editing import claim_of, edit_customer, get_customer, no_longer, read_catalog, unknown, with_id
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.scheduled_charges import new_charges
@@ -115,8 +114,7 @@ async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
         return with_renewal(with_contract, made, body.transition, services.new_id, call.now)
 
     claim = claim_of("contracts", body.uniqueness_key, document["id"], body.customer_id)
-    await edit_claiming(services, body.customer_id, claim, change, call.now_ms)
-    return Data(data=IdAnswer(id=document["id"]))
+    return await edit_customer(services, body.customer_id, change, with_id(document["id"]), [claim])
 
 
 def contract_in(customer: Document, contract_id: str) -> Document:
@@ -179,8 +177,7 @@ async def edit_contract(
         check_renewals(changed_customer, "ending_before")
         return changed_customer
 
-    await edit_customer(call.services, customer_id, change_customer)
-    return Data(data=IdAnswer(id=contract_id))
+    return await edit_customer(call.services, customer_id, change_customer, with_id(contract_id))
 
 
 async def archive(call: Call[ContractArchive, NoQuery]) -> Data[IdAnswer]:

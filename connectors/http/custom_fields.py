@@ -5,7 +5,15 @@ from __future__ import annotations
 import orjson
 
 from connectors.http.all_customers import customers_holding
-from connectors.http.editing import CatalogEdit, edit_catalog, edit_customer, read_catalog
+from connectors.http.editing import (
+    CatalogEdit,
+    edit_catalog,
+    edit_catalog_on_the_way,
+    edit_customer,
+    edit_customer_on_the_way,
+    empty,
+    read_catalog,
+)
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
@@ -34,6 +42,8 @@ from schemas.documents import Document
 from schemas.errors import BadRequest, Conflict, NotFound, NotSupported
 
 _PAGE = 100
+_CLAIMING = "claiming"
+"""Marks a key for which not all values that were there are claimed yet: whoever adds it again goes on with that."""
 
 
 async def add_key(call: Call[AddKey, NoQuery]) -> None:
@@ -43,21 +53,22 @@ async def add_key(call: Call[AddKey, NoQuery]) -> None:
     if body.entity == "alert" and body.enforce_uniqueness:
         raise NotSupported("enforce_uniqueness: is not supported for alert")
 
+    claims_values = body.enforce_uniqueness and body.entity not in CATALOG_KINDS
+
     def change(edit: CatalogEdit) -> bool:
         held = edit.get(KEYS_KIND, key_id(body.entity, body.key))
         if held is not None and held["archived_at"] is None:
             if held["enforce_uniqueness"] != body.enforce_uniqueness:
                 raise Conflict(f"key: {body.key!r} exists for {body.entity} with another enforce_uniqueness")
-            return False
-        edit.put(KEYS_KIND, key_document(body, call.now))
+            return bool(held.get(_CLAIMING))
+        edit.put(KEYS_KIND, key_document(body, call.now) | ({_CLAIMING: True} if claims_values else {}))
         kind = CATALOG_KINDS.get(body.entity)
         if kind is not None and body.enforce_uniqueness:
             documents = edit.all(kind).values()
             _refuse_duplicate(body.entity, duplicate(documents, documents, [body.key]))
-        return True
+        return claims_values
 
-    added = await edit_catalog(services, change)
-    if not added or not body.enforce_uniqueness or body.entity in CATALOG_KINDS:
+    if not await edit_catalog_on_the_way(services, change):
         return
     claims: list[KeyClaim] = []
     try:
@@ -68,6 +79,12 @@ async def add_key(call: Call[AddKey, NoQuery]) -> None:
         await release_values(services, claims)
         await _archive_key(call, body.entity, body.key)
         raise
+
+    def all_claimed(edit: CatalogEdit) -> None:
+        held = edit.need(KEYS_KIND, key_id(body.entity, body.key))
+        edit.put(KEYS_KIND, {name: value for name, value in held.items() if name != _CLAIMING})
+
+    await edit_catalog(services, all_claimed, empty)
 
 
 def _refuse_duplicate(entity: str, found: tuple[str, Document] | None) -> None:
@@ -82,7 +99,7 @@ async def _archive_key(call: Call[AddKey, NoQuery] | Call[RemoveKey, NoQuery], e
             raise NotFound(f"there is no custom field {key!r} for {entity}")
         edit.put(KEYS_KIND, {**held, "archived_at": call.now})
 
-    await edit_catalog(call.services, change)
+    await edit_catalog_on_the_way(call.services, change)
 
 
 async def remove_key(call: Call[RemoveKey, NoQuery]) -> None:
@@ -92,7 +109,9 @@ async def remove_key(call: Call[RemoveKey, NoQuery]) -> None:
     if kind is None or entity == "alert":
         async for customer in customers_holding(services, orjson.dumps(key)):
             if any((each.entity, each.key) == (entity, key) for each in values_in(customer)):
-                await edit_customer(services, customer["id"], lambda document: with_values(document, entity, None, {}, [key]))
+                await edit_customer_on_the_way(
+                    services, customer["id"], lambda document: with_values(document, entity, None, {}, [key])
+                )
 
     def change(edit: CatalogEdit) -> None:
         for document in edit.all(kind).values() if kind is not None else ():
@@ -103,7 +122,7 @@ async def remove_key(call: Call[RemoveKey, NoQuery]) -> None:
             raise NotFound(f"there is no custom field {key!r} for {entity}")
         edit.put(KEYS_KIND, {**held, "archived_at": call.now})
 
-    await edit_catalog(services, change)
+    await edit_catalog(services, change, empty)
 
 
 async def list_keys(call: Call[ListKeys, CursorQuery]) -> Page[CustomFieldKey]:
@@ -137,7 +156,7 @@ async def _write(services: Services, entity: str, entity_id: str, fields: dict[s
     kind = CATALOG_KINDS.get(entity)
     if kind is not None and not (entity == "alert" and await services.catalog.get(kind, entity_id) is None):
         await edit_catalog(
-            services, lambda edit: edit.put(kind, _checked(with_fields(edit.need(kind, entity_id), fields, without)))
+            services, lambda edit: edit.put(kind, _checked(with_fields(edit.need(kind, entity_id), fields, without))), empty
         )
         return
 
@@ -150,7 +169,7 @@ async def _write(services: Services, entity: str, entity_id: str, fields: dict[s
             raise BadRequest(f"custom_fields: an entity has at most {FIELDS_MAX} values")
         return None if changed == customer else changed
 
-    await edit_customer(services, await _owner(services, entity, entity_id), change)
+    await edit_customer(services, await _owner(services, entity, entity_id), change, empty)
 
 
 async def set_values(call: Call[SetValues, NoQuery]) -> None:

@@ -8,6 +8,7 @@ import orjson
 
 from connectors.http.alerts import alert_for
 from connectors.http.editing import get_customer
+from connectors.http.idempotency import kept_answer
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
@@ -141,7 +142,7 @@ async def reset(call: Call[CustomerAlertReset, NoQuery]) -> None:
     customer = await get_customer(call.services, call.body.customer_id)
     alert = await alert_for(call.services, customer, call.body.alert_id)
     if alert["archived_at"] is None:
-        await call.services.customers.request_reset(call.body.customer_id, call.body.alert_id)
+        await call.services.customers.request_reset(call.body.customer_id, call.body.alert_id, kept_answer(None))
 
 
 ROUTES: list[Route] = [

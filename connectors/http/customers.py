@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import orjson
 
-from connectors.http.editing import edit_customer, edit_customer_in_turn, get_customer, no_longer, read_catalog
+from connectors.http.editing import edit_customer, edit_customer_in_turn, empty, get_customer, no_longer, read_catalog, with_id
+from connectors.http.idempotency import kept_answer
 from connectors.http.pages import decode_cursor, encode_cursor, page
 from connectors.http.routing import Call, Route, route
-from connectors.http.unique_fields import claim_difference, release_values
+from connectors.http.unique_fields import claim_difference, release_values, taken_by
 from connectors.redis.types import Taken
 from schemas.billable_metrics import CustomerMetricsQuery, Metric, metric_answer
 from schemas.billing_configurations import with_billing_configurations
@@ -26,13 +27,13 @@ from schemas.customers import (
     customer_document,
 )
 from schemas.documents import Document, encode
-from schemas.errors import Conflict
+from schemas.errors import ApiError
 
 _SCAN = 200
 
 
-def _alias_conflict(taken: Taken) -> Conflict:
-    return Conflict(f"The ingest alias {taken.key!r} belongs to another customer.", taken.id)
+def _alias_conflict(taken: Taken) -> ApiError:
+    return taken_by(f"The ingest alias {taken.key!r} belongs to another customer.", taken)
 
 
 async def create(call: Call[CustomerCreate, NoQuery]) -> Data[Customer]:
@@ -41,11 +42,14 @@ async def create(call: Call[CustomerCreate, NoQuery]) -> Data[Customer]:
     billing = call.body.customer_billing_provider_configurations
     document = with_billing_configurations(document, billing, call.services.new_id)
     claimed, _ = await claim_difference(call.services, customer_id, None, document)
-    taken = await call.services.customers.create(customer_id, document["ingest_aliases"], encode(document), call.now_ms)
+    answer = Data(data=customer_answer(document))
+    taken = await call.services.customers.create(
+        customer_id, document["ingest_aliases"], encode(document), call.now_ms, kept_answer(answer)
+    )
     if taken is not None:
         await release_values(call.services, claimed)
         raise _alias_conflict(taken)
-    return Data(data=customer_answer(document))
+    return answer
 
 
 async def get(call: Call[NoBody, NoQuery]) -> Data[CustomerDetail]:
@@ -91,8 +95,7 @@ async def archive(call: Call[CustomerArchive, NoQuery]) -> Data[IdAnswer]:
     def change(document: Document) -> Document | None:
         return None if document["archived_at"] is not None else {**document, "archived_at": call.now, "updated_at": call.now}
 
-    await edit_customer(call.services, call.body.id, change)
-    return Data(data=IdAnswer(id=call.body.id))
+    return await edit_customer(call.services, call.body.id, change, with_id(call.body.id))
 
 
 async def set_ingest_aliases(call: Call[SetIngestAliases, NoQuery]) -> None:
@@ -100,12 +103,13 @@ async def set_ingest_aliases(call: Call[SetIngestAliases, NoQuery]) -> None:
     services, customer_id, aliases = call.services, call.path["customer_id"], call.body.ingest_aliases
     await get_customer(services, customer_id)
     async with services.editing_customer(customer_id):
-        taken = await services.customers.set_aliases(customer_id, aliases, call.now_ms)
-        if taken is not None:
-            raise _alias_conflict(taken)
+        changed = await services.customers.take_aliases(customer_id, aliases, call.now_ms)
+        if isinstance(changed, Taken):
+            raise _alias_conflict(changed)
         await edit_customer_in_turn(
-            services, customer_id, lambda document: {**document, "ingest_aliases": aliases, "updated_at": call.now}
+            services, customer_id, lambda document: {**document, "ingest_aliases": aliases, "updated_at": call.now}, empty
         )
+        await services.customers.announce_refs(customer_id, changed)
 
 
 async def set_name(call: Call[SetName, NoQuery]) -> Data[Customer]:
@@ -113,7 +117,10 @@ async def set_name(call: Call[SetName, NoQuery]) -> Data[Customer]:
         no_longer("customers", document)
         return {**document, "name": call.body.name, "updated_at": call.now}
 
-    return Data(data=customer_answer(await edit_customer(call.services, call.path["customer_id"], change)))
+    def answer(document: Document) -> Data[Customer]:
+        return Data(data=customer_answer(document))
+
+    return await edit_customer(call.services, call.path["customer_id"], change, answer)
 
 
 async def update_config(call: Call[UpdateConfig, NoQuery]) -> None:
@@ -123,7 +130,7 @@ async def update_config(call: Call[UpdateConfig, NoQuery]) -> None:
         no_longer("customers", document)
         return {**document, "customer_config": {**document["customer_config"], **changes}, "updated_at": call.now}
 
-    await edit_customer(call.services, call.path["customer_id"], change)
+    await edit_customer(call.services, call.path["customer_id"], change, empty)
 
 
 async def list_metrics(call: Call[NoBody, CustomerMetricsQuery]) -> Page[Metric]:

@@ -6,7 +6,9 @@ request ── token ── Idempotency-Key ── body and query checked ──
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, get_origin
 
 import structlog
@@ -16,43 +18,26 @@ from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 
 from connectors.http.audit import with_audit
-from connectors.http.idempotency import HEADER, Reply, fingerprint, once
+from connectors.http.idempotency import HEADER, fingerprint, keyed_request, once
+from connectors.http.replies import Reply, answer_reply, error_reply
 from connectors.http.routing import Call, Route
 from connectors.http.services import Services
 from connectors.http.tokens import Tokens
 from connectors.redis.errors import Trouble, told, trouble
+from connectors.redis.once import Repeated
 from schemas.common import NoBody
-from schemas.errors import ApiError, BadRequest, InProgress, Unauthorized, Unavailable, refusal
+from schemas.errors import ApiError, BadRequest, TooSlow, Unavailable, refusal
 from schemas.ingest import IngestBody
-from schemas.numbers import exact_json, parse_json
+from schemas.numbers import parse_json
+from schemas.texts import RULE, clean, is_one_line, odd_place
 
 log = structlog.get_logger("http")
 
 UNAVAILABLE = (RedisError, KafkaError, OSError, TimeoutError)
 """What tells that a service cannot be reached or refuses; ``unavailable`` knows which errors of Redis are defects of ours."""
-JSON_HEADERS = (("Content-Type", "application/json"),)
+_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
+_NAME_CHARACTERS_SHOWN = 64
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-
-
-def error_reply(error: ApiError) -> Reply:
-    """``x-should-retry`` tells the SDKs, which would otherwise send a 409 or a 501 three times."""
-    headers = [*JSON_HEADERS, ("x-should-retry", "true" if error.retryable else "false")]
-    if isinstance(error, Unauthorized):
-        headers.append(("WWW-Authenticate", "Bearer"))
-    if isinstance(error, InProgress | Unavailable):
-        headers.append(("Retry-After", "1"))
-    return Reply(error.status, exact_json({"message": error.message, **error.extra}), tuple(headers), error.retryable)
-
-
-def answer_reply(answer: BaseModel | list[BaseModel] | None) -> Reply:
-    if answer is None:
-        return Reply(200, b"")
-    dumped: Any = (
-        [each.model_dump(exclude_unset=True) for each in answer]
-        if isinstance(answer, list)
-        else answer.model_dump(exclude_unset=True)
-    )
-    return Reply(200, exact_json(dumped), JSON_HEADERS)
 
 
 def response(reply: Reply) -> web.Response:
@@ -65,6 +50,9 @@ def _body(route: Route, raw: bytes, services: Services) -> BaseModel:
         parsed = parse_json(raw or empty)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
+    odd = None if route.body is IngestBody else odd_place(raw, parsed)
+    if odd is not None:
+        raise BadRequest(f"{odd}: {RULE}")
     context = {"properties_bytes_max": services.settings.properties_bytes_max}
     try:
         return route.body.model_validate(parsed, context=context)
@@ -76,6 +64,8 @@ def _query(route: Route, request: web.Request) -> BaseModel:
     """Arrays come as one text with commas, or as a repeated parameter."""
     values: dict[str, Any] = {}
     for name in request.query:
+        if not is_one_line(name) or not all(map(is_one_line, request.query.getall(name))):
+            raise BadRequest(f"{clean(name)[:_NAME_CHARACTERS_SHOWN]}: {RULE}")
         field = route.query.model_fields.get(name)
         given = request.query.getall(name)
         if field is not None and get_origin(field.annotation) is list:
@@ -90,26 +80,47 @@ def _query(route: Route, request: web.Request) -> BaseModel:
         raise refusal(error) from None
 
 
-async def _answer(route: Route, request: web.Request, raw: bytes, services: Services) -> Reply:
-    """Never raises: what goes wrong is a reply, too, and so it can be kept under an Idempotency-Key."""
+async def _read(request: web.Request, timeout_s: float) -> bytes:
+    """The body, decoded as its Content-Encoding says. Raises ApiError, or HTTPRequestEntityTooLarge once it is too large."""
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        raise BadRequest("Content-Encoding: must be gzip or deflate, or left out")
     try:
+        async with asyncio.timeout(timeout_s):
+            return await request.read()
+    except TimeoutError:
+        raise TooSlow(f"the body did not come within {timeout_s:g} s") from None
+    except web.RequestPayloadError:
+        raise BadRequest("the body does not match its Content-Encoding, Transfer-Encoding or Content-Length") from None
+
+
+async def _answer(route: Route, request: web.Request, raw: bytes, services: Services) -> Reply:
+    """What goes wrong is a reply, too. Raises Repeated."""
+    try:
+        path = _path(request.match_info)
         call: Call[Any, Any] = Call(
             services=services,
             body=_body(route, raw, services) if route.method in _WITH_BODY else NoBody(),
             query=_query(route, request),
-            path=_path(request.match_info),
+            path=path,
             now_us=services.now_us(),
         )
         return answer_reply(await route.handler(call))
     except ApiError as error:
         return error_reply(error)
+    except Repeated:
+        raise  # it is the answer of an earlier run, and so the Idempotency-Key's to tell
     except UNAVAILABLE as error:
         return unavailable(error, route.path)
-    except Exception:  # noqa: BLE001 - the answer to a defect of ours is kept under an Idempotency-Key like any other
+    except Exception:  # noqa: BLE001 - a defect of ours in one request is an answer of that request
         return defect(route.path)
 
 
 def _path(match_info: Mapping[str, str]) -> dict[str, str]:
+    """Ids in the path. Raises BadRequest for bytes that are not UTF-8, and for control characters."""
+    for name, text in match_info.items():
+        if not is_one_line(text):
+            raise BadRequest(f"{name}: {RULE}")
     return dict(match_info)
 
 
@@ -134,17 +145,30 @@ def handler_of(route: Route, services: Services, tokens: Tokens) -> Callable[[we
     """The aiohttp handler of a route that needs a token."""
 
     async def handle(request: web.Request) -> web.Response:
-        holder = await tokens.check(request.headers.get("Authorization"))
-        raw = await request.read() if route.method in _WITH_BODY else b""
+        holder = await tokens.check(request.headers.get("Authorization"), request.remote)
+        raw = await _read(request, services.settings.api_body_timeout_s) if route.method in _WITH_BODY else b""
 
-        async def run() -> Reply:
+        async def run(services: Services) -> Reply:
             return await with_audit(route, request, raw, holder, services, lambda given: _answer(route, request, raw, given))
 
         key = request.headers.get(HEADER)
         if key is None or route.method != "POST":
-            return response(await run())
+            return response(await run(services))
         print_ = fingerprint(request.method, request.path_qs, raw)
-        keep_s = services.settings.idempotency_hours * 3600
-        return response(await once(services.catalog, holder.hash, key, print_, keep_s, run))
+        keyed = keyed_request(holder.hash, key, print_, services.settings.idempotency_hours * 3600)
+        return response(
+            await once(
+                services.keys,
+                keyed,
+                lambda begun: run(replace(services, new_id=begun.ids())),
+                lambda: _settle(services),
+            )
+        )
 
     return handle
+
+
+async def _settle(services: Services) -> None:
+    """What was changed is told to the workers before anybody is answered, also where the one who changed it died."""
+    await services.catalog.announce()
+    await services.customers.announce_made()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
+from connectors.http.idempotency import kept_answer
+from connectors.http.replies import Answered
 from connectors.http.services import Services
-from connectors.http.unique_fields import claim_difference, release_values
+from connectors.http.unique_fields import claim_difference, release_values, taken_by
 from connectors.redis.types import KeyClaim, Stale, Taken
 from schemas.alert_specifiers import check_values
+from schemas.common import Data, IdAnswer
 from schemas.custom_fields import CATALOG_KINDS, KEYS_KIND, duplicate, unique_keys
 from schemas.documents import Document, encode
-from schemas.errors import BadRequest, Conflict, NotFound, Unavailable
+from schemas.errors import ApiError, BadRequest, Conflict, NotFound, Unavailable
 
 T = TypeVar("T")
+A = TypeVar("A", bound=Answered)
 
 ATTEMPTS_MAX = 50
 KEY_USED = "This uniqueness key has already been used."
@@ -84,21 +88,34 @@ def no_longer(kind: str, document: Document) -> None:
         raise BadRequest(f"the {name_of(kind)} {document['id']} is archived")
 
 
-async def edit_catalog(services: Services, change: Callable[[CatalogEdit], T]) -> T:
-    """``change`` may be called several times, each time with a fresh edit; what it raises refuses the request as a whole."""
+async def edit_catalog(services: Services, change: Callable[[CatalogEdit], T], answer: Callable[[T], A]) -> A:
+    """The change of the catalog that decides a request. ``change`` may be called several times, each time with a fresh edit; what
+    it raises refuses the request as a whole. ``answer`` makes the request's answer from what ``change`` gives: it is kept under
+    the request's Idempotency-Key in the same step as the change, so it is made before. Raises Repeated (redis/once.py)."""
+    return (await _edit_catalog(services, change, answer))[1]
+
+
+async def edit_catalog_on_the_way(services: Services, change: Callable[[CatalogEdit], T]) -> T:
+    """A change of the catalog that a repeated request may make again: it then changes nothing, or the same."""
+    return (await _edit_catalog(services, change, None))[0]
+
+
+async def _edit_catalog(services: Services, change: Callable[[CatalogEdit], T], answer: Callable[[T], A] | None) -> tuple[T, A]:
     async with services.editing:
         for _ in range(ATTEMPTS_MAX):
             revision, parts = await services.catalog.load()
             edit = CatalogEdit(revision, parts)
-            answer = change(edit)
+            given = change(edit)
+            answered: Any = None if answer is None else answer(given)
             if not edit.sets:
-                return answer
+                return given, answered
             _check_unique_fields(edit)
-            result = await services.catalog.write(revision, edit.sets, claims=edit.claims, releases=edit.releases)
+            kept = b"" if answer is None else kept_answer(answered)
+            result = await services.catalog.write(revision, edit.sets, claims=edit.claims, releases=edit.releases, answer=kept)
             if isinstance(result, Taken):
                 raise Conflict(KEY_USED, result.id)
             if not isinstance(result, Stale):
-                return answer
+                return given, answered
     raise Unavailable("the catalog is being changed by too many requests at once")
 
 
@@ -112,6 +129,15 @@ def _check_unique_fields(edit: CatalogEdit) -> None:
             found = duplicate({**edit.all(kind), **changed}.values(), changed.values(), names)
             if found is not None:
                 raise Conflict(f"custom_fields: another {entity} has this value of {found[0]!r}.", found[1]["id"])
+
+
+def with_id(object_id: str) -> Callable[[object], Data[IdAnswer]]:
+    """``answer`` of an edit: this id, whatever the documents are."""
+    return lambda _: Data(data=IdAnswer(id=object_id))
+
+
+def empty(_: object) -> None:
+    """``answer`` of an edit: none."""
 
 
 async def read_catalog(services: Services) -> CatalogEdit:
@@ -135,34 +161,83 @@ async def get_customer(services: Services, customer_id: str) -> Document:
     return document
 
 
-async def edit_customer(services: Services, customer_id: str, change: Callable[[Document], Document | None]) -> Document:
-    """``change`` gives the new document, or None if there is nothing to change. Its version is counted up here.
+async def edit_customer(
+    services: Services,
+    customer_id: str,
+    change: Callable[[Document], Document | None],
+    answer: Callable[[Document], A],
+    claims: Sequence[KeyClaim | None] = (),
+) -> A:
+    """The change of a customer that decides a request. ``change`` gives the new document, or None if there is nothing to change;
+    its version is counted up here. ``answer``: as in ``edit_catalog``, from the document as it will be.
 
-    Returns the document as it now is.
-    """
+    ``claims``: uniqueness keys of objects that the change puts into the document; ``claim.kind`` is the list that an object is
+    put into. They are taken anew at each attempt, after the document was read (CustomerStore.claim_key), and given back if the
+    request is refused. Raises Conflict if another object has one, Repeated."""
     async with services.editing_customer(customer_id):
-        return await edit_customer_in_turn(services, customer_id, change)
+        return await edit_customer_in_turn(services, customer_id, change, answer, claims)
 
 
-async def edit_customer_in_turn(services: Services, customer_id: str, change: Callable[[Document], Document | None]) -> Document:
+async def edit_customer_on_the_way(
+    services: Services, customer_id: str, change: Callable[[Document], Document | None]
+) -> Document:
+    """A change of a customer that a repeated request may make again: it then changes nothing, or the same. Returns the document
+    as it now is."""
+    async with services.editing_customer(customer_id):
+        return (await _edit_customer(services, customer_id, change, None, ()))[0]
+
+
+async def edit_customer_in_turn(
+    services: Services,
+    customer_id: str,
+    change: Callable[[Document], Document | None],
+    answer: Callable[[Document], A],
+    claims: Sequence[KeyClaim | None] = (),
+) -> A:
     """As ``edit_customer``, for a caller that holds ``Services.editing_customer``."""
+    return (await _edit_customer(services, customer_id, change, answer, claims))[1]
+
+
+async def _edit_customer(
+    services: Services,
+    customer_id: str,
+    change: Callable[[Document], Document | None],
+    answer: Callable[[Document], A] | None,
+    claims: Sequence[KeyClaim | None],
+) -> tuple[Document, A]:
     for _ in range(ATTEMPTS_MAX):
         found = await services.customers.get(customer_id)
         if found is None:
             raise unknown("customers", customer_id)
         version, raw = found
         document: Document = orjson.loads(raw)
-        changed = change(document)
-        if changed is None:
-            return document
-        changed = {**changed, "version": version + 1}
-        await _check_alert_values(services, document, changed)
-        _, gone = await claim_difference(services, customer_id, document, changed)
-        result = await services.customers.update(customer_id, version, encode(changed))
+        try:
+            for claim in claims:
+                if claim is not None:
+                    await claim_for_customer(services, claim)
+            changed = change(document)
+            answered: Any = None if answer is None else answer(document if changed is None else changed)
+            if changed is None:
+                return document, answered
+            changed = {**changed, "version": version + 1}
+            await _check_alert_values(services, document, changed)
+            _, gone = await claim_difference(services, customer_id, document, changed)
+        except ApiError:
+            await _give_back(services, claims, document)
+            raise
+        kept = b"" if answer is None else kept_answer(answered)
+        result = await services.customers.update(customer_id, version, encode(changed), kept)
         if not isinstance(result, Stale):
             await release_values(services, gone)
-            return changed
+            return changed, answered
     raise Unavailable(f"customer {customer_id} is being changed by too many requests at once")
+
+
+async def _give_back(services: Services, claims: Sequence[KeyClaim | None], document: Document) -> None:
+    """But for those of objects that the document has: another run of the same request made them."""
+    for claim in claims:
+        if claim is not None and all(each["id"] != claim.id for each in document.get(claim.kind, ())):
+            await services.customers.release_key(claim)
 
 
 async def _check_alert_values(services: Services, before: Document, after: Document) -> None:
@@ -173,7 +248,7 @@ async def _check_alert_values(services: Services, before: Document, after: Docum
         check_values(before, after, for_all, values_max)
 
 
-async def claim_for_customer(services: Services, claim: KeyClaim, now_ms: int) -> None:
+async def claim_for_customer(services: Services, claim: KeyClaim) -> None:
     """Takes a uniqueness key for an object of a customer's document. Raises Conflict if another object has it."""
 
     async def exists(holder: KeyClaim) -> bool:
@@ -182,6 +257,10 @@ async def claim_for_customer(services: Services, claim: KeyClaim, now_ms: int) -
         found = await services.customers.get(holder.owner)
         return found is not None and any(each["id"] == holder.id for each in orjson.loads(found[1]).get(holder.kind, ()))
 
-    taken = await services.customers.claim_key(claim, exists, now_ms)
+    taken = await services.customers.claim_key(claim, exists, services.now_us() // 1000)
     if taken is not None:
-        raise Conflict(KEY_USED, taken.id)
+        raise taken_by(KEY_USED, taken)
+
+
+def claim_of(kind: str, key: str | None, object_id: str, customer_id: str) -> KeyClaim | None:
+    return None if key is None else KeyClaim(kind, key, object_id, customer_id)

@@ -10,7 +10,9 @@ import orjson
 
 from connectors.http.deliveries import milliseconds_of, resend_result
 from connectors.http.editing import unknown
+from connectors.http.idempotency import kept_answer
 from connectors.http.pages import page
+from connectors.http.replies import Answered
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from connectors.webhooks.addresses import TargetPolicy
@@ -74,12 +76,14 @@ async def _find(call: _Any) -> Document:
     return document
 
 
-async def _edit(call: _Any, change: Callable[[Document], Document]) -> Document:
-    """Again from the start where somebody else (another request, or a dispatcher that disables the endpoint) was faster."""
+async def _edit(call: _Any, change: Callable[[Document], Document], answer: Callable[[Document], Answered] | None) -> Document:
+    """Again from the start where somebody else (another request, or a dispatcher that disables the endpoint) was faster.
+    ``answer`` is kept with the change, under the request's Idempotency-Key, if it may have one."""
     while True:
         raw = await _stored(call)
         document = change(orjson.loads(raw))
-        if await call.services.catalog.replace_endpoint(document["id"], raw, encode(document)):
+        kept = b"" if answer is None else kept_answer(answer(document))
+        if await call.services.catalog.replace_endpoint(document["id"], raw, encode(document), kept):
             return document
 
 
@@ -90,8 +94,9 @@ async def create(call: Call[EndpointCreate, NoQuery]) -> Data[EndpointWithSecret
         raise BadRequest(f"there may be at most {ENDPOINTS_MAX} webhook endpoints")
     secret = new_secret(secrets.token_bytes(SECRET_BYTES))
     document = endpoint_document(call.body, call.services.new_id(), secret, call.now) | _key_pair(call.body.ed25519)
-    await call.services.catalog.put_endpoint(document["id"], encode(document))
-    return Data(data=endpoint_with_secret(document))
+    answer = Data(data=endpoint_with_secret(document))
+    await call.services.catalog.put_endpoint(document["id"], encode(document), kept_answer(answer))
+    return answer
 
 
 def _key_pair(wanted: bool) -> Document:
@@ -128,7 +133,7 @@ async def update(call: Call[EndpointUpdate, NoQuery]) -> Data[Endpoint]:
     """Who switches an endpoint on, or sends it elsewhere, gives it new time until it is switched off for failing."""
     if call.body.url is not None:
         _refuse_private(call.services, call.body.url)
-    document = await _edit(call, lambda stored: updated_endpoint(stored, call.body, call.now))
+    document = await _edit(call, lambda stored: updated_endpoint(stored, call.body, call.now), None)
     if call.body.enabled or call.body.url is not None:
         await call.services.catalog.recovered(document["id"])
     return Data(data=endpoint_answer(document, await _failing_since(call.services, document["id"])))
@@ -138,8 +143,12 @@ async def rotate_secret(call: Call[SecretRotation, NoQuery]) -> Data[EndpointWit
     """Metronome's header is signed with the new secret at once; it has room for one signature."""
     secret = new_secret(secrets.token_bytes(SECRET_BYTES))
     now_s = call.now_us / 1_000_000
-    document = await _edit(call, lambda stored: rotated_endpoint(stored, secret, call.body, call.now, now_s))
-    return Data(data=endpoint_with_secret(document, await _failing_since(call.services, document["id"])))
+    failing_since = await _failing_since(call.services, call.path["endpoint_id"])
+
+    def answer(document: Document) -> Data[EndpointWithSecret]:
+        return Data(data=endpoint_with_secret(document, failing_since))
+
+    return answer(await _edit(call, lambda stored: rotated_endpoint(stored, secret, call.body, call.now, now_s), answer))
 
 
 async def send_test(call: Call[NoBody, NoQuery]) -> Data[IdAnswer]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import orjson
 
 from connectors.http.accounts import Account, account_of
-from connectors.http.editing import CatalogEdit, edit_customer, no_longer, read_catalog, unknown
+from connectors.http.editing import CatalogEdit, edit_customer, no_longer, read_catalog, unknown, with_id
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from engine.customer import stored_days
@@ -49,7 +49,9 @@ def _invoice(account: Account, invoice_id: str) -> Invoice:
     raise unknown("invoices", invoice_id)
 
 
-async def _change(call: Call[InvoiceLife, NoQuery], changed: Callable[[Document, Account, Invoice], Document | None]) -> None:
+async def _change(
+    call: Call[InvoiceLife, NoQuery], changed: Callable[[Document, Account, Invoice], Document | None], answer_id: str
+) -> Data[IdAnswer]:
     """Changes the document of the invoice's customer, by what the invoice is at that moment."""
     services = call.services
     customer_id = await _owner_of(services, call.body.id, call.now_us)
@@ -63,7 +65,7 @@ async def _change(call: Call[InvoiceLife, NoQuery], changed: Callable[[Document,
         new = changed(customer, account, _invoice(account, call.body.id))
         return None if new is None else {**new, "updated_at": call.now}
 
-    await edit_customer(services, customer_id, change)
+    return await edit_customer(services, customer_id, change, with_id(answer_id))
 
 
 async def void(call: Call[InvoiceLife, NoQuery]) -> Data[IdAnswer]:
@@ -72,8 +74,7 @@ async def void(call: Call[InvoiceLife, NoQuery]) -> Data[IdAnswer]:
     def changed(customer: Document, account: Account, invoice: Invoice) -> Document | None:
         return None if invoice.status is InvoiceStatus.VOID else with_void(customer, invoice, call.now)
 
-    await _change(call, changed)
-    return Data(data=IdAnswer(id=call.body.id))
+    return await _change(call, changed, call.body.id)
 
 
 async def regenerate(call: Call[InvoiceLife, NoQuery]) -> Data[IdAnswer]:
@@ -82,8 +83,7 @@ async def regenerate(call: Call[InvoiceLife, NoQuery]) -> Data[IdAnswer]:
     def changed(customer: Document, account: Account, invoice: Invoice) -> Document:
         return with_regenerated(customer, customer_of(customer), invoice, account.folded_before, call.now)
 
-    await _change(call, changed)
-    return Data(data=IdAnswer(id=regenerated_id(call.body.id)))
+    return await _change(call, changed, regenerated_id(call.body.id))
 
 
 ROUTES: list[Route] = [

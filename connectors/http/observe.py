@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import structlog
 from aiohttp import web
 
 from connectors.http.audit import REQUEST_ID
-from connectors.http.dispatch import UNAVAILABLE, defect, error_reply, response, unavailable
+from connectors.http.connections import Connection
+from connectors.http.dispatch import UNAVAILABLE, defect, response, unavailable
+from connectors.http.replies import error_reply
 from connectors.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from schemas.errors import ApiError, NotFound, TooLarge
+from schemas.texts import clean
 
 log = structlog.get_logger("http")
 
@@ -36,7 +40,7 @@ async def _answered(request: web.Request, handler: Callable[[web.Request], Await
     except ApiError as error:
         reply = error_reply(error)
     except web.HTTPNotFound:
-        reply = error_reply(NotFound(f"there is no path {request.path}"))
+        reply = error_reply(NotFound(f"there is no path {clean(request.path)}"))
     except web.HTTPMethodNotAllowed as error:
         refused = error_reply(_MethodNotAllowed(f"{request.method} is not allowed here"))
         allowed = ", ".join(sorted(error.allowed_methods))
@@ -56,7 +60,9 @@ async def _answered(request: web.Request, handler: Callable[[web.Request], Await
 async def observe(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     started = time.perf_counter()
     request_id = request[REQUEST_ID] = str(uuid.uuid4())
-    answered = await _answered(request, handler)
+    connection = request.protocol
+    with connection.request_running() if isinstance(connection, Connection) else nullcontext():
+        answered = await _answered(request, handler)
     answered.headers["X-Request-Id"] = request_id
     route = _route(request)
     elapsed_s = time.perf_counter() - started
@@ -65,7 +71,7 @@ async def observe(request: web.Request, handler: Callable[[web.Request], Awaitab
     HTTP_SECONDS.labels(route).observe(elapsed_s)
     log.info(
         "request",
-        method=request.method,
+        method=method,
         route=route,
         status=answered.status,
         duration_ms=round(elapsed_s * 1000, 2),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import orjson
 
 from connectors.http.contracts import new_contract
-from connectors.http.editing import CatalogEdit, edit_catalog, read_catalog
+from connectors.http.editing import CatalogEdit, edit_catalog, read_catalog, with_id
 from connectors.http.pages import decode_cursor, encode_cursor, page
 from connectors.http.routing import Call, Route, route
 from connectors.redis.types import KeyClaim
@@ -71,8 +71,7 @@ async def create(call: Call[PackageCreate, NoQuery]) -> Data[IdAnswer]:
         if body.uniqueness_key is not None:
             edit.claims.append(KeyClaim("packages", body.uniqueness_key, document["id"]))
 
-    await edit_catalog(services, change)
-    return Data(data=IdAnswer(id=document["id"]))
+    return await edit_catalog(services, change, with_id(document["id"]))
 
 
 async def get(call: Call[PackageGet, NoQuery]) -> Data[Package]:
@@ -102,8 +101,7 @@ async def archive(call: Call[PackageArchive, NoQuery]) -> Data[IdAnswer]:
         if document["archived_at"] is None:
             edit.put("packages", {**document, "archived_at": call.now})
 
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=call.body.package_id))
+    return await edit_catalog(call.services, change, with_id(call.body.package_id))
 
 
 async def list_contracts(call: Call[ContractsOnPackage, PageQuery]) -> Page[ContractOnPackage]:

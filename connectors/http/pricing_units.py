@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from connectors.http.all_customers import customers_holding
-from connectors.http.editing import CatalogEdit, edit_catalog, read_catalog
+from connectors.http.editing import CatalogEdit, edit_catalog, read_catalog, with_id
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
@@ -26,8 +26,7 @@ from schemas.pricing_units import (
 
 async def create(call: Call[PricingUnitCreate, NoQuery]) -> Data[IdAnswer]:
     document = pricing_unit_document(call.body, call.services.new_id(), call.now)
-    await edit_catalog(call.services, lambda edit: edit.put("pricing_units", document))
-    return Data(data=IdAnswer(id=document["id"]))
+    return await edit_catalog(call.services, lambda edit: edit.put("pricing_units", document), with_id(document["id"]))
 
 
 async def list_all(call: Call[NoBody, PricingUnitQuery]) -> Page[PricingUnit]:
@@ -57,8 +56,7 @@ async def archive(call: Call[PricingUnitArchive, NoQuery]) -> Data[IdAnswer]:
 
     (await read_catalog(call.services)).need("pricing_units", call.body.id)
     await _refuse_held(call.services, call.body.id)
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=call.body.id))
+    return await edit_catalog(call.services, change, with_id(call.body.id))
 
 
 ROUTES: list[Route] = [

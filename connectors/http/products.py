@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from connectors.http.editing import CatalogEdit, edit_catalog, get_document, no_longer
+from connectors.http.editing import CatalogEdit, edit_catalog, get_document, no_longer, with_id
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from schemas.common import Data, IdAnswer, NoQuery, Page
@@ -64,8 +64,7 @@ async def create(call: Call[ProductCreate, NoQuery]) -> Data[IdAnswer]:
         _check_composite(edit, call.body)
         edit.put("products", document)
 
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=document["id"]))
+    return await edit_catalog(call.services, change, with_id(document["id"]))
 
 
 async def get(call: Call[ProductGet, NoQuery]) -> Data[Product]:
@@ -78,8 +77,7 @@ async def update(call: Call[ProductUpdate, NoQuery]) -> Data[IdAnswer]:
         no_longer("products", document)
         edit.put("products", updated_product(document, call.body, call.now))
 
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=call.body.product_id))
+    return await edit_catalog(call.services, change, with_id(call.body.product_id))
 
 
 def _listed(document: Document, archive_filter: str) -> bool:
@@ -101,8 +99,7 @@ async def archive(call: Call[ProductArchive, NoQuery]) -> Data[IdAnswer]:
         if document["archived_at"] is None:
             edit.put("products", {**document, "archived_at": call.now})
 
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=call.body.product_id))
+    return await edit_catalog(call.services, change, with_id(call.body.product_id))
 
 
 ROUTES: list[Route] = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from connectors.http.editing import CatalogEdit, edit_catalog, no_longer, read_catalog
+from connectors.http.editing import CatalogEdit, edit_catalog, no_longer, read_catalog, with_id
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
@@ -62,8 +62,7 @@ async def create(call: Call[RateCardCreate, NoQuery]) -> Data[IdAnswer]:
         _check_card(edit, document)
         edit.put("rate_cards", document)
 
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=document["id"]))
+    return await edit_catalog(call.services, change, with_id(document["id"]))
 
 
 async def get(call: Call[RateCardGet, NoQuery]) -> Data[RateCard]:
@@ -87,8 +86,7 @@ async def update(call: Call[RateCardUpdate, NoQuery]) -> Data[IdAnswer]:
         _check_card(edit, changed)
         edit.put("rate_cards", changed)
 
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=call.body.rate_card_id))
+    return await edit_catalog(call.services, change, with_id(call.body.rate_card_id))
 
 
 async def set_product_order(call: Call[SetProductOrder, NoQuery]) -> Data[IdAnswer]:
@@ -105,8 +103,7 @@ async def _reorder(services: Services, card_id: str, reorder: Callable[[Document
         no_longer("rate_cards", card)
         edit.put("rate_cards", reorder(card))
 
-    await edit_catalog(services, change)
-    return Data(data=IdAnswer(id=card_id))
+    return await edit_catalog(services, change, with_id(card_id))
 
 
 async def archive(call: Call[RateCardArchive, NoQuery]) -> Data[IdAnswer]:
@@ -117,8 +114,7 @@ async def archive(call: Call[RateCardArchive, NoQuery]) -> Data[IdAnswer]:
         if document["archived_at"] is None:
             edit.put("rate_cards", {**document, "archived_at": call.now})
 
-    await edit_catalog(call.services, change)
-    return Data(data=IdAnswer(id=call.body.id))
+    return await edit_catalog(call.services, change, with_id(call.body.id))
 
 
 def _add(edit: CatalogEdit, card_id: str, rates: Iterable[tuple[str, Rate]]) -> None:
@@ -144,13 +140,17 @@ async def add_rate(call: Call[AddRate, NoQuery]) -> Data[AddedRate]:
         shown = rate_answer(document, edit.all("pricing_units")).model_dump(exclude_unset=True)
         return AddedRate.model_validate(shown | {name: document[name] for name in ("commit_rate",) if name in document})
 
-    return Data(data=await edit_catalog(call.services, change))
+    def answer(added: AddedRate) -> Data[AddedRate]:
+        return Data(data=added)
+
+    return await edit_catalog(call.services, change, answer)
 
 
 async def add_rates(call: Call[AddRates, NoQuery]) -> Data[IdAnswer]:
     places = [(f"rates[{index}].", rate) for index, rate in enumerate(call.body.rates)]
-    await edit_catalog(call.services, lambda edit: _add(edit, call.body.rate_card_id, places))
-    return Data(data=IdAnswer(id=call.body.rate_card_id))
+    return await edit_catalog(
+        call.services, lambda edit: _add(edit, call.body.rate_card_id, places), with_id(call.body.rate_card_id)
+    )
 
 
 ROUTES: list[Route] = [

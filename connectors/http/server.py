@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
-from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from connectors import background
 from connectors.http import (
     alerts,
     audit_logs,
@@ -41,6 +40,7 @@ from connectors.http import (
     usage,
 )
 from connectors.http.audit import oldest_ms
+from connectors.http.connections import Limits, Listener
 from connectors.http.dispatch import handler_of
 from connectors.http.event_log import EventLog
 from connectors.http.observe import observe
@@ -54,6 +54,7 @@ from connectors.redis.audit import AuditLog
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
 from connectors.redis.customers import CustomerStore
+from connectors.redis.once import KeyStore
 from connectors.settings import Settings
 from engine import numbers
 
@@ -89,7 +90,6 @@ ROUTES: list[Route] = [
 ]
 ROUTES += unsupported_routes(ROUTES)
 MAINTENANCE_INTERVAL_S = 60.0
-RETRY_S = 0.5
 
 
 def application(services: Services) -> web.Application:
@@ -110,41 +110,20 @@ async def _mend(services: Services) -> None:
         log.warning("interrupted customer changes were settled", customers=mended)
 
 
-async def _keep_mending(services: Services) -> None:
-    while True:
-        await asyncio.sleep(MAINTENANCE_INTERVAL_S)
-        try:
-            await _mend(services)
-        except RedisError as error:
-            log.warning("maintenance failed", error=type(error).__name__)
-
-
-async def _mended_at_start(services: Services) -> None:
-    while True:
-        try:
-            return await _mend(services)
-        except RedisError as error:
-            log.warning("waiting for Redis", error=type(error).__name__)
-            await asyncio.sleep(RETRY_S)
-
-
-async def _start(events: EventLog) -> None:
-    while True:
-        try:
-            return await events.start()
-        except KafkaError as error:
-            log.warning("waiting for Kafka", error=type(error).__name__)
-            await asyncio.sleep(RETRY_S)
+async def _keep_mending(services: Services, stop: asyncio.Event) -> None:
+    await background.pause(stop, MAINTENANCE_INTERVAL_S)
+    await background.repeat("api.maintenance", lambda: _mend(services), stop, MAINTENANCE_INTERVAL_S)
 
 
 @asynccontextmanager
-async def _services(settings: Settings) -> AsyncIterator[Services]:
+async def _services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Services]:
     partitions = await ensure_topics(settings)
     redis: Redis = connect(settings)
     events = EventLog(settings, partitions)
     try:
-        await _start(events)
-        yield Services(settings, redis, CatalogStore(redis), CustomerStore(redis, partitions), events, partitions)
+        await background.until_done("api.kafka", events.start, stop)
+        catalog, customers, keys = CatalogStore(redis), CustomerStore(redis, partitions), KeyStore(redis, partitions)
+        yield Services(settings, redis, catalog, customers, events, keys, partitions)
     finally:
         await events.stop()
         await redis.aclose()
@@ -153,18 +132,25 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
 async def run_api(settings: Settings, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Serves until ``stop`` is set, then lets requests under way finish. ``ready`` gets the base URL."""
     numbers.activate()
-    async with _services(settings) as services:
-        await _mended_at_start(services)
-        runner = web.AppRunner(application(services), access_log=None, shutdown_timeout=settings.drain_timeout_s)
+    async with _services(settings, stop) as services:
+        if not await background.until_done("api.start", lambda: _mend(services), stop):
+            return
+        runner = web.AppRunner(application(services), shutdown_timeout=settings.drain_timeout_s)
         await runner.setup()
-        mending = asyncio.create_task(_keep_mending(services))
+        assert runner.server is not None, "set up"
+        listener = Listener(Limits.of(settings))
+        loops = [
+            asyncio.create_task(listener.keep_sweeping(stop)),
+            asyncio.create_task(_keep_mending(services, stop)),
+        ]
         try:
-            await web.TCPSite(runner, settings.api_host, settings.api_port).start()
+            server = await listener.listen(runner.server, settings.api_host, settings.api_port)
             host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
-            ready(f"http://{host}:{runner.addresses[0][1]}")
+            ready(f"http://{host}:{server.sockets[0].getsockname()[1]}")
             await stop.wait()
+            server.close()
         finally:
-            mending.cancel()
-            with suppress(asyncio.CancelledError):
-                await mending
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
             await runner.cleanup()

@@ -13,6 +13,7 @@ from connectors import clock
 from connectors.http.event_log import EventLog
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.customers import CustomerStore
+from connectors.redis.once import KeyStore
 from connectors.settings import Settings
 
 _CUSTOMER_LOCKS = 64
@@ -32,6 +33,7 @@ class Services:
     catalog: CatalogStore
     customers: CustomerStore
     events: EventLog
+    keys: KeyStore
     partitions: int
     now_us: Callable[[], int] = clock.now_us
     new_id: Callable[[], str] = _new_id

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
+from connectors.http.connections import client_of
+from connectors.http.wrong_tokens import WrongTokens
 from connectors.redis.catalog import CatalogStore
 from connectors.settings import Settings
 from schemas.errors import Unauthorized
@@ -43,9 +45,10 @@ class Tokens:
         given = (token.strip() for token in settings.api_tokens.get_secret_value().split(","))
         self._given = [token_hash(token) for token in given if token]
         self._store = store
+        self._wrong = WrongTokens(settings.api_wrong_token_delay_max_s)
 
-    async def check(self, authorization: str | None) -> Holder:
-        """The holder of the header's token. Raises Unauthorized."""
+    async def check(self, authorization: str | None, address: str | None) -> Holder:
+        """The holder of the header's token. Raises Unauthorized, the later the more wrong ones came from the address."""
         if authorization is None or not authorization.lower().startswith(_SCHEME):
             raise Unauthorized("send the header Authorization: Bearer <token>")
         hashed = token_hash(authorization[len(_SCHEME) :].strip())
@@ -55,4 +58,5 @@ class Tokens:
         document = await self._store.token(hashed)
         if document is not None:
             return Holder(hashed, orjson.loads(document)["name"])
+        await self._wrong.slow_down(client_of(address))
         raise Unauthorized("the token is not known")

@@ -11,15 +11,22 @@ from collections.abc import Iterable
 import orjson
 
 from connectors.http.services import Services
-from connectors.redis.types import KeyClaim
+from connectors.redis.types import KeyClaim, Taken
 from schemas.custom_fields import KEYS_KIND, FieldValue, key_id, unique_keys, values_in
 from schemas.documents import Document
-from schemas.errors import Conflict
+from schemas.errors import ApiError, Conflict, InProgress
 
 
 async def read_unique_keys(services: Services) -> frozenset[tuple[str, str]]:
     """(entity, key) of all keys that enforce uniqueness."""
     return unique_keys(orjson.loads(raw) for raw in (await services.catalog.list(KEYS_KIND)).values())
+
+
+def taken_by(message: str, taken: Taken) -> ApiError:
+    """The refusal of a key that somebody else has, or is about to have."""
+    if taken.pending:
+        return InProgress(f"{message} It is being made.")
+    return Conflict(message, taken.id)
 
 
 def _claim(customer_id: str, value: FieldValue) -> KeyClaim:
@@ -40,7 +47,7 @@ async def claim_values(services: Services, customer_id: str, values: Iterable[Fi
         other = await services.customers.claim_key(claim, exists, services.now_us() // 1000)
         if other is not None:
             await release_values(services, taken)
-            raise Conflict(f"custom_fields: another {value.entity} has this value of {value.key!r}.", other.id)
+            raise taken_by(f"custom_fields: another {value.entity} has this value of {value.key!r}.", other)
         taken.append(claim)
     return taken
 

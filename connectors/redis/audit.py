@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import orjson
 from redis.asyncio import Redis
 
-from connectors.redis.keys import CatalogKeys, PartitionKeys
+from connectors.redis import once
+from connectors.redis.keys import CatalogKeys, PartitionKeys, once_beside
 from connectors.redis.scripts import Argument, Script
 
 CATALOG = "c"
@@ -47,14 +48,27 @@ CURRENT: ContextVar[AuditDraft | None] = ContextVar("audit_draft", default=None)
 
 
 async def audited(
-    script: Script, redis: Redis, keys: Sequence[str], log: str, *args: Argument, done: Callable[[Any], bool]
+    script: Script,
+    redis: Redis,
+    keys: Sequence[str],
+    log: str,
+    *args: Argument,
+    done: Callable[[Any], bool],
+    answer: bytes = b"",
 ) -> Any:
     """Runs a script that ends with lua/audit.lua's ``audit``. ``log``: the stream under the script's hash tag. ``done``: whether
-    a reply tells that something was changed."""
+    a reply tells that something was changed. ``answer``: of the request under way, where its Idempotency-Key is taken by this
+    script (lua/once.lua). Raises Repeated, where it was taken before."""
+    request = once.CURRENT.get() if answer else None
+    place, keep_s = (log, 0) if request is None else (once_beside(log, request.place), request.keep_s)
     draft = CURRENT.get()
     pending = draft is not None and not draft.written
     entry = orjson.dumps({**draft.fields, "status": "success"}) if draft is not None and pending else b""
-    reply = await script.run(redis, [*keys, log], *args, entry, draft.oldest_ms if draft is not None else 0)
+    oldest_ms = draft.oldest_ms if draft is not None else 0
+    kept = answer if request is not None else b""
+    reply = await script.run(redis, [*keys, place, log], *args, kept, keep_s, entry, oldest_ms)
+    if isinstance(reply, list) and reply[0] == b"repeated":
+        raise once.Repeated(reply[1])
     if draft is not None and pending and done(reply):
         draft.written = True
     return reply

@@ -20,8 +20,8 @@ KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom
 
 PROOF_KEY_BYTES = 32
 
-_WRITE = Script("catalog_write", "audit")
-_ENDPOINT = Script("endpoint", "audit")
+_WRITE = Script("catalog_write", "audit", "once")
+_ENDPOINT = Script("endpoint", "audit", "once")
 
 
 class CatalogStore:
@@ -65,11 +65,13 @@ class CatalogStore:
         deletes: Mapping[str, Iterable[str]] | None = None,
         claims: Sequence[KeyClaim] = (),
         releases: Sequence[KeyClaim] = (),
+        answer: bytes = b"",
     ) -> Written | Stale | Taken:
         """Set and delete documents, take and free uniqueness keys, all or nothing; then tell every partition (``announce``).
 
         The new revision is always ``expected_revision + 1``, so documents may name it. On ``Stale``: load again and repeat.
-        A key that ``releases`` names is freed before ``claims`` are checked, if its holder is the id it names.
+        A key that ``releases`` names is freed before ``claims`` are checked, if its holder is the id it names. ``answer``: see
+        connectors.redis.audit.audited; raises Repeated.
         """
         keys = [CatalogKeys.REVISION]
 
@@ -86,7 +88,13 @@ class CatalogStore:
             [(place(CatalogKeys.claims(c.kind)), c.key, c.id, orjson.dumps({"id": c.id, "owner": c.owner})) for c in claims],
         )
         reply = await audited(
-            _WRITE, self._redis, keys, CatalogKeys.AUDIT, pack(arguments), done=lambda reply: bool(reply[0] == b"ok")
+            _WRITE,
+            self._redis,
+            keys,
+            CatalogKeys.AUDIT,
+            pack(arguments),
+            done=lambda reply: bool(reply[0] == b"ok"),
+            answer=answer,
         )
         word, *rest = reply
         if word == b"taken":
@@ -157,21 +165,21 @@ class CatalogStore:
         they are."""
         return int(await self._redis.get(CatalogKeys.ENDPOINTS_REVISION) or 0)
 
-    async def put_endpoint(self, endpoint_id: str, document: bytes) -> None:
-        """Whatever is stored now: for a new endpoint."""
-        await self._write_endpoint(endpoint_id, b"", document)
+    async def put_endpoint(self, endpoint_id: str, document: bytes, answer: bytes = b"") -> None:
+        """Whatever is stored now: for a new endpoint. ``answer``: see connectors.redis.audit.audited; raises Repeated."""
+        await self._write_endpoint(endpoint_id, b"", document, answer)
 
-    async def replace_endpoint(self, endpoint_id: str, expected: bytes, document: bytes) -> bool:
-        """False: somebody else has changed or deleted it since ``expected`` was read; nothing was written."""
-        return await self._write_endpoint(endpoint_id, expected, document)
+    async def replace_endpoint(self, endpoint_id: str, expected: bytes, document: bytes, answer: bytes = b"") -> bool:
+        """False: somebody else has changed or deleted it since ``expected`` was read; nothing was written. Raises Repeated."""
+        return await self._write_endpoint(endpoint_id, expected, document, answer)
 
     async def delete_endpoint(self, endpoint_id: str) -> bool:
         return await self._write_endpoint(endpoint_id, b"", b"")
 
-    async def _write_endpoint(self, endpoint_id: str, expected: bytes, document: bytes) -> bool:
+    async def _write_endpoint(self, endpoint_id: str, expected: bytes, document: bytes, answer: bytes = b"") -> bool:
         keys = [CatalogKeys.ENDPOINTS, CatalogKeys.ENDPOINTS_REVISION, CatalogKeys.FAILING]
         arguments = endpoint_id, expected, document
-        return bool(await audited(_ENDPOINT, self._redis, keys, CatalogKeys.AUDIT, *arguments, done=bool))
+        return bool(await audited(_ENDPOINT, self._redis, keys, CatalogKeys.AUDIT, *arguments, done=bool, answer=answer))
 
     async def failing(self) -> dict[str, int]:
         """Endpoints of which the latest attempts have all failed: since when (ms)."""
@@ -201,25 +209,6 @@ class CatalogStore:
 
     async def delete_token(self, token_hash: str) -> bool:
         return bool(await self._redis.hdel(CatalogKeys.TOKENS, token_hash))
-
-    # --- idempotency keys -----------------------------------------------------------------------------------------------
-
-    async def idempotency_begin(self, token_hash: str, key: str, hold_s: int) -> bytes | None:
-        """None: the caller is first and has ``hold_s`` seconds; b"": another request with this key is under way;
-        else the stored answer."""
-        name = CatalogKeys.idempotency(token_hash, key)
-        if await self._redis.set(name, b"", nx=True, ex=hold_s):
-            return None
-        answer: bytes | None = await self._redis.get(name)
-        return answer or b""  # it may have expired in between: the next attempt will be first
-
-    async def idempotency_finish(self, token_hash: str, key: str, answer: bytes, keep_s: int) -> None:
-        """Keep the (non-empty) answer for ``keep_s`` seconds."""
-        await self._redis.set(CatalogKeys.idempotency(token_hash, key), answer, ex=keep_s)
-
-    async def idempotency_abandon(self, token_hash: str, key: str) -> None:
-        """The request failed without an effect: let it be tried again at once."""
-        await self._redis.delete(CatalogKeys.idempotency(token_hash, key))
 
 
 def _by_id(documents: Mapping[bytes, bytes]) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from connectors.redis.keys import PartitionKeys
 from connectors.redis.scripts import Argument, Script
 from connectors.redis.types import Change
 
-ANNOUNCE = Script("announce", "audit")
+ANNOUNCE = Script("announce", "audit", "once")
 
 
 def announce_arguments(change: Change) -> list[Argument]:

@@ -7,7 +7,9 @@ or undone by ``recover`` (or by whoever is in conflict with it) once the note is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -24,11 +26,14 @@ from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 from engine.effects import StoredCustomer
 
 CLAIM_GRACE_MS = 30_000
-"""How long a claim without its object is respected: longer than a request that is still going to write it can take."""
+"""How long references without their customer are respected: longer than a request that is still going to write it can take."""
+WRITER_MS = 1_000
+"""How long somebody who claims a uniqueness key waits for the object of the one who has it."""
+_POLL_MS = 50
 
 _REFS = Script("refs", "audit")
 _FORGET = Script("forget")
-_CONFIGURE = Script("configure", "audit")
+_CONFIGURE = Script("configure", "audit", "once")
 _SWAP = Script("swap")
 
 _REFS_KEYS = [CatalogKeys.REFS, CatalogKeys.ALIASES, CatalogKeys.CUSTOMERS, CatalogKeys.PENDING]
@@ -43,33 +48,45 @@ class CustomerStore:
 
     # --- creation and references ----------------------------------------------------------------------------------------
 
-    async def create(self, customer_id: str, aliases: Sequence[str], document: bytes, now_ms: int) -> Taken | None:
+    async def create(
+        self, customer_id: str, aliases: Sequence[str], document: bytes, now_ms: int, answer: bytes = b""
+    ) -> Taken | None:
         """Take the id and the aliases (all or nothing), write the document as version 1, list it, tell every partition that
-        these references now resolve. ``Taken`` names the first reference that is in use, and its customer."""
+        these references now resolve. ``Taken`` names the first reference that is in use, and its customer. ``answer``: see
+        connectors.redis.audit.audited; raises Repeated."""
         refs = await self._take_refs(customer_id, aliases, now_ms, create=True)
         if isinstance(refs, Taken):
             return refs
-        written = await self.update(customer_id, 0, document)
+        written = await self.update(customer_id, 0, document, answer)
         assert isinstance(written, Written), f"customer {customer_id} has a document, but no reference led to it"
-        await self._announce_refs(customer_id, refs)
+        await self.announce_refs(customer_id, refs)
         return None
 
-    async def set_aliases(self, customer_id: str, aliases: Sequence[str], now_ms: int) -> Taken | None:
-        """Replace the ingest aliases (all or nothing): old ones that are not in the list become free. Tells every partition.
-        The document is the caller's to ``update`` afterwards."""
-        refs = await self._take_refs(customer_id, aliases, now_ms, create=False)
-        if isinstance(refs, Taken):
-            return refs
-        await self._announce_refs(customer_id, refs)
-        return None
+    async def take_aliases(self, customer_id: str, aliases: Sequence[str], now_ms: int) -> Taken | list[str]:
+        """Replace the ingest aliases (all or nothing): old ones that are not in the list become free. The document is the
+        caller's to ``update`` next, and then the references that have changed are to be announced. Whatever dies in between,
+        ``recover`` does both."""
+        return await self._take_refs(customer_id, aliases, now_ms, create=False)
+
+    async def announce_refs(self, customer_id: str, refs: Sequence[str]) -> None:
+        """Tell every partition that these references have changed; the customer is settled then."""
+        if refs:
+            await self.broadcast(Change("refs", refs=tuple(refs)))
+        await self._redis.hdel(CatalogKeys.PENDING, customer_id)
+
+    async def announce_made(self) -> None:
+        """Announce the references of every customer that is made already, however young its note is."""
+        for raw_id, raw in (await self._redis.hgetall(CatalogKeys.PENDING)).items():
+            if await self.get(raw_id.decode()) is not None:
+                await self._settle(raw_id.decode(), raw)
 
     async def recover(self, now_ms: int) -> int:
         """Finish or undo customers whose creation (or new aliases) was interrupted over 30 s ago; the API calls this at its
         start and now and then. Returns how many there were."""
         pending = await self._redis.hgetall(CatalogKeys.PENDING)
-        old = [raw_id.decode() for raw_id, raw in pending.items() if msgpack.unpackb(raw)[0] <= now_ms - CLAIM_GRACE_MS]
-        for customer_id in old:
-            await self._settle(customer_id)
+        old = {raw_id.decode(): raw for raw_id, raw in pending.items() if msgpack.unpackb(raw)[0] <= now_ms - CLAIM_GRACE_MS}
+        for customer_id, note in old.items():
+            await self._settle(customer_id, note)
         return len(old)
 
     async def _take_refs(self, customer_id: str, aliases: Sequence[str], now_ms: int, *, create: bool) -> list[str] | Taken:
@@ -86,30 +103,41 @@ class CustomerStore:
             if word == b"ok":
                 return [ref.decode() for ref in rest[0]]
             taken = Taken(rest[0].decode(), rest[1].decode())
-            if taken.id == customer_id or not await self._is_abandoned(taken.id, now_ms):
-                return taken
-            await self._settle(taken.id)
+            note = await self._abandoned(taken.id, now_ms)
+            if note is None:
+                return replace(taken, pending=await self.get(taken.id) is None)
+            await self._settle(taken.id, note)
 
-    async def _is_abandoned(self, customer_id: str, now_ms: int) -> bool:
-        """Whether this customer's references are held, but its document never came."""
-        pending = await self._redis.hget(CatalogKeys.PENDING, customer_id)
-        if pending is None or msgpack.unpackb(pending)[0] > now_ms - CLAIM_GRACE_MS:
-            return False
-        return await self.get(customer_id) is None
+    async def _abandoned(self, customer_id: str, now_ms: int) -> bytes | None:
+        """The note of a customer whose references are held, but whose document never came."""
+        note: bytes | None = await self._redis.hget(CatalogKeys.PENDING, customer_id)
+        if note is None or msgpack.unpackb(note)[0] > now_ms - CLAIM_GRACE_MS:
+            return None
+        return note if await self.get(customer_id) is None else None
 
-    async def _settle(self, customer_id: str) -> None:
-        pending = await self._redis.hget(CatalogKeys.PENDING, customer_id)
-        if pending is None:
+    async def _settle(self, customer_id: str, note: bytes) -> None:
+        found = await self.get(customer_id)
+        if found is None:
+            await _FORGET.run(self._redis, _REFS_KEYS, customer_id, note)
             return
-        if await self.get(customer_id) is None:
-            await _FORGET.run(self._redis, _REFS_KEYS, customer_id)
-        else:
-            await self._announce_refs(customer_id, msgpack.unpackb(pending)[1])
+        aliases = await self._redis.hget(CatalogKeys.ALIASES, customer_id)
+        await self._rewrite(customer_id, {} if aliases is None else {"ingest_aliases": msgpack.unpackb(aliases)}, only_new=True)
+        await self.announce_refs(customer_id, msgpack.unpackb(note)[1])
 
-    async def _announce_refs(self, customer_id: str, refs: Sequence[str]) -> None:
-        if refs:
-            await self.broadcast(Change("refs", refs=tuple(refs)))
-        await self._redis.hdel(CatalogKeys.PENDING, customer_id)
+    async def _rewrite(self, customer_id: str, fields: Mapping[str, Any], *, only_new: bool) -> bool:
+        """Write the document with these fields under its next version; False if there is none. ``only_new``: unless it has them.
+        Not a part of any request, and so not in the audit log."""
+        keys = self._keys(customer_id)
+        names = [keys.position, keys.changes, keys.customers, keys.customer(customer_id), keys.audit, keys.audit]
+        while (found := await self.get(customer_id)) is not None:
+            version, document = found[0], orjson.loads(found[1])
+            if only_new and {**document, **fields} == document:
+                return True
+            changed = orjson.dumps({**document, **fields, "version": version + 1})
+            done, _ = await _CONFIGURE.run(self._redis, names, version, changed, customer_id, b"", 0, b"", 0)
+            if done:
+                return True
+        return False
 
     # --- documents ------------------------------------------------------------------------------------------------------
 
@@ -127,13 +155,14 @@ class CustomerStore:
         pairs = zip(customer_ids, decoded, strict=True)
         return {customer_id: (version, document) for customer_id, (version, document) in pairs if document is not None}
 
-    async def update(self, customer_id: str, expected_version: int, document: bytes) -> Written | Stale:
-        """Replace the document; its version becomes ``expected_version + 1`` and the owning worker evaluates it at once."""
+    async def update(self, customer_id: str, expected_version: int, document: bytes, answer: bytes = b"") -> Written | Stale:
+        """Replace the document; its version becomes ``expected_version + 1`` and the owning worker evaluates it at once.
+        ``answer``: see connectors.redis.audit.audited; raises Repeated."""
         keys = self._keys(customer_id)
         key_names = [keys.position, keys.changes, keys.customers, keys.customer(customer_id)]
         arguments = expected_version, document, customer_id
         done, number = await audited(
-            _CONFIGURE, self._redis, key_names, keys.audit, *arguments, done=lambda reply: bool(reply[0])
+            _CONFIGURE, self._redis, key_names, keys.audit, *arguments, done=lambda reply: bool(reply[0]), answer=answer
         )
         return Written(int(number)) if done else Stale(int(number))
 
@@ -147,12 +176,14 @@ class CustomerStore:
 
     # --- changes --------------------------------------------------------------------------------------------------------
 
-    async def request_reset(self, customer_id: str, alert_id: str) -> int:
-        """Ask the owning worker to reset one alert's state; returns the partition's new revision."""
+    async def request_reset(self, customer_id: str, alert_id: str, answer: bytes = b"") -> int:
+        """Ask the owning worker to reset one alert's state; returns the partition's new revision. ``answer``: see
+        connectors.redis.audit.audited; raises Repeated."""
         keys = self._keys(customer_id)
         change = Change("reset", customer_id=customer_id, alert_id=alert_id)
         names = [keys.position, keys.changes]
-        return int(await audited(ANNOUNCE, self._redis, names, keys.audit, *announce_arguments(change), done=bool))
+        arguments = announce_arguments(change)
+        return int(await audited(ANNOUNCE, self._redis, names, keys.audit, *arguments, done=bool, answer=answer))
 
     async def broadcast(self, change: Change) -> None:
         """Append a change to every partition's stream."""
@@ -204,11 +235,16 @@ class CustomerStore:
     # --- uniqueness keys of objects in customers' documents -------------------------------------------------------------
 
     async def claim_key(self, claim: KeyClaim, exists: Callable[[KeyClaim], Awaitable[bool]], now_ms: int) -> Taken | None:
-        """Take a uniqueness key for an object that is about to be written into a customer's document.
+        """Take a uniqueness key for an object that is about to be written into a customer's document, which must have been read
+        *before*, and is then to be written by compare-and-set. None = it is yours.
 
-        None = it is yours. A holder that was claimed over 30 s ago and does not ``exists`` (its writer died) loses it.
+        Keys lie in the catalog's slot, so a claim and its object are two steps, and a claim whose writer died between them must
+        end. A holder whose object does not ``exists`` is waited for (``WRITER_MS``: it may be about to write it), and then loses
+        its key: the claim is taken over, and the document that it was for gets a new version, so that the compare-and-set of a
+        writer who is late fails, finds its claim gone, and gives way. Only then it is certain that the object never comes.
         """
         mine = orjson.dumps({"id": claim.id, "owner": claim.owner, "at": now_ms})
+        waited_ms = 0
         while not await self._swap(claim, b"", mine):
             held = await self._redis.hget(CatalogKeys.claims(claim.kind), claim.key)
             if held is None:
@@ -216,11 +252,22 @@ class CustomerStore:
             holder = orjson.loads(held)
             if holder["id"] == claim.id:
                 return None
-            young = holder.get("at", now_ms) > now_ms - CLAIM_GRACE_MS
-            if young or await exists(KeyClaim(claim.kind, claim.key, holder["id"], holder["owner"])):
-                return Taken(claim.key, holder["id"])
+            other = KeyClaim(claim.kind, claim.key, holder["id"], holder["owner"])
+            if await exists(other):
+                return Taken(claim.key, other.id)
+            age_ms = now_ms + waited_ms - holder.get("at", now_ms)
+            if age_ms < WRITER_MS and waited_ms < WRITER_MS:
+                await asyncio.sleep(_POLL_MS / 1000)
+                waited_ms += _POLL_MS
+                continue
+            if age_ms < CLAIM_GRACE_MS and await self.get(other.owner or "") is None:
+                return Taken(claim.key, other.id, pending=True)  # of a customer that is being made: it has no version yet
             if await self._swap(claim, held, mine):
-                break
+                await self._rewrite(other.owner or "", {}, only_new=False)
+                if not await exists(other):
+                    return None
+                await self._swap(claim, mine, held)
+                return Taken(claim.key, other.id)
         return None
 
     async def release_key(self, claim: KeyClaim) -> bool:

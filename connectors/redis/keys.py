@@ -59,9 +59,14 @@ class CatalogKeys:
         return f"{PREFIX}:{{catalog}}:digest:{endpoint_id}:{alert_id}"
 
     @staticmethod
-    def idempotency(token_hash: str, key: str) -> str:
-        """String with TTL: the stored answer of one Idempotency-Key."""
-        return f"{PREFIX}:{{catalog}}:idempotency:{token_hash[:16]}:{key}"
+    def idempotency(place: str) -> str:
+        """String with TTL: how the request of one Idempotency-Key stands (see lua/key_begin.lua). ``place``: token and key."""
+        return f"{PREFIX}:{{catalog}}:idempotency:{place}"
+
+    @staticmethod
+    def once(place: str) -> str:
+        """String with TTL: the answer of the request whose change under this tag was made under an Idempotency-Key."""
+        return f"{PREFIX}:{{catalog}}:once:{place}"
 
 
 class PartitionKeys:
@@ -117,6 +122,10 @@ class PartitionKeys:
         self.quarantined = f"{self._base}:quarantined"  # hash: customer id -> why, since when (see connectors.redis.quarantine)
         self.seen_meta = f"{self._base}:seen"  # hash: generations of the duplicate filter (see lua/seen.lua)
 
+    def once(self, place: str) -> str:
+        """As ``CatalogKeys.once``, for changes of this partition."""
+        return f"{self._base}:once:{place}"
+
     def due(self, endpoint_id: str) -> str:
         """Zset: an endpoint's deliveries that may be tried, by the time of their next attempt (ms)."""
         return f"{self._base}:due:{endpoint_id}"
@@ -160,3 +169,8 @@ class PartitionKeys:
     def seen(self, generation: int, bucket: int) -> str:
         """Hash: one bucket of the duplicate filter."""
         return f"{self._base}:seen:{generation}:{bucket}"
+
+
+def once_beside(log: str, place: str) -> str:
+    """The ``once`` key under the tag of an audit log."""
+    return f"{log.removesuffix('audit')}once:{place}"

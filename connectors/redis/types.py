@@ -181,10 +181,12 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Nothing was written: ``key`` (a uniqueness key, an alias, an id) belongs to the object ``id``."""
+    """Nothing was written: ``key`` (a uniqueness key, an alias, an id) belongs to the object ``id``. ``pending``: which is not
+    made yet, and may never be."""
 
     key: str
     id: str
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ import asyncio
 
 import httpx
 
+from connectors.http.idempotency import fingerprint, keyed_request
 from connectors.http.tokens import token_hash
-from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
-from tests.conformance.conftest import TOKEN, Api
+from connectors.redis.once import KeyStore
+from tests.conformance.conftest import PARTITIONS, TOKEN, Api
 
 
 async def create(http: httpx.AsyncClient, key: str, name: str) -> httpx.Response:
@@ -40,13 +41,18 @@ async def test_another_request_is_a_conflict(http: httpx.AsyncClient) -> None:
     assert await count(http) == 1
 
 
-async def test_errors_are_kept_too(http: httpx.AsyncClient) -> None:
+async def test_a_refusal_keeps_nothing(http: httpx.AsyncClient) -> None:
+    """It changed nothing: asked again it is asked anew, and the mended request goes under the same key."""
     await http.post("/v1/customers", json={"name": "a", "ingest_aliases": ["x"]})
     body = {"name": "b", "ingest_aliases": ["x"]}
     answers = [await http.post("/v1/customers", json=body, headers={"Idempotency-Key": "k"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [409, 409]
-    assert answers[0].json() == answers[1].json()
-    assert answers[1].headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in answers[1].headers
+    wrong = await http.post("/v1/customers", json={"nam": "b"}, headers={"Idempotency-Key": "k"})
+    assert wrong.status_code == 400
+    mended = await create(http, "k", "b")
+    assert mended.status_code == 200
+    assert (await create(http, "k", "b")).content == mended.content
 
 
 async def test_requests_at_once_are_one(http: httpx.AsyncClient) -> None:
@@ -59,13 +65,20 @@ async def test_requests_at_once_are_one(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_key_in_use_is_refused_until_its_request_ends(http: httpx.AsyncClient, api: Api) -> None:
+    """Whoever runs it prolongs its lease; who dies does not, and the next one waits for no longer than a lease lasts."""
     redis = connect(api.settings)
-    store = CatalogStore(redis)
-    assert await store.idempotency_begin(token_hash(TOKEN), "k", 60) is None
-    assert (await create(http, "k", "a")).status_code == 409
+    store = KeyStore(redis, PARTITIONS)
+    body = b'{"name":"a"}'
+    run = keyed_request(token_hash(TOKEN), "k", fingerprint("POST", "/v1/customers", body), 60)
+    assert (await store.begin(run))[0] == "first"
+    asked = asyncio.create_task(http.post("/v1/customers", content=body, headers={"Idempotency-Key": "k"}))
+    while not asked.done():
+        await store.prolong(run)
+        await asyncio.sleep(0.1)
+    assert (asked.result().status_code, asked.result().headers["Retry-After"]) == (409, "1")
     assert await count(http) == 0
-    await store.idempotency_abandon(token_hash(TOKEN), "k")
-    assert (await create(http, "k", "a")).status_code == 200
+    assert (await http.post("/v1/customers", content=body, headers={"Idempotency-Key": "k"})).status_code == 200
+    assert await count(http) == 1
     await redis.aclose()
 
 

@@ -10,7 +10,7 @@ from connectors.redis.catalog import CatalogStore
 from connectors.redis.customers import CustomerStore
 from connectors.redis.keys import CatalogKeys, PartitionKeys, partition_of
 from connectors.redis.types import KeyClaim, Stale, Taken, Written
-from tests.support.redis_stores import NOW_MS
+from tests.support.redis_stores import NOW_MS, set_aliases
 
 P = 3
 
@@ -67,7 +67,7 @@ async def test_a_customers_entry_lies_with_its_document(redis: Redis, customers:
     await customers.update("acme", 1, b"{2}")
     await customers.update("acme", 2, b"{3}")  # the same request's second change
     begin("aliases")
-    await customers.set_aliases("acme", ["other"], NOW_MS)
+    await set_aliases(customers, "acme", ["other"], NOW_MS)
     begin("reset")
     await customers.request_reset("acme", "alert")
     told = [each.fields["id"] for each in await read(log)]

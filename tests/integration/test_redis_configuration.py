@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
 from connectors.redis.catalog import CatalogStore
-from connectors.redis.customers import CLAIM_GRACE_MS, CustomerStore
+from connectors.redis.customers import CLAIM_GRACE_MS, WRITER_MS, CustomerStore
 from connectors.redis.keys import CatalogKeys, PartitionKeys, partition_of
+from connectors.redis.once import Keyed, KeyStore, Repeated, keyed
 from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
-from tests.support.redis_stores import NOW_MS, partition_store, snapshot
+from tests.support.redis_stores import NOW_MS, partition_store, set_aliases, snapshot
 
 P = 3
 
@@ -24,6 +26,11 @@ class Crash(BaseException):
 @pytest.fixture
 def customers(redis: Redis) -> CustomerStore:
     return CustomerStore(redis, P)
+
+
+@pytest.fixture
+def keys(redis: Redis) -> KeyStore:
+    return KeyStore(redis, P)
 
 
 @pytest.fixture
@@ -150,15 +157,53 @@ async def test_an_endpoint_is_replaced_only_by_who_has_seen_it_as_it_is(redis: R
     assert sorted(set(revisions)) == revisions
 
 
-async def test_an_idempotency_key_has_one_first_request(redis: Redis, catalog: CatalogStore) -> None:
-    begun = await asyncio.gather(*(catalog.idempotency_begin("token", "key", 60) for _ in range(3)))
-    assert sorted(begun, key=str) == sorted([None, b"", b""], key=str)
-    await catalog.idempotency_finish("token", "key", b"answer", 3_600)
-    assert await catalog.idempotency_begin("token", "key", 60) == b"answer"
-    assert await catalog.idempotency_begin("other", "key", 60) is None
-    await catalog.idempotency_abandon("other", "key")
-    assert await catalog.idempotency_begin("other", "key", 60) is None
-    assert 0 < await redis.ttl(CatalogKeys.idempotency("token", "key")) <= 3_600
+async def test_an_idempotency_key_has_one_first_run(redis: Redis, keys: KeyStore) -> None:
+    runs = [Keyed("token:key", "request", 3_600) for _ in range(3)]
+    begun = [await keys.begin(run) for run in runs]
+    assert [word for word, _ in begun] == ["first", "running", "running"]
+    assert await keys.begin(Keyed("token:key", "another request", 3_600)) == ("other", b"")
+    await keys.interrupt(runs[1])  # has no say: the first one has the lease
+    assert (await keys.begin(runs[1]))[0] == "running"
+    await keys.interrupt(runs[0])
+    assert await keys.begin(runs[1]) == ("again", begun[0][1]), "with the ids of the first run"
+    await keys.give_back(runs[0])  # too late: another run has it
+    assert (await keys.begin(runs[2]))[0] == "running"
+    await keys.finish(runs[1], b'{"answer": 1}')
+    await keys.prolong(runs[1])
+    assert await keys.begin(runs[2]) == ("answer", b'{"answer": 1}')
+    assert (await keys.begin(Keyed("other:key", "request", 3_600)))[0] == "first"
+    assert 3_500 < await redis.ttl(CatalogKeys.idempotency("token:key")) <= 3_600
+
+
+async def test_a_key_that_is_given_back_is_free_for_any_request(keys: KeyStore) -> None:
+    run, other = Keyed("place", "request", 60), Keyed("place", "another", 60)
+    await keys.begin(run)
+    await keys.give_back(run)
+    assert (await keys.begin(other))[0] == "first"
+
+
+async def test_a_change_is_made_once_under_a_key_and_its_answer_found_anywhere(
+    redis: Redis, catalog: CatalogStore, customers: CustomerStore, keys: KeyStore
+) -> None:
+    await customers.create("acme", [], b"{}", NOW_MS)
+    changes: dict[str, Callable[[bytes], Awaitable[object]]] = {
+        "catalog": lambda answer: catalog.write(0, {"metrics": {"m": b"1"}}, answer=answer),
+        "customer": lambda answer: customers.update("acme", 1, b"two", answer),
+        "endpoint": lambda answer: catalog.put_endpoint("e", b"1", answer),
+        "reset": lambda answer: customers.request_reset("acme", "alert", answer),
+        "created": lambda answer: customers.create("new", [], b"{}", NOW_MS, answer),
+    }
+    for name, change in changes.items():
+        with keyed(Keyed(name, "request", 60)):
+            assert await keys.made(Keyed(name, "request", 60)) is None
+            await change(name.encode())
+            before = await snapshot(redis)
+            if name != "created":  # its references are looked at first, and are its own no more
+                with pytest.raises(Repeated) as repeated:
+                    await change(b"another answer")
+                assert repeated.value.answer == name.encode()
+                assert await snapshot(redis) == before, name
+            assert await keys.made(Keyed(name, "request", 60)) == name.encode()
 
 
 # --- customers ----------------------------------------------------------------------------------------------------------
@@ -196,20 +241,20 @@ async def test_new_aliases_free_the_old_ones(redis: Redis, customers: CustomerSt
     await customers.create("acme", ["keep", "old"], b"{}", NOW_MS)
     await customers.create("other", ["theirs"], b"{}", NOW_MS)
     before = await snapshot(redis)
-    assert await customers.set_aliases("acme", ["new", "theirs"], NOW_MS) == Taken("theirs", "other")
+    assert await set_aliases(customers, "acme", ["new", "theirs"], NOW_MS) == Taken("theirs", "other")
     assert await snapshot(redis) == before
 
-    assert await customers.set_aliases("acme", ["keep", "new"], NOW_MS) is None
+    assert await set_aliases(customers, "acme", ["keep", "new"], NOW_MS) is None
     assert await catalog.resolve(["acme", "keep", "old", "new"]) == {"acme": "acme", "keep": "acme", "new": "acme"}
     for partition in range(P):
         assert set((await changes_of(redis, partition))[-1].refs) == {"old", "new"}  # forget the one, release the other
-    assert await customers.set_aliases("other", ["old"], NOW_MS) is None
+    assert await set_aliases(customers, "other", ["old"], NOW_MS) is None
     assert await catalog.resolve(["old", "theirs"]) == {"old": "other"}
 
 
 async def test_a_customers_own_id_as_its_alias_survives_its_removal(customers: CustomerStore, catalog: CatalogStore) -> None:
     await customers.create("acme", ["acme"], b"{}", NOW_MS)
-    await customers.set_aliases("acme", [], NOW_MS)
+    await set_aliases(customers, "acme", [], NOW_MS)
     assert await catalog.resolve(["acme"]) == {"acme": "acme"}
 
 
@@ -253,7 +298,7 @@ async def test_a_creation_that_died_before_its_document_does_not_hold_the_alias_
 ) -> None:
     await dies_in(CustomerStore, "update", customers.create("dead", ["alias", "other-alias"], b"{}", NOW_MS))
 
-    assert await customers.create("acme", ["alias"], b"{}", NOW_MS + CLAIM_GRACE_MS - 1) == Taken("alias", "dead")
+    assert await customers.create("acme", ["alias"], b"{}", NOW_MS + CLAIM_GRACE_MS - 1) == Taken("alias", "dead", pending=True)
     assert await customers.create("acme", ["alias"], b"{}", NOW_MS + CLAIM_GRACE_MS) is None
     assert await catalog.resolve(["alias", "dead", "other-alias"]) == {"alias": "acme"}
     assert await customers.list(None, 10) == ["acme"]
@@ -275,8 +320,8 @@ async def test_recovery_undoes_or_finishes_interrupted_creations(
 
 async def test_recovery_remembers_the_aliases_that_an_interrupted_change_freed(redis: Redis, customers: CustomerStore) -> None:
     await customers.create("acme", ["old"], b"{}", NOW_MS)
-    await dies_in(CustomerStore, "broadcast", customers.set_aliases("acme", ["new"], NOW_MS))
-    await customers.set_aliases("acme", ["newer"], NOW_MS)
+    await dies_in(CustomerStore, "broadcast", set_aliases(customers, "acme", ["new"], NOW_MS))
+    await set_aliases(customers, "acme", ["newer"], NOW_MS)
     assert set((await changes_of(redis, 0))[-1].refs) == {"old", "new", "newer"}
 
 
@@ -300,16 +345,54 @@ async def test_a_uniqueness_key_has_one_holder(customers: CustomerStore, catalog
     assert await customers.claim_key(loser, exists, NOW_MS) is None
 
 
+async def in_documents(customers: CustomerStore, claim: KeyClaim) -> bool:
+    found = await customers.get(claim.owner or "")
+    return found is not None and any(each["id"] == claim.id for each in orjson.loads(found[1]).get(claim.kind, ()))
+
+
 async def test_a_key_whose_object_never_came_to_exist_is_taken_over(customers: CustomerStore) -> None:
-    asked: list[KeyClaim] = []
+    """And its writer, who was only late, can write its object no more without noticing."""
 
     async def exists(claim: KeyClaim) -> bool:
-        asked.append(claim)
+        return await in_documents(customers, claim)
+
+    for customer_id in ("acme", "other"):
+        await customers.create(customer_id, [], b'{"version":1}', NOW_MS)
+    late, mine = KeyClaim("contracts", "key", "c1", "acme"), KeyClaim("contracts", "key", "c2", "other")
+    assert await customers.claim_key(late, exists, NOW_MS) is None
+    assert await customers.claim_key(mine, exists, NOW_MS) is None, "after a moment in which it might have come"
+    assert await customers.update("acme", 1, b'{"contracts":[{"id":"c1"}],"version":2}') == Stale(2)
+    assert isinstance(await customers.update("other", 1, b'{"contracts":[{"id":"c2"}],"version":2}'), Written)
+    assert await customers.claim_key(late, exists, NOW_MS) == Taken("key", "c2")
+
+
+async def test_a_key_is_given_back_to_a_writer_who_was_just_in_time(customers: CustomerStore, catalog: CatalogStore) -> None:
+    await customers.create("acme", [], b'{"version":1}', NOW_MS)
+
+    async def exists(claim: KeyClaim) -> bool:
+        """Until the claim is taken over nothing is seen of the object."""
+        return await catalog.claimed("contracts", "key") == "c2" and await in_documents(customers, claim)
+
+    late, mine = KeyClaim("contracts", "key", "c1", "acme"), KeyClaim("contracts", "key", "c2", "other")
+    assert await customers.claim_key(late, exists, NOW_MS) is None
+    await customers.update("acme", 1, b'{"contracts":[{"id":"c1"}],"version":2}')
+    assert await customers.claim_key(mine, exists, NOW_MS) == Taken("key", "c1")
+    assert await customers.claim_key(late, exists, NOW_MS) is None, "it is its own again"
+
+
+async def test_a_key_of_a_customer_that_is_being_made_is_pending(customers: CustomerStore) -> None:
+    async def exists(claim: KeyClaim) -> bool:
         return False
 
-    dead, mine = KeyClaim("contracts", "key", "c1", "acme"), KeyClaim("contracts", "key", "c2", "other")
+    dead, mine = KeyClaim("fields", "key", "c1", "c1"), KeyClaim("fields", "key", "c2", "c2")
     assert await customers.claim_key(dead, exists, NOW_MS) is None
-    assert await customers.claim_key(mine, exists, NOW_MS + CLAIM_GRACE_MS - 1) == Taken("key", "c1")
-    assert asked == []  # its writer may be about to write it
+    assert await customers.claim_key(mine, exists, NOW_MS + WRITER_MS) == Taken("key", "c1", pending=True)
     assert await customers.claim_key(mine, exists, NOW_MS + CLAIM_GRACE_MS) is None
-    assert asked == [dead]
+
+
+async def test_recovery_writes_aliases_that_an_interrupted_change_did_not_get_to_write(customers: CustomerStore) -> None:
+    await customers.create("acme", ["old"], b'{"ingest_aliases":["old"],"version":1}', NOW_MS)
+    assert await customers.take_aliases("acme", ["new"], NOW_MS) == ["old", "new"]
+    assert await customers.recover(NOW_MS + CLAIM_GRACE_MS) == 1
+    version, document = await customers.get("acme") or (0, b"{}")
+    assert (version, orjson.loads(document)) == (2, {"ingest_aliases": ["new"], "version": 2})

@@ -11,6 +11,7 @@ from connectors.redis.catalog import CatalogStore
 from connectors.redis.keys import PartitionKeys, partition_of
 from connectors.redis.partition import PartitionStore
 from connectors.redis.types import Prepared, Refused, Written
+from tests.support.redis_stores import set_aliases
 from tests.support.worker_harness import PARTITIONS, Counters, Harness, customer_in, event, now_ms
 
 
@@ -124,11 +125,11 @@ async def test_a_freed_alias_means_its_new_owner_from_then_on(harness: Harness) 
     await harness.worker()
     await harness.produce(0, event("a", "shared"))
     await harness.settled()
-    assert await harness.customers.set_aliases(first, [], now_ms()) is None
+    assert await set_aliases(harness.customers, first, [], now_ms()) is None
     await harness.produce(0, event("b", "shared"))  # nobody's: parked
     await harness.settled()
     assert counters.grown()["parked"] == 1
-    assert await harness.customers.set_aliases(second, ["shared"], now_ms()) is None
+    assert await set_aliases(harness.customers, second, ["shared"], now_ms()) is None
     await harness.produce(0, event("c", "shared"))
 
     async def arrived() -> bool:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from redis.asyncio import Redis
 
+from connectors.redis.customers import CustomerStore
 from connectors.redis.partition import PartitionStore
-from connectors.redis.types import Batch, OutboxEntry, Position
+from connectors.redis.types import Batch, OutboxEntry, Position, Taken
 from engine.effects import Delta
 
 NOW_MS = 1_767_225_600_000  # 2026-01-01
@@ -21,6 +22,15 @@ def days_of(state: Mapping[str, str]) -> Iterable[int]:
 
 def partition_store(redis: Redis, partition: int = 3, *, dedup_days: float = 34) -> PartitionStore:
     return PartitionStore(redis, partition, dedup_days=dedup_days, stored_days=days_of)
+
+
+async def set_aliases(customers: CustomerStore, customer_id: str, aliases: list[str], now_ms: int = NOW_MS) -> Taken | None:
+    """As the API does, but for the document."""
+    changed = await customers.take_aliases(customer_id, aliases, now_ms)
+    if isinstance(changed, Taken):
+        return changed
+    await customers.announce_refs(customer_id, changed)
+    return None
 
 
 def batch_at(position: Position, next_offset: int | None = None, **parts: object) -> Batch:

@@ -3,13 +3,15 @@
 -- KEYS[2]  hash: customer id -> its aliases (MessagePack)
 -- KEYS[3]  zset: customer ids by time of creation
 -- KEYS[4]  hash: customer id -> {now_ms, references to be announced} (MessagePack), until that is done
--- KEYS[5]  audit log
+-- KEYS[#KEYS]  audit log
 -- ARGV[1]  MessagePack {customer id, aliases, now_ms, whether the customer is created now}
--- ARGV[2]  and [3]: the request's entry (lua/audit.lua); a creation's goes with its document
+-- ARGV     the last two: the request's entry (lua/audit.lua); a creation's goes with its document
 -- Returns {'ok', references to be announced} or {'taken', reference, its customer}.
 local args = cmsgpack.unpack(ARGV[1])
 local id, aliases, now_ms, create = args[1], args[2], args[3], args[4]
-if create and redis.call('HEXISTS', KEYS[1], id) == 1 then return { 'taken', id, redis.call('HGET', KEYS[1], id) } end
+local holder = create and redis.call('HGET', KEYS[1], id)
+local unfinished = redis.call('HEXISTS', KEYS[4], id) == 1  -- an earlier run of the same request took its id, and died
+if holder and not (holder == id and unfinished) then return { 'taken', id, holder } end
 local wanted = {}
 for _, alias in ipairs(aliases) do
   local owner = redis.call('HGET', KEYS[1], alias)
