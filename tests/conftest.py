@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import decimal
 import os
-import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +14,7 @@ from redis.asyncio import Redis
 from connectors import clock
 from connectors.redis.client import connect
 from connectors.settings import Settings
+from tests.support.instants import live_at
 from tests.support.kafka_server import KafkaServer, KafkaUnavailable
 from tests.support.redis_server import KINDS, RedisServer
 from tests.support.trace import TRACE_FILE, Row, read_trace
@@ -31,9 +30,7 @@ NOW_DEFAULT = "2027-05-12T10:17:00Z"
 def pytest_configure() -> None:
     """Every test runs at an instant that is given, never at today's: ``TIDEMARK_TEST_NOW``, from which time runs on. Processes
     that tests start follow it."""
-    now = datetime.fromisoformat(os.environ.get(NOW_VARIABLE) or NOW_DEFAULT)
-    clock.set_shift_s(round(now.timestamp() - time.time()))
-    os.environ[clock.SHIFT_VARIABLE] = str(clock.shift_s())
+    live_at(os.environ.get(NOW_VARIABLE) or NOW_DEFAULT)
 
 
 def missing(reason: str) -> None:

@@ -186,8 +186,6 @@ def table(system: System) -> Iterator[Table]:
         with Metronome(base_url=system.api_url, bearer_token=TOKEN, max_retries=0, _strict_response_validation=True) as sdk:
             try:
                 table = Table(system, receiver, sdk)
-                if table.used_at.month != table.hour.month:
-                    pytest.skip("in the first hour of a month, usage of the hour before is of another month")
                 table.make_catalog()
                 yield table
             finally:
@@ -201,6 +199,11 @@ def test_every_type_with_every_filter(table: Table) -> None:
     for case in cases[1::4]:  # for some, the alert for all customers is there first
         if not case.row.days:
             table.make_alert(case)
+    live_through_rows(table, cases)
+
+
+def live_through_rows(table: Table, cases: list[Case]) -> None:
+    """Every phase of the rows, resets and ends; alerts that are not there yet are made after the first usage, or before it."""
     _at_once(table.make_customer, cases)
     _make_alerts(table, [case for case in cases if not case.row.days and not case.alert_id])
     table.use(cases, "below")
@@ -334,7 +337,8 @@ def _end(table: Table, cases: list[Case]) -> None:
     """Customers are archived, contracts end, alerts are archived, one for each third of the cases: whatever is used after that,
     nothing is told, and the last status stays. (Seats end with their contract, and so do their alarms: seats stay here.)"""
     customers, contracts, alerts = cases[0::3], cases[1::3], cases[2::3]
-    contracts = [case for case in contracts if case.contract_ids and not case.row.seats]
+    ends_after_usage = table.used_at < table.hour  # not in the first hour of a month: usage is of the hour that has begun
+    contracts = [case for case in contracts if case.contract_ids and not case.row.seats and ends_after_usage]
     for case in customers:
         table.sdk.v1.customers.archive(id=case.customer_id)
     for case in contracts:

@@ -63,12 +63,15 @@ class Case:
 class Table:
     """The running system and what is in it."""
 
-    """``hour``: the present one; usage is of the hour before. ``near``: when the segments of days rows end."""
+    """``hour``: the present one; usage is of the hour before, where that is of the same month.
+    ``near``: when the segments of days rows end."""
 
     def __init__(self, system: System, receiver: Receiver, sdk: Metronome) -> None:
         self.system, self.receiver, self.sdk = system, receiver, sdk
         self.hour = clock.now().replace(minute=0, second=0, microsecond=0)
-        self.used_at = self.hour - timedelta(minutes=30)
+        self.month_end = (self.hour.replace(day=1, hour=0) + timedelta(days=32)).replace(day=1)
+        hour_before = self.hour - timedelta(minutes=30)
+        self.used_at = hour_before if hour_before.month == self.hour.month else self.hour
         self.start = self.hour - timedelta(days=1)
         self.near = self.start + timedelta(days=3)
         self.reached_at = self.hour
@@ -131,7 +134,7 @@ class Table:
     def make_customer(self, case: Case) -> None:
         row = case.row
         customer_id = case.customer_id = self.sdk.v1.customers.create(name=case.name).data.id
-        schedule: Any = {"frequency": "WEEKLY", "day": "CUSTOM_DATE", "billing_anchor_date": self.start}
+        schedule: Any = {"frequency": "WEEKLY", "day": "CUSTOM_DATE", "billing_anchor_date": self._week_start()}
         if row.monthly:
             schedule = {"frequency": "MONTHLY", "day": "FIRST_OF_MONTH"}
         card = "seats" if row.seats else "unit" if row.alert.get("credit_type_id") == "unit" else "usd"
@@ -166,6 +169,12 @@ class Table:
             for is_credit, listed in ((False, commits), (True, credits_)):
                 for held in listed:
                     case.balances.append((is_credit, held.id, held.access_schedule.schedule_items[0].id))  # type: ignore[union-attr]
+
+    def _week_start(self) -> datetime:
+        """A week in which the whole test lies and that ends in this month, as alerts on a month's invoices want it."""
+        if self.start + timedelta(days=7) <= self.month_end:
+            return self.start
+        return self.month_end - timedelta(days=7)
 
     def _seats(self, case: Case) -> dict[str, Any]:
         subscription = {

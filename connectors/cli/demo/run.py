@@ -166,20 +166,13 @@ class _Demo:
         token = secrets.token_urlsafe(24)
         ready_file, log_file = self._directory / "ready.json", self._directory / "log"
         env = {**os.environ, "TIDEMARK_API_TOKENS": token, "TIDEMARK_WEBHOOK_ALLOW_PRIVATE": "true"}
-        command = own_command(
-            *(
-                "up",
-                "--embedded",
-                "--port",
-                "0",
-                "--kafka-port",
-                "0",
-                "--data-dir",
-                str(self._directory / "data"),
-                "--ready-file",
-                str(ready_file),
-            )
-        )
+        options = {
+            "--port": "0",
+            "--kafka-port": "0",
+            "--data-dir": str(self._directory / "data"),
+            "--ready-file": str(ready_file),
+        }
+        command = own_command("up", "--embedded", *(part for option in options.items() for part in option))
         self._say("starting", "a Kafka broker, a Valkey server, worker, API and dispatcher: some seconds")
         with log_file.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
