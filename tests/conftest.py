@@ -24,7 +24,7 @@ settings.register_profile("tidemark", deadline=None, suppress_health_check=[Heal
 settings.load_profile("tidemark")
 
 NOW_VARIABLE = "TIDEMARK_TEST_NOW"
-NOW_DEFAULT = "2027-05-12T10:17:00Z"
+NOW_DEFAULT = "2026-11-11T10:17:00Z"
 
 
 def pytest_configure() -> None:

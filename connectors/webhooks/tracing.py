@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from connectors.clock import shift_s
 from connectors.redis.types import OutboxEntry
 from connectors.settings import Settings
 from connectors.webhooks.client import Attempt
@@ -118,6 +119,6 @@ def _describe(span: Any, attempt: Attempt) -> None:
     }
     span.set_attributes({name: value for name, value in found.items() if value is not None})
     if timings.headers_s is not None:
-        span.add_event("first byte of the answer", timestamp=int((attempt.at_s + timings.headers_s) * _NS))
+        span.add_event("first byte of the answer", timestamp=int((attempt.at_s - shift_s() + timings.headers_s) * _NS))
     if attempt.outcome != "success":
         span.set_status(StatusCode.ERROR, attempt.error)

@@ -136,7 +136,7 @@ def running(pid: int) -> bool:
     """Orphans that nobody waits for remain as zombies where process 1 reaps none: those have ended."""
     try:
         return re.search(r"^State:\s+Z", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE) is None
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, or going while it was read
         return False
 
 
