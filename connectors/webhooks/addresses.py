@@ -53,25 +53,69 @@ _NOT_PUBLIC_V6 = _networks(
 )
 # What hands out credentials to whoever asks from inside: stays shut even where private targets are allowed.
 _METADATA = _networks(
-    "169.254.0.0/16",
+    "169.254.0.0/16",  # AWS, Google, Azure, Oracle, OpenStack, DigitalOcean, Hetzner, IBM, Tencent, Scaleway; ECS, EKS
+    "100.100.100.200/32",  # Alibaba
+    "192.0.0.192/32",  # Oracle, classic
+    "168.63.129.16/32",  # Azure's host agent
     "fe80::/10",
-    "fd00:ec2::/32",
-    "100.100.100.200/32",
-    "192.0.0.192/32",
-    "168.63.129.16/32",
-    "::ffff:169.254.0.0/112",
-    "::ffff:100.100.100.200/128",
-    "::ffff:192.0.0.192/128",
-    "::ffff:168.63.129.16/128",
-    "64:ff9b::a9fe:0/112",
+    "fd00:ec2::/32",  # AWS
+    "fd20:ce::/32",  # Google
+    "fd00:c1::/32",  # Oracle
+    "fd00:42::/32",  # Scaleway
+    "fd00:a9fe:a9fe::/48",  # Akamai (Linode)
 )
+_METADATA_HOSTS = _networks(
+    "169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32"
+)
+_IPV4_AT_THE_END = tuple(
+    IPv6Network(text)
+    for text in (
+        "::/96",  # compatible
+        "::ffff:0:0/96",  # mapped
+        "::ffff:0:0:0/96",  # translated (RFC 2765)
+        "64:ff9b::/96",  # NAT64 (RFC 6052)
+    )
+)
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")  # RFC 8215: with prefixes of several lengths
+_6TO4 = IPv6Network("2002::/16")
+_TEREDO = IPv6Network("2001::/32")
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})  # RFC 5214: before the IPv4 address, under any prefix
+_MASK = 0xFFFF_FFFF
+
+
+def embedded(address: Address) -> list[IPv4Address]:
+    """The IPv4 addresses that a gateway, a tunnel or the kernel would make of an IPv6 address."""
+    if isinstance(address, IPv4Address):
+        return []
+    number = int(address)
+    found = []
+    if any(address in network for network in _IPV4_AT_THE_END) or (number >> 32) & _MASK in _ISATAP:
+        found.append(number & _MASK)
+    if address in _NAT64_LOCAL:
+        # RFC 6052, 2.2: prefixes of 48, 56, 64 and 96 bits, with eight bits of nothing at 64
+        before, after = (number >> 64) & 0xFFFF, (number >> 24) & _MASK
+        found += [number & _MASK, after, before << 16 | after >> 16, (before & 0xFF) << 24 | after >> 8]
+    if address in _6TO4:
+        found.append((number >> 80) & _MASK)
+    if address in _TEREDO:
+        found += [(number >> 64) & _MASK, ~number & _MASK]  # its server, and its client, inverted
+    return [IPv4Address(each) for each in found]
+
+
+def is_metadata(address: Address) -> bool:
+    """Also inside of an IPv6 address; and where one ends in a metadata service's address, whatever its prefix: an operator may
+    have a NAT64 prefix of their own."""
+    if _within(address, _METADATA) or any(_within(each, _METADATA) for each in embedded(address)):
+        return True
+    return isinstance(address, IPv6Address) and _within(IPv4Address(int(address) & _MASK), _METADATA_HOSTS)
 
 
 def is_public(address: Address) -> bool:
     """Whether anyone on the Internet could reach it."""
     if isinstance(address, IPv4Address):
         return not _within(address, _NOT_PUBLIC_V4)
-    return address in _GLOBAL_UNICAST_V6 and not _within(address, _NOT_PUBLIC_V6)
+    inside = embedded(address)  # of what is public otherwise: ISATAP's
+    return address in _GLOBAL_UNICAST_V6 and not _within(address, _NOT_PUBLIC_V6) and all(is_public(each) for each in inside)
 
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:
@@ -101,10 +145,13 @@ class TargetPolicy:
         return cls(allow_private, frozenset(hosts), tuple(networks))
 
     def allows(self, host: str, address: Address) -> bool:
-        """``host``: the name in the endpoint's URL, which resolved to ``address``."""
-        if is_public(address) or _within(address, self.networks):
+        """``host``: the name in the endpoint's URL, which resolved to ``address``. Only a network of the allow list opens a
+        metadata service."""
+        if _within(address, self.networks):
             return True
-        return (self.allow_private or _host(host) in self.hosts) and not _within(address, _METADATA)
+        if is_metadata(address):
+            return False
+        return is_public(address) or self.allow_private or _host(host) in self.hosts
 
 
 def _host(name: str) -> str:

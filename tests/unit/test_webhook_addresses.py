@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy, is_public
 
@@ -96,6 +98,64 @@ def test_allow_private_opens_private_addresses_but_not_metadata() -> None:
     assert policy.allows("x", ip_address("::1"))
     for address in ("169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "168.63.129.16", "64:ff9b::a9fe:a9fe"):
         assert not policy.allows("x", ip_address(address))
+
+
+IPV4 = st.sampled_from(["169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "168.63.129.16", "169.254.0.23"])
+
+
+def forms_of(address: str) -> list[str]:
+    """IPv6 addresses that lead to an IPv4 address, each by another way."""
+    number = int(IPv4Address(address))
+    high, low = f"{number >> 16:x}", f"{number & 0xFFFF:x}"
+    octets = address.split(".")
+    hexes = [f"{int(octet):02x}" for octet in octets]
+    flipped = ~number & 0xFFFFFFFF
+    return [
+        address,
+        f"::{address}",
+        f"::ffff:{address}",
+        f"::ffff:0:{address}",
+        f"64:ff9b::{address}",
+        f"64:ff9b:1::{address}",  # a prefix of 96 bits
+        f"64:ff9b:1:{high}:00{hexes[2]}:{hexes[3]}00::",  # 48
+        f"64:ff9b:1:ab{hexes[0]}:00{hexes[1]}:{hexes[2]}{hexes[3]}::",  # 56
+        f"64:ff9b:1:abcd:00{hexes[0]}:{hexes[1]}{hexes[2]}:{hexes[3]}00:0",  # 64
+        f"2002:{high}:{low}::1",
+        f"2001:0:{high}:{low}::1",  # as a Teredo server
+        f"2001:0:4136:e378:8000:63bf:{flipped >> 16:x}:{flipped & 0xFFFF:x}",  # as a Teredo client
+        f"2606:4700::5efe:{address}",  # ISATAP under a public prefix
+        f"fd00::200:5efe:{address}",
+        f"fe80::{address}",
+    ]
+
+
+METADATA_V6 = [
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "fd00:a9fe:a9fe::1",
+    "fe80::1",
+]
+
+
+@given(IPV4.flatmap(lambda address: st.sampled_from(forms_of(address))) | st.sampled_from(METADATA_V6))
+def test_a_metadata_service_stays_shut_in_every_form_and_under_every_switch(text: str) -> None:
+    address = ip_address(text)
+    for policy in (TargetPolicy(), TargetPolicy.parse(True, ""), TargetPolicy.parse(True, "hooks.internal,10.0.0.0/8")):
+        assert not policy.allows("hooks.internal", address)
+    assert TargetPolicy.parse(False, text).allows("x", address)  # who names the address itself wants it
+
+
+@given(st.sampled_from(["10.0.0.1", "127.0.0.1", "192.168.1.1"]).flatmap(lambda address: st.sampled_from(forms_of(address))))
+def test_private_addresses_in_every_form_are_open_only_where_they_are_allowed(text: str) -> None:
+    assert not TargetPolicy().allows("x", ip_address(text))
+    assert TargetPolicy.parse(True, "").allows("x", ip_address(text)) is not text.startswith("fe80")
+
+
+def test_a_prefix_for_nat64_of_the_operators_own_leads_to_no_metadata_service() -> None:
+    assert not TargetPolicy.parse(True, "").allows("x", ip_address("2606:4700:64::a9fe:a9fe"))
 
 
 def test_allow_list_opens_named_hosts_and_networks_alone() -> None:
