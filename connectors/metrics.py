@@ -34,6 +34,11 @@ EVENTS_AFTER_FINALIZATION = Counter(
 )
 EVALUATIONS = Counter("tidemark_evaluations_total", "Full evaluations of a gauge (headroom was used up, or a change).")
 TRANSITIONS = Counter("tidemark_transitions_total", "Changes of an alert's state that were notified.", ["type", "to"])
+ALERTS_UNREACHABLE = Gauge(
+    "tidemark_alerts_unreachable",
+    "Alerts that can never fire as everything is configured now: what they name is not there.",
+    multiprocess_mode="livemostrecent",
+)
 BATCH_EVENTS = Histogram(
     "tidemark_batch_events",
     "Events in a committed batch.",

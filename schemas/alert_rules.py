@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from engine.catalog import USD_CENTS
 from schemas.alert_specifiers import check_fields, key_filter
 from schemas.alerts import CONSOLIDATED, AlertCreate
 from schemas.documents import Document
@@ -70,6 +71,7 @@ _ENTITIES = {
 }
 """The entities that custom field filters of each type may name."""
 
+_IN_DOLLARS = {"invoice_total_reached", "monthly_invoice_total_spend_threshold_reached"}
 _ALL_FILTERS = (
     "credit_type_id",
     "billable_metric_id",
@@ -112,12 +114,19 @@ def check_type(body: AlertCreate) -> None:
     check_fields(body)
     if body.access_type == "QUANTITY" and body.credit_type_id is not None:
         raise BadRequest("credit_type_id: must not be given with access_type QUANTITY")
-    if body.invoice_types_filter and not set(body.invoice_types_filter) - {CONSOLIDATED}:
-        raise NotSupported(f"invoice_types_filter: {CONSOLIDATED} alone: there are no hierarchies, so there is no such invoice")
+    _check_invoices(body)
     if kind == "usage_threshold_reached" and body.billable_metric_id is None:
         raise BadRequest("billable_metric_id: is required for usage_threshold_reached")
     if kind == "low_remaining_seat_balance_reached" and body.seat_filter is None:
         raise BadRequest("seat_filter: is required for low_remaining_seat_balance_reached")
+
+
+def _check_invoices(body: AlertCreate) -> None:
+    """There are neither invoices in other units nor consolidated ones, so that no alert on these could fire."""
+    if body.alert_type in _IN_DOLLARS and body.credit_type_id not in (None, USD_CENTS):
+        raise BadRequest("credit_type_id: invoices are in US dollars")
+    if body.invoice_types_filter and not set(body.invoice_types_filter) - {CONSOLIDATED}:
+        raise NotSupported(f"invoice_types_filter: {CONSOLIDATED} alone: there are no hierarchies, so there is no such invoice")
 
 
 def _live(alerts: Iterable[Document]) -> list[Document]:

@@ -85,6 +85,17 @@ class IdAnswer(Answer):
     id: str
 
 
+class Warned(Answer, Generic[T]):
+    """``warnings``: what was taken, and why it will not do what it may be meant to; left out if there is nothing to say."""
+
+    data: T
+    warnings: list[str] | None = Field(default=None, description="Not in the API that we speak.")
+
+
+def warned(data: T, warnings: list[str]) -> Warned[T]:
+    return Warned[T](data=data, warnings=warnings) if warnings else Warned[T](data=data)
+
+
 def _uuid(text: str) -> str:
     try:
         return str(uuid.UUID(text))

@@ -15,20 +15,19 @@ from connectors.http.editing import (
     no_longer,
     read_catalog,
     unknown,
-    with_id,
 )
+from connectors.http.reach import OWNERS, warnings_of
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
+from connectors.redis.named import forget_alert, note_alert, read_names
 from connectors.redis.types import KeyClaim
 from engine.catalog import USD_CENTS
+from schemas.alert_reach import named_by, names_in
 from schemas.alert_rules import AlertLimits, check_limits, check_type
 from schemas.alerts import AlertArchive, AlertCreate, alert_document
-from schemas.common import Data, IdAnswer, NoQuery
+from schemas.common import Data, IdAnswer, NoQuery, Warned, warned
 from schemas.documents import Document
 from schemas.errors import BadRequest
-
-OWNERS = "alert_owners"
-"""Claims that say whose an alert is, because archiving names only the alert: alert id -> customer id."""
 
 
 def _limits(services: Services) -> AlertLimits:
@@ -53,7 +52,8 @@ def _check_references(catalog: CatalogEdit, body: AlertCreate) -> None:
             raise BadRequest(f"credit_type_id: there is no credit type {body.credit_type_id}")
 
 
-async def create(call: Call[AlertCreate, NoQuery]) -> Data[IdAnswer]:
+async def create(call: Call[AlertCreate, NoQuery]) -> Warned[IdAnswer]:
+    """``warnings`` say why an alert cannot fire as everything is configured now."""
     check_type(call.body)
     alert_id = call.services.new_id()
     if call.body.customer_id is None:
@@ -61,35 +61,43 @@ async def create(call: Call[AlertCreate, NoQuery]) -> Data[IdAnswer]:
     return await _create_for_customer(call, alert_id, call.body.customer_id)
 
 
-async def _create_for_all(call: Call[AlertCreate, NoQuery], alert_id: str) -> Data[IdAnswer]:
+async def _create_for_all(call: Call[AlertCreate, NoQuery], alert_id: str) -> Warned[IdAnswer]:
     body = call.body
+    names = await read_names(call.services.redis)
 
-    def change(edit: CatalogEdit) -> None:
+    def change(edit: CatalogEdit) -> list[str]:
         _check_references(edit, body)
         check_limits(body, edit.all("alerts").values(), (), _limits(call.services))
-        edit.put("alerts", alert_document(body, alert_id, edit.next_revision, call.now))
+        alert = alert_document(body, alert_id, edit.next_revision, call.now)
+        edit.put("alerts", alert)
         if body.uniqueness_key is not None:
             edit.claims.append(KeyClaim("alerts", body.uniqueness_key, alert_id))
+        return warnings_of(alert, edit, names)
 
-    return await edit_catalog(call.services, change, with_id(alert_id))
+    return await edit_catalog(call.services, change, lambda warnings: warned(IdAnswer(id=alert_id), warnings))
 
 
-async def _create_for_customer(call: Call[AlertCreate, NoQuery], alert_id: str, customer_id: str) -> Data[IdAnswer]:
+async def _create_for_customer(call: Call[AlertCreate, NoQuery], alert_id: str, customer_id: str) -> Warned[IdAnswer]:
     services, body = call.services, call.body
     no_longer("customers", await get_customer(services, customer_id))
     catalog = await read_catalog(services)
     _check_references(catalog, body)
     for_all = catalog.all("alerts").values()
+    alert = alert_document(body, alert_id, 0, call.now)
+    await note_alert(services.redis, alert_id, named_by(alert))
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)
         check_limits(body, for_all, customer["alerts"], _limits(services))
-        alert = alert_document(body, alert_id, customer["version"] + 1, call.now)
-        return {**customer, "alerts": [*customer["alerts"], alert]}
+        made = {**alert, "created_version": customer["version"] + 1}
+        return {**customer, "alerts": [*customer["alerts"], made]}
+
+    def answer(customer: Document) -> Warned[IdAnswer]:
+        return warned(IdAnswer(id=alert_id), warnings_of(alert, catalog, names_in(customer)))
 
     owner = KeyClaim(OWNERS, alert_id, customer_id, customer_id)
     claims = claim_of("alerts", body.uniqueness_key, alert_id, customer_id), owner
-    return await edit_customer(services, customer_id, change, with_id(alert_id), claims)
+    return await edit_customer(services, customer_id, change, answer, claims)
 
 
 def _archived(alert: Document, body: AlertArchive, now: str) -> Document:
@@ -125,6 +133,7 @@ async def _archive_for_customer(call: Call[AlertArchive, NoQuery], customer_id: 
 
     customer = await edit_customer_on_the_way(call.services, customer_id, change)
     alert = own_alert(customer, call.body.id)
+    await forget_alert(call.services.redis, call.body.id)
     if alert["key_released"] and alert["uniqueness_key"] is not None:
         await call.services.customers.release_key(KeyClaim("alerts", alert["uniqueness_key"], call.body.id, customer_id))
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
 import orjson
+import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -16,9 +17,12 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from connectors import DISTRIBUTION
+from connectors.http.reach import Reach
 from connectors.http.routing import Route
 from connectors.http.services import Services
 from schemas.openapi import Operation, document
+
+log = structlog.get_logger("http")
 
 CHECK_TIMEOUT_S = 5.0
 NOWHERE_TO_GO = "no webhook endpoint is enabled: notifications stay in the outbox until one exists"
@@ -80,9 +84,19 @@ def _exposition() -> bytes:
     return generate_latest(registry)
 
 
-async def metrics(_: web.Request) -> web.Response:
-    body = await asyncio.to_thread(_exposition)
-    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+def metrics(services: Services) -> _Handler:
+    reach = Reach(services)
+
+    async def exposed(_: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await reach.refresh()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("alerts that cannot fire were not counted again", error=type(error).__name__)
+        body = await asyncio.to_thread(_exposition)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return exposed
 
 
 def openapi(routes: list[Route]) -> bytes:
@@ -117,5 +131,5 @@ def add_system_routes(app: web.Application, services: Services, routes: list[Rou
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readiness(services))
-    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics", metrics(services))
     app.router.add_get("/openapi.json", openapi_json)

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 import orjson
 
 from connectors.http.services import Services
+from connectors.redis.named import note_names
 from connectors.redis.types import KeyClaim, Taken
+from schemas.alert_reach import names_in
 from schemas.custom_fields import KEYS_KIND, FieldValue, key_id, unique_keys, values_in
 from schemas.documents import Document
 from schemas.errors import ApiError, Conflict, InProgress
@@ -62,6 +64,7 @@ async def claim_difference(
 ) -> tuple[list[KeyClaim], list[KeyClaim]]:
     """(claims taken for the unique values that ``after`` brings, those of the values that it no longer has: to be released once
     it is written). ``before`` None: a customer that is about to be made."""
+    await note_names(services.redis, names_in(after) - (set() if before is None else names_in(before)))
     had = set() if before is None else set(values_in(before))
     has = set(values_in(after))
     if had == has:

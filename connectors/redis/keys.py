@@ -36,6 +36,8 @@ class CatalogKeys:
         PREFIX + ":{catalog}:endpoints_revision"
     )  # string: integer, another one after every change of an endpoint
     AUDIT = PREFIX + ":{catalog}:audit"  # stream: entries of the audit log, of changes under this tag
+    NAMES = PREFIX + ":{catalog}:names"  # set: MessagePack (entity, key) of custom fields and seats that customers have had
+    ALERT_NAMES = PREFIX + ":{catalog}:alert_names"  # hash: id of an alert of one customer -> JSON of what it names
     FAILING = PREFIX + ":{catalog}:failing"  # hash: endpoint id -> since when every attempt has failed (ms)
 
     @staticmethod
