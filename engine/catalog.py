@@ -10,8 +10,8 @@ Decimals are exact (see engine.numbers).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -85,13 +85,23 @@ class ProductType(StrEnum):
     COMPOSITE = "COMPOSITE"
 
 
+class ProductState(NamedTuple):
+    """From ``hour`` on a product has this name and these tags."""
+
+    hour: int
+    name: str
+    tags: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """``metric_id`` and what follows it up to ``rounding`` are of USAGE products only. (Types that are not listed above are kept
     by the API and are never rated.)
 
     COMPOSITE: a charge on the spend of other products: those of ``composite_product_ids`` and those with any of
-    ``composite_tags``; with ``include_composite_spend`` on that of other composites, too."""
+    ``composite_tags``; with ``include_composite_spend`` on that of other composites, too.
+
+    ``name`` and ``tags`` hold until the first of the ``later`` states, which are by hour."""
 
     id: str
     name: str
@@ -106,6 +116,25 @@ class Product:
     composite_product_ids: frozenset[str] = frozenset()
     composite_tags: frozenset[str] = frozenset()
     include_composite_spend: bool = False
+    later: tuple[ProductState, ...] = ()
+
+    def at(self, hour: int) -> Product:
+        """The product as it is called and tagged in an hour."""
+        state = next((each for each in reversed(self.later) if each.hour <= hour), None)
+        return self if state is None else replace(self, name=state.name, tags=state.tags)
+
+    def within(self, starting_hour: int, ending_hour: int) -> Iterator[tuple[int, int, Product]]:
+        """[starting_hour, ending_hour) cut where the product is called or tagged otherwise, oldest first."""
+        start = starting_hour
+        for state in self.later:
+            if start < state.hour < ending_hour:
+                yield start, state.hour, self.at(start)
+                start = state.hour
+        yield start, ending_hour, self.at(start)
+
+    def every_tags(self) -> tuple[frozenset[str], ...]:
+        """The tags of all of its states."""
+        return self.tags, *(state.tags for state in self.later)
 
 
 class Frequency(StrEnum):

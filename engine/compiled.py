@@ -111,12 +111,14 @@ class CompiledCatalog:
         return self._composites[card.id]
 
     def hours_of_change(self, rate_card_id: str | None) -> frozenset[int]:
-        """The hours at which a rate of the card begins or ends."""
+        """The hours at which a rate of the card begins or ends, or one of its products is called or tagged otherwise."""
         card = self.catalog.rate_cards.get(rate_card_id or "")
         if card is None:
             return frozenset()
         if card.id not in self._card_changes:
-            self._card_changes[card.id] = frozenset(hours_of_change(card.rates))
+            products = (self.catalog.products.get(rate.product_id) for rate in card.rates)
+            states = (state.hour for product in products if product is not None for state in product.later)
+            self._card_changes[card.id] = frozenset([*hours_of_change(card.rates), *states])
         return self._card_changes[card.id]
 
 

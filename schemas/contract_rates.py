@@ -45,18 +45,18 @@ class ContractRateRow(Answer):
     override_rate: RateAnswer | None = None
 
 
-def is_selected(rate: ScheduledRate, selectors: Sequence[ContractRateSelector]) -> bool:
-    """Whether any of the selectors fits (none = everything)."""
-    return not selectors or any(_fits(rate, each) for each in selectors)
+def is_selected(rate: ScheduledRate, selectors: Sequence[ContractRateSelector], hour: int) -> bool:
+    """Whether any of the selectors fits in an hour (none = everything)."""
+    return not selectors or any(_fits(rate, each, hour) for each in selectors)
 
 
-def _fits(rate: ScheduledRate, selector: ContractRateSelector) -> bool:
+def _fits(rate: ScheduledRate, selector: ContractRateSelector, hour: int) -> bool:
     values = _group_values(rate)
     return (
         selector.product_id in (None, rate.product.id)
         and selector.pricing_group_values in (None, values)
         and (selector.partial_pricing_group_values is None or selector.partial_pricing_group_values.items() <= values.items())
-        and (selector.product_tags is None or not rate.product.tags.isdisjoint(selector.product_tags))
+        and (selector.product_tags is None or not rate.product.at(hour).tags.isdisjoint(selector.product_tags))
     )
 
 

@@ -5,7 +5,8 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
 (KeyError, ValueError) are not caught here.
 
     metric      {id, name, aggregation_type, aggregation_key?, event_type_filter?, property_filters?, group_keys?, archived_at?}
-    product     {id, type, current: {name, billable_metric_id?, pricing_group_key?, ...}, archived_at?}
+    product     {id, type, initial: {name, billable_metric_id?, pricing_group_key?, ...}, updates?, archived_at?}
+                (schemas.product_states)
     rate card   {id, fiat_credit_type_id, rates: [{product_id, rate_type, price | tiers, starting_at, ...}]}
     alert       {id, type, name, threshold, created_version, version, evaluate_on_create, customer_id?, credit_type_id?,
                  billable_metric_id?, group_values?, custom_field_filters?, invoice_types_filter?, alert_specifiers?,
@@ -21,6 +22,7 @@ Decimals are stored as text, instants as RFC 3339 in UTC. A document that does n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -45,6 +47,7 @@ from engine.catalog import (
     Frequency,
     Operation,
     Product,
+    ProductState,
     ProductType,
     PropertyFilter,
     QuantityConversion,
@@ -60,6 +63,7 @@ from schemas.balance_documents import balances_of
 from schemas.charge_documents import scheduled_charges_of
 from schemas.numbers import document_default
 from schemas.override_documents import overrides_of, usage_filters_of
+from schemas.product_states import first_state, states
 from schemas.recurring_documents import recurring_in, subscriptions_of
 
 Document = dict[str, Any]
@@ -128,46 +132,42 @@ def metric_of(document: Document) -> BillableMetric:
 
 def product_of(document: Document) -> Product | None:
     """None for a product that is not rated: one that is not of type USAGE, SUBSCRIPTION or COMPOSITE."""
-    current = document["current"]
-    if document["type"] == "SUBSCRIPTION":
-        return Product(
-            id=document["id"],
-            name=current["name"],
-            archived=document.get("archived_at") is not None,
-            tags=frozenset(current.get("tags") or ()),
-            type=ProductType.SUBSCRIPTION,
-        )
-    if document["type"] == "COMPOSITE":
-        return _composite(document)
-    if document["type"] != "USAGE":
+    first = first_state(document)
+    if document["type"] not in ("USAGE", "SUBSCRIPTION", "COMPOSITE"):
         return None
-    conversion = current.get("quantity_conversion")
-    rounding = current.get("quantity_rounding")
-    return Product(
+    product = Product(
         id=document["id"],
-        name=current["name"],
-        metric_id=current["billable_metric_id"],
-        pricing_group_key=tuple(current.get("pricing_group_key") or ()),
-        presentation_group_key=tuple(current.get("presentation_group_key") or ()),
+        name=first["name"],
+        archived=document.get("archived_at") is not None,
+        tags=frozenset(first.get("tags") or ()),
+        type=ProductType(document["type"]),
+        later=tuple(
+            ProductState(_hour(since), state["name"], frozenset(state.get("tags") or ())) for since, state in states(document)
+        ),
+    )
+    if document["type"] == "USAGE":
+        return _usage_product(product, first)
+    if document["type"] == "COMPOSITE":
+        return replace(
+            product,
+            composite_product_ids=frozenset(first.get("composite_product_ids") or ()),
+            composite_tags=frozenset(first.get("composite_tags") or ()),
+            include_composite_spend=first.get("include_composite_spend") or False,
+        )
+    return product
+
+
+def _usage_product(product: Product, state: Document) -> Product:
+    conversion = state.get("quantity_conversion")
+    rounding = state.get("quantity_rounding")
+    return replace(
+        product,
+        metric_id=state["billable_metric_id"],
+        pricing_group_key=tuple(state.get("pricing_group_key") or ()),
+        presentation_group_key=tuple(state.get("presentation_group_key") or ()),
         conversion=conversion
         and QuantityConversion(Decimal(conversion["conversion_factor"]), Operation(conversion["operation"])),
         rounding=rounding and QuantityRounding(RoundingMethod(rounding["rounding_method"]), rounding["decimal_places"]),
-        archived=document.get("archived_at") is not None,
-        tags=frozenset(current.get("tags") or ()),
-    )
-
-
-def _composite(document: Document) -> Product:
-    current = document["current"]
-    return Product(
-        id=document["id"],
-        name=current["name"],
-        archived=document.get("archived_at") is not None,
-        tags=frozenset(current.get("tags") or ()),
-        type=ProductType.COMPOSITE,
-        composite_product_ids=frozenset(current.get("composite_product_ids") or ()),
-        composite_tags=frozenset(current.get("composite_tags") or ()),
-        include_composite_spend=current.get("include_composite_spend") or False,
     )
 
 

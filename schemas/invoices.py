@@ -15,6 +15,7 @@ from engine.periods import HOUR_US
 from schemas.common import Answer, Id, Instant, OutInstant, OutNumber, PageQuery, Query, Upper, rfc3339
 from schemas.documents import Document, instant_text, instant_us
 from schemas.pricing_units import CreditType, credit_type
+from schemas.product_states import as_of
 
 HOURS_A_PAGE = {"DAY": 35 * 24, "HOUR": 24}
 """So much time one page of breakdowns covers at most, by window size."""
@@ -228,7 +229,7 @@ def _line_item(item: LineItem, names: Names) -> Document:
         **_paid_by(item, names),
     }
     if item.product_id is not None:
-        product = names.products[item.product_id]
+        product = as_of(names.products[item.product_id], start)
         tags = sorted(item.product_tags) if item.type not in _FIXED else product["current"].get("tags") or []
         fields |= {
             "name": fields["name"] or product["current"]["name"],

@@ -28,6 +28,7 @@ from schemas.common import (
     rfc3339,
 )
 from schemas.documents import Document
+from schemas.product_states import as_of
 
 CREATED_BY = "api"
 ProductType = Literal["USAGE", "SUBSCRIPTION", "COMPOSITE", "FIXED", "PRO_SERVICE"]
@@ -86,7 +87,8 @@ class ProductCreate(_ProductFields):
 
 
 class ProductUpdate(_ProductFields):
-    """Name, tags and the like may change. What a product is rated by may not yet: that would have to be scheduled."""
+    """Name, tags and the like change from ``starting_at`` on (schemas.product_states). What a product is rated by may not change
+    yet."""
 
     product_id: Id
     starting_at: HourInstant
@@ -181,11 +183,11 @@ def product_document(body: ProductCreate, product_id: str, now: str) -> Document
 
 
 def updated_product(document: Document, body: ProductUpdate, now: str) -> Document:
-    """The changes hold at once: none of them has a part in rating, so ``starting_at`` is only recorded."""
+    """The changes hold from ``starting_at`` on."""
     fields = body.model_dump(exclude={"product_id", "starting_at", "sql_breakdown_granularity"}, exclude_none=True)
     update = {**fields, "starting_at": rfc3339(body.starting_at), "created_at": now, "created_by": CREATED_BY}
-    return {**document, "current": {**document["current"], **fields}, "updates": [*document["updates"], update]}
+    return as_of({**document, "updates": [*document["updates"], update]}, now)
 
 
-def product_answer(document: Document) -> Product:
-    return Product.model_validate(document)
+def product_answer(document: Document, now: str) -> Product:
+    return Product.model_validate(as_of(document, now))

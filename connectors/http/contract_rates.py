@@ -16,9 +16,10 @@ from schemas.balance_rules import with_balances
 from schemas.common import Data, IdAnswer, NoQuery, Page, rfc3339
 from schemas.contract_rates import ContractRateRow, GetContractRateSchedule, contract_rate_row, is_selected
 from schemas.contracts import ContractAmend
-from schemas.documents import Document, contract_of, instant_us, product_of, rate_card_of
+from schemas.documents import Document, contract_of, instant_text, instant_us, product_of, rate_card_of
 from schemas.override_rules import with_overrides, with_real_ids, with_usage_filter
 from schemas.overrides import SetUsageFilter, usage_filter_document
+from schemas.product_states import as_of
 from schemas.products import CREATED_BY
 from schemas.rate_cards import RatesQuery
 from schemas.scheduled_charges import with_charges
@@ -89,11 +90,12 @@ async def get_schedule(call: Call[GetContractRateSchedule, RatesQuery]) -> Page[
         for rate in contract_schedule(card, products, contract_of(document))
         if rate.stretch.starting_hour <= hour
         and (rate.stretch.ending_hour is None or hour < rate.stretch.ending_hour)
-        and is_selected(rate, body.selectors)
+        and is_selected(rate, body.selectors, hour)
     ]
     shown, cursor = page(rates, _position, call.query.limit, call.query.next_page)
-    units = catalog.all("pricing_units")
-    return Page(data=[contract_rate_row(rate, card.id, documents[rate.product.id], units) for rate in shown], next_page=cursor)
+    units, at = catalog.all("pricing_units"), instant_text(hour * HOUR_US)
+    named = [(rate, as_of(documents[rate.product.id], at)) for rate in shown]
+    return Page(data=[contract_rate_row(rate, card.id, product, units) for rate, product in named], next_page=cursor)
 
 
 ROUTES: list[Route] = [

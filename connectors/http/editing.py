@@ -16,8 +16,9 @@ from connectors.redis.types import KeyClaim, Stale, Taken
 from schemas.alert_specifiers import check_values
 from schemas.common import Data, IdAnswer
 from schemas.custom_fields import CATALOG_KINDS, KEYS_KIND, duplicate, unique_keys
-from schemas.documents import Document, encode
+from schemas.documents import Document, encode, instant_text
 from schemas.errors import ApiError, BadRequest, Conflict, NotFound, Unavailable
+from schemas.product_states import as_of
 
 T = TypeVar("T")
 A = TypeVar("A", bound=Answered)
@@ -28,10 +29,12 @@ KEY_USED = "This uniqueness key has already been used."
 
 @dataclass(slots=True)
 class CatalogEdit:
-    """The catalog as read, and the changes that are to be written to it."""
+    """The catalog as read, and the changes that are to be written to it. ``now``: when it was read; products are shown as they
+    are then."""
 
     revision: int
     parts: Mapping[str, Mapping[str, bytes]]
+    now: str
     sets: dict[str, dict[str, bytes]] = field(default_factory=dict)
     claims: list[KeyClaim] = field(default_factory=list)
     releases: list[KeyClaim] = field(default_factory=list)
@@ -43,7 +46,10 @@ class CatalogEdit:
 
     def get(self, kind: str, document_id: str) -> Document | None:
         raw = self.parts[kind].get(document_id)
-        return None if raw is None else orjson.loads(raw)
+        return None if raw is None else self._shown(kind, orjson.loads(raw))
+
+    def _shown(self, kind: str, document: Document) -> Document:
+        return as_of(document, self.now) if kind == "products" else document
 
     def need(self, kind: str, document_id: str) -> Document:
         document = self.get(kind, document_id)
@@ -52,7 +58,7 @@ class CatalogEdit:
         return document
 
     def all(self, kind: str) -> dict[str, Document]:
-        return {document_id: orjson.loads(raw) for document_id, raw in self.parts[kind].items()}
+        return {document_id: self._shown(kind, orjson.loads(raw)) for document_id, raw in self.parts[kind].items()}
 
     def put(self, kind: str, document: Document) -> None:
         self.sets.setdefault(kind, {})[document["id"]] = encode(document)
@@ -104,7 +110,7 @@ async def _edit_catalog(services: Services, change: Callable[[CatalogEdit], T], 
     async with services.editing:
         for _ in range(ATTEMPTS_MAX):
             revision, parts = await services.catalog.load()
-            edit = CatalogEdit(revision, parts)
+            edit = CatalogEdit(revision, parts, instant_text(services.now_us()))
             given = change(edit)
             answered: Any = None if answer is None else answer(given)
             if not edit.sets:
@@ -142,7 +148,7 @@ def empty(_: object) -> None:
 
 async def read_catalog(services: Services) -> CatalogEdit:
     revision, parts = await services.catalog.load()
-    return CatalogEdit(revision, parts)
+    return CatalogEdit(revision, parts, instant_text(services.now_us()))
 
 
 async def get_document(services: Services, kind: str, document_id: str) -> Document:

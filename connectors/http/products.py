@@ -68,7 +68,7 @@ async def create(call: Call[ProductCreate, NoQuery]) -> Data[IdAnswer]:
 
 
 async def get(call: Call[ProductGet, NoQuery]) -> Data[Product]:
-    return Data(data=product_answer(await get_document(call.services, "products", call.body.id)))
+    return Data(data=product_answer(await get_document(call.services, "products", call.body.id), call.now))
 
 
 async def update(call: Call[ProductUpdate, NoQuery]) -> Data[IdAnswer]:
@@ -88,7 +88,7 @@ async def list_all(call: Call[ProductList, ProductListQuery]) -> Page[Product]:
     documents = [orjson.loads(raw) for raw in (await call.services.catalog.list("products")).values()]
     listed = [each for each in documents if _listed(each, call.body.archive_filter)]
     shown, cursor = page(listed, lambda each: (each["initial"]["created_at"], each["id"]), call.query.limit, call.query.next_page)
-    return Page(data=[product_answer(each) for each in shown], next_page=cursor)
+    return Page(data=[product_answer(each, call.now) for each in shown], next_page=cursor)
 
 
 async def archive(call: Call[ProductArchive, NoQuery]) -> Data[IdAnswer]:

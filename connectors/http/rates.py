@@ -9,8 +9,9 @@ from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from schemas.common import Page, rfc3339
-from schemas.documents import Document, instant_us
+from schemas.documents import Document, instant_text, instant_us
 from schemas.product_order import product_order
+from schemas.product_states import as_of
 from schemas.rate_cards import GetRates, GetRateSchedule, RateRow, RatesQuery, ScheduleSelector, rate_answer
 from schemas.rate_schedule import effective, rate_row, selected, within
 
@@ -26,7 +27,8 @@ async def _rows(
 ) -> Page[RateRow]:
     catalog = await read_catalog(services)
     card = catalog.need("rate_cards", card_id)
-    products, units = catalog.all("products"), catalog.all("pricing_units")
+    units, starting_at = catalog.all("pricing_units"), instant_text(bounds_us[0])
+    products = {product_id: as_of(each, starting_at) for product_id, each in catalog.all("products").items()}
     rows = [row for row in within(effective(card["rates"]), *bounds_us) if selected(row, products[row["product_id"]], selectors)]
     order = {product_id: f"{index:06d}" for index, product_id in enumerate(product_order(card))}
     shown, cursor = page(rows, lambda row: (order[row["product_id"]], _place(row)), query.limit, query.next_page)

@@ -2,7 +2,8 @@
 
 The order of draw-down is section 5.3 of the reference, in full. Rolled-over balances are compared up to the earliest end
 only, and not by what they cost. Where the reference leaves something open:
-- *Applicable products* are counted in the catalog; a balance that names neither products nor tags is open to any number of them.
+- *Applicable products* are counted in the catalog, by all tags that they ever have (so that no date changes the order); a balance
+  that names neither products nor tags is open to any number of them.
 - A *group-value specifier* names group values and neither product nor tags. A balance without any restriction comes last in that
   step, too, as in the reference's own example. The seat of a balance counts as one such specifier.
 - What is still equal goes by time of creation, then by id.
@@ -161,5 +162,7 @@ def _applicable_products(balance: Balance, products: Mapping[str, Product]) -> f
             return inf
     if is_unrestricted(balance):
         return inf
-    found.update(product.id for product in products.values() if any(tags <= product.tags for tags in wanted))
+    found.update(
+        product.id for product in products.values() if any(tags <= each for tags in wanted for each in product.every_tags())
+    )
     return len(found)

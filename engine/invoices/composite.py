@@ -65,16 +65,24 @@ def _lines(key: UsageKey, composite: Composite, period: Period, taken: Iterable[
             if stretch.starting_hour <= hour < stretch.ending_hour:
                 steps.append((hour, steps[-1][1] + amount))
         spend[unit] = steps[-1][1]
-        inner = {cut for cut in cuts(key, unit) if stretch.starting_hour < cut < stretch.ending_hour}
-        for start, end in pairwise(sorted({*stretch, *inner})):
+        for part, product in _parts(key, composite.product, stretch, unit, cuts):
             for bracket in brackets(rate):
-                line = _line(composite.product, rate, bracket, steps, Period(start, end))
+                line = _line(product, rate, bracket, steps, part)
                 if line is not None:
                     charged += line.total
                     yield line
         last = stretch, rate
     if last is not None and last[1].minimum is not None and charged < last[1].minimum:
-        yield _missing(composite.product, last[1], last[0].ending_hour, last[1].minimum - charged)
+        ending_hour = last[0].ending_hour
+        yield _missing(composite.product.at(ending_hour - 1), last[1], ending_hour, last[1].minimum - charged)
+
+
+def _parts(key: UsageKey, product: Product, stretch: Period, unit: str, cuts: Cuts) -> Iterator[tuple[Period, Product]]:
+    """A stretch, cut where what may pay it begins or ends, or where the product is called or tagged otherwise."""
+    for first, last, then in product.within(*stretch):
+        inner = {cut for cut in cuts(key._replace(product_tags=then.tags), unit) if first < cut < last}
+        for start, end in pairwise(sorted({first, last, *inner})):
+            yield Period(start, end), then
 
 
 def _spend(items: Iterable[LineItem]) -> Mapping[str, Mapping[int, Decimal]]:

@@ -64,8 +64,8 @@ def contract_lines(
 ) -> list[LineItem]:
     """The USAGE items of a billing period, without zero quantities, in the order in which they are drawn (by start, price, name).
 
-    One item for each product, combination of pricing and presentation values, stretch of constant price, stretch between cuts,
-    and tier. Raises RateError for a rate card that cannot be priced."""
+    One item for each product, combination of pricing and presentation values, stretch of constant price, name and tags, stretch
+    between cuts, and tier. Raises RateError for a rate card that cannot be priced."""
     book = compiled.contract_book(contract)
     if book is None:
         return []
@@ -146,8 +146,10 @@ def _group_items(
         for hour, raw in running_quantity(metric.aggregation, group, hours, part):
             steps.append(Step(hour, position + billed_quantity(product, raw)))
         position = steps[-1].position
-        for stretch in _stretches(product, group, usage, part, payers):
-            yield from _stretch_items(product, usage, part.ladder, steps, stretch)
+        for start, end, then in product.within(part.starting_hour, part.ending_hour):
+            tagged = usage._replace(product_tags=then.tags)
+            for stretch in _stretches(then, group, tagged, Slice(start, end, part.ladder), payers):
+                yield from _stretch_items(then, tagged, part.ladder, steps, stretch)
 
 
 class _Stretch(NamedTuple):

@@ -57,10 +57,10 @@ def _lines(
     for charge, rate in charges(contract, subscription, product, compiled, period):
         starts_here = first and charge.billed_hour == period.starting_hour
         if charge.quantity and (starts_here or period.starting_hour < charge.billed_hour <= period.ending_hour):
-            total = charge.quantity * charge.unit_price
+            total, then = charge.quantity * charge.unit_price, product.at(charge.for_hours.starting_hour)
             item = LineItem(
                 type=ItemType.SUBSCRIPTION,
-                name=subscription.name or product.name,
+                name=subscription.name or then.name,
                 credit_type_id=rate.credit_type_id,
                 total=total,
                 starting_hour=charge.for_hours.starting_hour,
@@ -68,7 +68,7 @@ def _lines(
                 quantity=charge.quantity,
                 unit_price=charge.unit_price,
                 product_id=product.id,
-                product_tags=product.tags,
+                product_tags=then.tags,
                 subscription_id=subscription.id,
             )
             yield replace(item, increments=(Increment(placed(item, period), charge.quantity, total),))

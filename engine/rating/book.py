@@ -19,7 +19,7 @@ from typing import NamedTuple
 from engine.catalog import Override, Product, ProductType, Rate, RateCard, RateTarget
 from engine.numbers import exact
 from engine.periods import Period
-from engine.rating.overrides import applies, concerns, is_by_presentation, priced_stretches
+from engine.rating.overrides import applies, by_state, concerns, is_by_presentation, priced_stretches
 from engine.rating.prices import Ladder, RateError
 
 
@@ -75,7 +75,7 @@ class _ByPresentation:
         self._rows = rows
         self._overrides = overrides
         self._terms = terms
-        self._timelines: dict[tuple[tuple[str, ...], tuple[str, ...]], _Timeline] = {}
+        self._timelines: dict[tuple[tuple[str, ...], tuple[tuple[str, int], ...]], _Timeline] = {}
 
     @property
     def changes(self) -> set[int]:
@@ -95,7 +95,7 @@ class _ByPresentation:
             for each in self._overrides
             if applies(each, self._product, pricing_values, presentation_values=presentation_values)
         ]
-        key = pricing_values, tuple(each.id for each in chosen)
+        key = pricing_values, tuple((each.id, each.starting_hour) for each in chosen)
         found = self._timelines.get(key)
         if found is None:
             with exact():
@@ -151,7 +151,7 @@ class RateBook:
         with exact():
             for product in (product for group in self._products.values() for product in group):
                 rows = self._rows[product.id]
-                concerned = [override for override in overrides if concerns(override, product)]
+                concerned = [override for override in by_state(overrides, product) if concerns(override, product)]
                 if not concerned and (target is RateTarget.LIST_RATE or not _has_commit_rates(rows)):
                     continue
                 timelines[product.id] = {

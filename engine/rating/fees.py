@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from engine.catalog import Contract, Frequency, Override, OverrideType, Product, Rate, RateCard, RateType
 from engine.numbers import exact
-from engine.rating.overrides import applies, priced_stretches
+from engine.rating.overrides import applies, by_state, priced_stretches
 
 FeeRows = Mapping[tuple[str, Frequency], Sequence[Rate]]
 """A card's rows for subscriptions by product id and billing frequency, in the order in which they were added."""
@@ -33,7 +33,7 @@ def fee_at(rows: FeeRows, product: Product, frequency: Frequency, contract: Cont
         return None
     overrides = [
         each
-        for each in contract.overrides
+        for each in by_state(contract.overrides, product)
         if not each.for_commits and not _makes_tiers(each) and applies(each, product, (), frequency)
     ]
     with exact():

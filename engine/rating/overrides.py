@@ -74,6 +74,26 @@ def applies(
     )
 
 
+def by_state(overrides: Sequence[Override], product: Product) -> Sequence[Override]:
+    """The overrides as they are for a product whose tags change: cut to the hours in which it has the tags that they ask for, and
+    without asking for them any more."""
+    if not product.later or not any(each.product_tags for override in overrides for each in override.specifiers):
+        return overrides
+    edges = [0, *(state.hour for state in product.later)]
+    found: list[Override] = []
+    for override in overrides:
+        if not any(each.product_tags for each in override.specifiers):
+            found.append(override)
+            continue
+        for start, end in zip(edges, [*edges[1:], None], strict=True):
+            tags = product.at(start).tags
+            fitting = tuple(replace(each, product_tags=frozenset()) for each in override.specifiers if each.product_tags <= tags)
+            first, ends = max(start, override.starting_hour), [hour for hour in (end, override.ending_hour) if hour is not None]
+            if fitting and (not ends or first < min(ends)):
+                found.append(replace(override, starting_hour=first, ending_hour=min(ends, default=None), specifiers=fitting))
+    return found
+
+
 def is_by_presentation(override: Override) -> bool:
     """Whether it tells lines of one rate apart."""
     return any(each.presentation_group_values for each in override.specifiers)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from engine.catalog import Contract, Product, RateCard
 from engine.numbers import exact
 from engine.rating.book import card_rows
-from engine.rating.overrides import PricedStretch, applies, priced_stretches
+from engine.rating.overrides import PricedStretch, applies, by_state, priced_stretches
 
 
 class ScheduledRate(NamedTuple):
@@ -25,7 +25,8 @@ def contract_schedule(rate_card: RateCard, products: Mapping[str, Product], cont
     for product_id in sorted(rows):
         product = products[product_id]
         for values in sorted(rows[product_id]):
-            concerned = [each for each in contract.overrides if not each.for_commits and applies(each, product, values)]
+            overrides = by_state(contract.overrides, product)
+            concerned = [each for each in overrides if not each.for_commits and applies(each, product, values)]
             with exact():
                 found = priced_stretches(rows[product_id][values], concerned, explicit=contract.explicit_priorities)
             for stretch in _joined(found):
