@@ -125,12 +125,12 @@ class Product:
 
     def within(self, starting_hour: int, ending_hour: int) -> Iterator[tuple[int, int, Product]]:
         """[starting_hour, ending_hour) cut where the product is called or tagged otherwise, oldest first."""
-        start = starting_hour
+        start, then = starting_hour, self.at(starting_hour)
         for state in self.later:
-            if start < state.hour < ending_hour:
-                yield start, state.hour, self.at(start)
-                start = state.hour
-        yield start, ending_hour, self.at(start)
+            if start < state.hour < ending_hour and (state.name, state.tags) != (then.name, then.tags):
+                yield start, state.hour, then
+                start, then = state.hour, self.at(state.hour)
+        yield start, ending_hour, then
 
     def every_tags(self) -> tuple[frozenset[str], ...]:
         """The tags of all of its states."""

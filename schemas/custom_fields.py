@@ -32,6 +32,7 @@ CATALOG_KINDS = {
 """An alert of one customer is in that customer's document instead."""
 CONTRACT_PARTS = {"subscription": "subscriptions", "scheduled_charge": "scheduled_charges"}
 """Lists of a contract's document whose items carry custom fields."""
+BALANCE_ENTITIES = frozenset({"commit", "contract_credit"})
 CUSTOMER_ENTITIES = frozenset({"customer", "contract", "commit", "contract_credit", *CONTRACT_PARTS})
 LATER_ENTITIES = frozenset(
     {

@@ -133,6 +133,7 @@ class InvoiceAnswer(Answer):
     contract_custom_fields: dict[str, str]
     customer_custom_fields: dict[str, str]
     custom_fields: dict[str, str]
+    billable_status: Literal["billable"] = Field(description="There are no customers that are not to be billed.")
     external_invoice: None
 
 
@@ -270,6 +271,7 @@ def _invoice(invoice: Invoice, names: Names, *, skip_zero: bool) -> Document:
         "contract_custom_fields": contract["custom_fields"],
         "customer_custom_fields": names.customer["custom_fields"],
         "custom_fields": {},
+        "billable_status": "billable",
         "external_invoice": None,
     }
     for name in ("net_payment_terms_days", "netsuite_sales_order_id", "salesforce_opportunity_id"):

@@ -13,7 +13,7 @@ from connectors.http.services import Services
 from engine.alerts.stored import CARRY_PREFIX, decode_meta
 from engine.balances.ledger import BalanceStatement
 from engine.balances.shares import whole_statements
-from engine.catalog import CustomerConfig
+from engine.catalog import Contract, CustomerConfig
 from engine.compiled import CompiledCatalog
 from engine.customer import stored_days
 from engine.effects import StoredCustomer
@@ -21,11 +21,12 @@ from engine.invoices.codec import decode_invoices
 from engine.invoices.items import Invoice
 from engine.invoices.statement import Statement, finalize, reach_hour, statement
 from engine.invoices.usage import HourlyUsage, usage_of_store
+from engine.invoices.zero import with_zero_lines
 from engine.metering.codec import Reading, decode_quantity
 from engine.metering.queries import HOURS_A_DAY
 from engine.metering.windows import WindowStore
 from engine.numbers import exact
-from engine.periods import HOUR_US
+from engine.periods import HOUR_US, Period
 from schemas.documents import Document, customer_of, instant_us, load_catalog
 from schemas.recurring_answers import with_children_until
 
@@ -33,17 +34,26 @@ from schemas.recurring_answers import with_children_until
 @dataclass(frozen=True, slots=True)
 class Account:
     """``customer``: its document, with the balances that recurring ones have made for any of its invoices. ``units``: pricing
-    units by id. ``folded_before``: the hours before this one are no longer told apart."""
+    units by id. ``folded_before``: the hours before this one are no longer told apart. ``contracts``: archived ones included."""
 
     customer: Document
     products: dict[str, Document]
     units: dict[str, Document]
     statement: Statement
     folded_before: int
+    compiled: CompiledCatalog
+    contracts: dict[str, Contract]
 
     @property
     def invoices(self) -> tuple[Invoice, ...]:
         return (*self.statement.finalized, *self.statement.drafts, *self.statement.scheduled)
+
+    def shown(self, invoice: Invoice, period: Period, *, skip_zero: bool) -> Invoice:
+        """An invoice, or a part of one, as it is asked for: with lines of quantity 0, or without any."""
+        contract = self.contracts.get(invoice.contract_id)
+        if skip_zero or contract is None:
+            return invoice
+        return with_zero_lines(invoice, contract, self.compiled, period)
 
     def statements(self) -> dict[str, BalanceStatement]:
         """By balance; archived ones have none. The shares of seats are there by themselves, and as the whole."""
@@ -74,6 +84,8 @@ def account_of(customer: Document, catalog: CatalogEdit, stored: StoredCustomer,
         units=catalog.all("pricing_units"),
         statement=made,
         folded_before=decode_meta(stored.state).folded_before * HOURS_A_DAY,
+        compiled=compiled,
+        contracts={each.id: each for each in (*config.contracts, *config.archived_contracts)},
     )
 
 

@@ -21,6 +21,7 @@ from connectors.http.unique_fields import claim_values, release_values
 from connectors.redis.types import KeyClaim
 from schemas.common import CursorQuery, NoQuery, Page
 from schemas.custom_fields import (
+    BALANCE_ENTITIES,
     CATALOG_KINDS,
     FIELDS_MAX,
     KEYS_KIND,
@@ -40,10 +41,13 @@ from schemas.custom_fields import (
 )
 from schemas.documents import Document
 from schemas.errors import BadRequest, Conflict, NotFound, NotSupported
+from schemas.recurring_answers import with_own_document
 
 _PAGE = 100
 _CLAIMING = "claiming"
 """Marks a key for which not all values that were there are claimed yet: whoever adds it again goes on with that."""
+RECURRING_TEXT = b'"recurring":[{'
+"""What the document of a customer with recurring commits or credits holds."""
 
 
 async def add_key(call: Call[AddKey, NoQuery]) -> None:
@@ -137,13 +141,23 @@ async def list_keys(call: Call[ListKeys, CursorQuery]) -> Page[CustomFieldKey]:
 
 
 async def _owner(services: Services, entity: str, entity_id: str) -> str:
-    """The customer whose document holds the entity. But for customers there is no index: all of them are searched."""
+    """The customer whose document holds the entity. But for customers there is no index: all of them are searched; for commits
+    and credits first by their id, and then those that have recurring ones, whose children are in no document."""
     if entity == "customer":
         return entity_id
     async for customer in customers_holding(services, entity_id.encode()):
         if holds(customer, entity, entity_id):
             return str(customer["id"])
+    if entity in BALANCE_ENTITIES:
+        async for customer in customers_holding(services, RECURRING_TEXT):
+            if holds(_with_own(services, customer, entity, entity_id), entity, entity_id):
+                return str(customer["id"])
     raise NotFound(f"there is no {entity} {entity_id}")
+
+
+def _with_own(services: Services, customer: Document, entity: str, entity_id: str) -> Document:
+    """The customer's document in which a commit or credit that a recurring one has made has a document of its own."""
+    return with_own_document(customer, entity_id, services.now_us()) if entity in BALANCE_ENTITIES else customer
 
 
 def _checked(document: Document) -> Document:
@@ -161,6 +175,7 @@ async def _write(services: Services, entity: str, entity_id: str, fields: dict[s
         return
 
     def change(customer: Document) -> Document | None:
+        customer = _with_own(services, customer, entity, entity_id)
         if not holds(customer, entity, entity_id):
             raise NotFound(f"there is no {entity} {entity_id}")
         changed = with_values(customer, entity, entity_id, fields, without)

@@ -13,8 +13,8 @@ from connectors.http.services import Services
 from engine.invoices.breakdown import Breakdown, WindowSize, breakdowns
 from engine.invoices.items import Invoice
 from engine.numbers import exact
+from engine.periods import Period
 from schemas.common import Data, NoBody, Page
-from schemas.errors import BadRequest
 from schemas.invoices import (
     HOURS_A_PAGE,
     BreakdownAnswer,
@@ -59,15 +59,19 @@ async def list_all(call: Call[NoBody, InvoiceListQuery]) -> Page[InvoiceAnswer]:
     rest = _rest(found, _invoice_place, query.sort, query.next_page)
     shown = rest[: query.limit]
     cursor = encode_cursor(*_invoice_place(shown[-1])) if len(rest) > len(shown) else None
-    data = [invoice_answer(each, names, skip_zero=query.skip_zero_qty_line_items) for each in shown]
+    data = [_shown(each, account, names, query.skip_zero_qty_line_items) for each in shown]
     return Page(data=data, next_page=cursor)
+
+
+def _shown(invoice: Invoice, account: Account, names: Names, skip_zero: bool) -> InvoiceAnswer:
+    return invoice_answer(account.shown(invoice, invoice.period, skip_zero=skip_zero), names, skip_zero=skip_zero)
 
 
 async def get(call: Call[NoBody, InvoiceQuery]) -> Data[InvoiceAnswer]:
     account, names = await _account(call.services, call.path["customer_id"], call.now_us)
     for invoice in account.invoices:
         if invoice.id == call.path["invoice_id"]:
-            return Data(data=invoice_answer(invoice, names, skip_zero=call.query.skip_zero_qty_line_items))
+            return Data(data=_shown(invoice, account, names, call.query.skip_zero_qty_line_items))
     raise unknown("invoices", call.path["invoice_id"])
 
 
@@ -84,16 +88,15 @@ def _breakdowns(account: Account, query: BreakdownQuery) -> list[Breakdown]:
             continue
         if query.status not in (None, invoice.status.value) or query.credit_type_id not in (None, invoice.credit_type_id):
             continue
-        try:
-            parts = breakdowns(invoice, WindowSize(query.window_size), from_hour, until_hour)
-        except ValueError:
-            raise BadRequest(f"window_size: the invoice {invoice.id} is final, and kept by DAY only") from None
+        window = WindowSize.DAY if invoice.by_days else WindowSize(query.window_size)
+        parts = breakdowns(invoice, window, from_hour, until_hour)
         found += [each for each in parts if each.ending_hour <= until_hour]
     return found
 
 
 async def list_breakdowns(call: Call[NoBody, BreakdownQuery]) -> Page[BreakdownAnswer]:
-    """Windows in which something was added, in the order of time. A page ends after 35 days, or after 24 single hours."""
+    """Windows in which something was added, in the order of time. A page ends after 35 days, or after 24 single hours. Of a final
+    usage invoice only days are kept: it is answered by days, when hours are asked for, too."""
     query = call.query
     account, names = await _account(call.services, call.path["customer_id"], call.now_us)
     with exact():
@@ -101,8 +104,15 @@ async def list_breakdowns(call: Call[NoBody, BreakdownQuery]) -> Page[BreakdownA
     reach = HOURS_A_PAGE[query.window_size]
     shown = [each for each in rest[: query.limit] if abs(each.starting_hour - rest[0].starting_hour) < reach]
     cursor = encode_cursor(*_breakdown_place(shown[-1])) if len(rest) > len(shown) else None
-    data = [breakdown_answer(each, names, skip_zero=query.skip_zero_qty_line_items) for each in shown]
+    skip_zero = query.skip_zero_qty_line_items
+    data = [breakdown_answer(_part(each, account, skip_zero), names, skip_zero=skip_zero) for each in shown]
     return Page(data=data, next_page=cursor)
+
+
+def _part(part: Breakdown, account: Account, skip_zero: bool) -> Breakdown:
+    period = part.invoice.period
+    start, end = max(part.starting_hour, period.starting_hour), min(part.ending_hour, period.ending_hour)
+    return part._replace(invoice=account.shown(part.invoice, Period(start, end), skip_zero=skip_zero))
 
 
 _BASE = "/v1/customers/{customer_id}/invoices"

@@ -94,7 +94,9 @@ async def preview(call: Call[PreviewEvents, NoQuery]) -> Data[list[InvoiceAnswer
         account = account_of(customer, catalog, copy, now_us, settings.grace_period_hours)
     names = Names(account.customer, account.products, account.units)
     drafts = account.statement.drafts
-    return Data(data=[invoice_answer(each, names, skip_zero=body.skip_zero_qty_line_items) for each in drafts])
+    skip_zero = body.skip_zero_qty_line_items
+    shown = [account.shown(each, each.period, skip_zero=skip_zero) for each in drafts]
+    return Data(data=[invoice_answer(each, names, skip_zero=skip_zero) for each in shown])
 
 
 ROUTES: list[Route] = [

@@ -11,6 +11,9 @@ import metronome
 import pytest
 from metronome import AsyncMetronome
 
+from engine.catalog import USD_CENTS
+from tests.conformance.test_balances import make_customer, make_fixed
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = datetime(2027, 1, 1, tzinfo=UTC)
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -225,3 +228,37 @@ async def test_alerts_of_all_customers_and_of_one_carry_fields(sdk: AsyncMetrono
     await fields.remove_key(entity="alert", key="severity")
     with pytest.raises(metronome.BadRequestError):
         await fields.set_values(entity="alert", entity_id=own, custom_fields={"severity": "critical"})
+
+
+async def test_a_balance_that_a_recurring_credit_made_is_tagged(sdk: AsyncMetronome) -> None:
+    """By itself: the others, and what the recurring one makes later, have no such field. An alert sees it."""
+    fields = sdk.v1.custom_fields
+    await fields.add_key(entity="contract_credit", key="tier", enforce_uniqueness=False)
+    customer = await make_customer(sdk)
+    await make_customer(sdk)
+    recurring: Any = {
+        "product_id": await make_fixed(sdk),
+        "priority": 1,
+        "starting_at": "2024-01-01T00:00:00Z",
+        "access_amount": {"unit_price": 100, "quantity": 1, "credit_type_id": USD_CENTS},
+        "commit_duration": {"value": 1},
+        "recurrence_frequency": "MONTHLY",
+    }
+    until: Any = {"starting_at": "2024-01-01T00:00:00Z", "ending_before": "2024-04-01T00:00:00Z"}
+    await sdk.v1.contracts.create(customer_id=customer, recurring_credits=[recurring], **until)
+
+    async def tagged() -> list[dict[str, str] | None]:
+        rows = sdk.v1.contracts.list_balances(customer_id=customer, include_contract_balances=True)
+        found = sorted([each async for each in rows], key=lambda each: each.access_schedule.schedule_items[0].starting_at)  # type: ignore[union-attr]
+        ids.extend(each.id for each in found)
+        return [each.custom_fields for each in found]
+
+    ids: list[str] = []
+    assert await tagged() == [{}, {}, {}]
+    await fields.set_values(entity="contract_credit", entity_id=ids[1], custom_fields={"tier": "gold"})
+    assert await tagged() == [{}, {"tier": "gold"}, {}]
+    await fields.delete_values(entity="contract_credit", entity_id=ids[1], keys=["tier"])
+    assert await tagged() == [{}, {}, {}]
+    await fields.add_key(entity="commit", key="tier", enforce_uniqueness=False)
+    with pytest.raises(metronome.NotFoundError, match="there is no commit"):
+        await fields.set_values(entity="commit", entity_id=ids[1], custom_fields={"tier": "gold"})

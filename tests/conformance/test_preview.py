@@ -40,7 +40,7 @@ async def totals(sdk: AsyncMetronome, customer: str, events: list[Any], **more: 
     (invoice,) = (await sdk.v1.customers.preview_events(customer_id=customer, events=events, **more)).data
     assert (invoice.status, invoice.type) == ("DRAFT", "USAGE")
     found = {"total": invoice.total}
-    for line in invoice.line_items:
+    for line in (each for each in invoice.line_items if each.quantity != 0):
         found[line.name] = found.get(line.name, 0) + line.total
     return found
 

@@ -31,6 +31,7 @@ from engine.catalog import (
     Override,
     OverrideType,
     OverwriteRate,
+    ProductState,
     RateTarget,
     RateType,
     RolledOver,
@@ -196,10 +197,13 @@ def priced(draw: st.DrawFn) -> Catalog:
         rows += tuple(replace(row, rate_type=RateType.TIERED, starting_hour=BOUNDARY - 29, tiers=tiers) for row in rows)
     if draw(st.booleans()):
         rows = tuple(replace(row, commit_rate=draw(st.sampled_from(COMMIT_RATES))) for row in rows)
-    tagged = {
-        product.id: replace(product, tags=frozenset(draw(st.sets(st.sampled_from(TAGS)))))
-        for product in catalog.products.values()
-    }
+    tags = st.sets(st.sampled_from(TAGS)).map(frozenset)
+    later = st.lists(st.tuples(st.sampled_from([BOUNDARY - 40, BOUNDARY - 29, BOUNDARY, BOUNDARY + 5]), tags), max_size=2)
+    tagged = {}
+    for product in catalog.products.values():
+        states = sorted(dict(draw(later)).items()) if draw(st.booleans()) else []
+        changes = tuple(ProductState(hour, product.name, of_state) for hour, of_state in states)
+        tagged[product.id] = replace(product, tags=draw(tags), later=changes)
     conversions = draw(st.sampled_from([(("credits", Decimal("0.4")),), (("credits", Decimal(3)),), ()]))
     cards = {"card": replace(catalog.rate_cards["card"], rates=rows, conversions=conversions)}
     return replace(catalog, products=tagged, rate_cards=cards, alerts=())

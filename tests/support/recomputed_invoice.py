@@ -17,7 +17,7 @@ from engine.catalog import Balance, Catalog, Contract, CustomerConfig, Product, 
 from engine.effects import UsageEvent
 from engine.periods import periods_between
 from tests.support.recomputed import aggregate, billed, counts, text
-from tests.support.recomputed_prices import price_for
+from tests.support.recomputed_prices import price_for, tagged_then
 from tests.support.recomputed_recurring import charged
 
 HOUR_US = 3_600_000_000
@@ -237,7 +237,8 @@ class Accounts:
 
             def who(hour: int, rate: Rate = rate) -> tuple[object, dict[str, Rate]]:
                 found = payers(rate.credit_type_id, hour)
-                return found, self._own_prices(found, product, rate, price, hour)
+                own = self._own_prices(found, product, rate, price, hour)
+                return (found, tagged_then(product, hour).tags), own
 
             for (_, own), hours in groupby(range(first, last), key=who):
                 stretch = list(hours)
@@ -289,7 +290,7 @@ class Accounts:
             for balance in self.config.balances
             for segment in balance.segments
             if of_unit(balance, unit, product) and segment.starting_hour <= hour < segment.ending_hour
-            if pays(balance, contract, product, dict(pricing), dict(shown))
+            if pays(balance, contract, product and tagged_then(product, hour), dict(pricing), dict(shown))
         ]
 
     def _conversions(
@@ -341,7 +342,7 @@ class Accounts:
             balance, segment = self._next(waiting)
             waiting.remove((balance, segment))
             for line in in_order:
-                product = None if line.product is None else self.catalog.products[line.product]
+                product = None if line.product is None else tagged_then(self.catalog.products[line.product], line.start)
                 start, end = (line.start, line.end) if line.due is None else (line.due, line.due + 1)
                 fits = segment.starting_hour <= start and end <= segment.ending_hour
                 fits = fits and of_unit(balance, line.unit, product) and (line.due is None or balance.access_type == "SPEND")
@@ -379,7 +380,11 @@ class Accounts:
         return sum(
             1
             for product in self.catalog.products.values()
-            if any(of_product(specifier, product) for specifier in (*balance.specifiers, *as_specifiers(balance)))
+            if any(
+                of_product(specifier, tagged_then(product, hour))
+                for specifier in (*balance.specifiers, *as_specifiers(balance))
+                for hour in (0, *(since for since, _, _ in product.later))
+            )
         )
 
     def _ahead(self, bill: Bill) -> int:

@@ -19,6 +19,7 @@ def price_for(
     balance: Balance | None = None,
 ) -> Rate | None:
     """The rate as the contract is charged it, or, for a balance, as that draws it; None where nothing is charged."""
+    product = tagged_then(product, hour)
     listed: Rate | None = None
     for rate in catalog.rate_cards["card"].rates:
         if rate.product_id == product.id and dict(rate.pricing_group_values) == pricing and is_in(rate, hour):
@@ -42,6 +43,15 @@ def price_for(
         return changed(start, [each for each in of_commits if each.target == "COMMIT_RATE"])
     about = [*everybodys, *(each for each in of_commits if each.target == "LIST_RATE")]
     return changed(listed, [each for each in contract.overrides if each in about])
+
+
+def tagged_then(product: Product, hour: int) -> Product:
+    """With the tags that it has in an hour."""
+    found = product.tags
+    for since, _, tags in product.later:
+        if since <= hour:
+            found = tags
+    return replace(product, tags=found)
 
 
 def is_in(part: Rate | Override, hour: int) -> bool:
