@@ -32,6 +32,9 @@ EVENTS_FORWARDED = Counter("tidemark_events_forwarded_total", "Usage events prod
 EVENTS_AFTER_FINALIZATION = Counter(
     "tidemark_events_after_finalization_total", "Events counted in usage windows only: their invoice is final."
 )
+GROUP_VALUES_OTHER = Counter(
+    "tidemark_group_values_other_total", "Group values of events that were counted as others: too many to be kept apart."
+)
 EVALUATIONS = Counter("tidemark_evaluations_total", "Full evaluations of a gauge (headroom was used up, or a change).")
 TRANSITIONS = Counter("tidemark_transitions_total", "Changes of an alert's state that were notified.", ["type", "to"])
 ALERTS_UNREACHABLE = Gauge(

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     windows_hourly_days: int = Field(default=35, ge=34)
     windows_daily_months: int = Field(default=13, ge=1)
     resolved_notifications: bool = True
+    # Values of each declared group key of a metric that are kept apart for one customer; the others are counted together as
+    # "tidemark:other". 10,000 take 15 MB of the worker, 29 MB with an alert on each.
+    group_values_max: int = Field(default=10_000, ge=1)
 
     # --- API --------------------------------------------------------------------------------------------------------
     api_host: str = "127.0.0.1"

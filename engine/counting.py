@@ -6,7 +6,7 @@ then for each metric its value, an addition to the hour's window, and the sinks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,9 +17,10 @@ from engine.cells import Cell, Sink
 from engine.compiled import CompiledCatalog
 from engine.effects import UsageEvent
 from engine.live import LiveGauges
+from engine.metering.bounded import GroupValueBound
 from engine.metering.codec import Reading
 from engine.metering.matching import MetricMatcher, Value
-from engine.metering.series import GroupValues, SeriesKey, series_field
+from engine.metering.series import OTHER, GroupValues, SeriesKey, series_field
 from engine.metering.windows import WindowStore
 
 HOURS_A_DAY = 24
@@ -71,16 +72,27 @@ class Route:
 
 
 class Counting:
-    """One customer's way from events to windows and gauges: under one catalog, as long as ``live`` holds and no day is folded."""
+    """One customer's way from events to windows and gauges: under one catalog, as long as ``live`` holds; ``forget`` when a day
+    is folded."""
 
-    __slots__ = ("_compiled", "_groups", "_live", "_windows", "routes")
+    __slots__ = ("_bound", "_compiled", "_groups", "_live", "_windows", "routes")
 
-    def __init__(self, compiled: CompiledCatalog, windows: WindowStore, live: LiveGauges) -> None:
+    def __init__(self, compiled: CompiledCatalog, windows: WindowStore, live: LiveGauges, bound: GroupValueBound) -> None:
         self.routes: dict[tuple[str, int], Route] = {}
+        self._bound = bound
         self._compiled = compiled
         self._windows = windows
         self._live = live
         self._groups: dict[tuple[str, int], tuple[Sinks, GroupTargets]] = {}
+
+    def forget(self) -> None:
+        """Series may be gone, and routes lead nowhere."""
+        self.routes.clear()
+        self._groups.clear()
+
+    def groups(self, matcher: MetricMatcher, properties: Mapping[str, object]) -> list[GroupValues]:
+        """For each declared group key of a metric the values under which an event is counted, or would be now."""
+        return [self._bound.values(matcher, at, values) for at, values in enumerate(matcher.groups(properties))]
 
     def open_route(self, event_type: str, hour: int) -> Route:
         """Makes the route for events of a type in an hour, and keeps it."""
@@ -130,11 +142,20 @@ class Counting:
         cells = tuple(each for each in moved if isinstance(each, Cell))
         return Target(total.add, plain, matcher.aggregation is Aggregation.LATEST, groups, grouped, matcher, gauges, cells)
 
-    def _group(self, target: Target, dimension: int, values: GroupValues) -> GroupTarget:
+    def _group(self, target: Target, dimension: int, given: GroupValues) -> GroupTarget:
+        """Of values that are not known; those that are counted as others are never remembered by themselves."""
         matcher = target.matcher
+        values = self._bound.values(matcher, dimension, given)
+        known_as = given
+        if OTHER in values:
+            self._windows.others += 1
+            known_as = (OTHER, *values)  # one longer than what an event gives: an event's own value may read OTHER
+            known = target.groups[dimension].get(known_as)
+            if known is not None:
+                return known
         series = self._windows.get(series_field(SeriesKey(matcher.metric.id, dimension, values)), matcher.aggregation)
         found = [grouped.sink(values) for grouped in target.grouped if grouped.dimension == dimension]
-        group = target.groups[dimension][values] = GroupTarget(series.add, tuple(sink for sink in found if sink is not None))
+        group = target.groups[dimension][known_as] = GroupTarget(series.add, tuple(sink for sink in found if sink is not None))
         return group
 
 

@@ -37,6 +37,7 @@ from engine.former import FormerQuantities
 from engine.frames import NEVER_HOUR
 from engine.headroom import Headrooms
 from engine.live import NEVER_US, LiveGauges, Usage
+from engine.metering.bounded import GroupValueBound
 from engine.metering.codec import Reading, decode_quantity
 from engine.metering.matching import Misread, Value, read_only, read_values
 from engine.metering.windows import WindowStore
@@ -132,7 +133,7 @@ class CustomerAggregate:
         if route.final and self._meta.frozen_at_us is None:
             self._delta.after_finalization += 1
         self._serial += 1
-        former = FormerQuantities(route, values, event, self._usage.windows) if self._headrooms.by_credit_type else None
+        former = self._former(route, values, event) if self._headrooms.by_credit_type else None
         self._headrooms.hour = event.timestamp_us // HOUR_US
         if route.reads:
             self._meta.arrivals += 1
@@ -206,13 +207,15 @@ class CustomerAggregate:
         if now_us >= self._fold_us:
             fold_windows(self._usage, self._meta, self._settings, now_us, self._kept_from_hour, self._delta)
             self._meta_changed = True
-            self._counting.routes.clear()  # those of days that are folded now lead nowhere
+            self._counting.forget()
             self._schedule()
 
     def collect(self) -> Delta:
         """What has changed since the last ``collect``."""
         delta, self._delta = self._delta, Delta()
-        delta.windows_set = self._usage.windows.collect()
+        windows = self._usage.windows
+        delta.windows_set = windows.collect()
+        delta.others, windows.others = windows.others, 0
         self._tracker.collect(delta)
         delta.notifications = [self._named(each) for each in delta.notifications]
         if self._meta_changed:
@@ -230,6 +233,9 @@ class CustomerAggregate:
         )
 
     # --- events ---------------------------------------------------------------------------------------------------------
+
+    def _former(self, route: Route, values: list[Value], event: UsageEvent) -> FormerQuantities:
+        return FormerQuantities(route, values, event, self._usage.windows, self._counting)
 
     def _settle_due(self, event: UsageEvent) -> None:
         """Looks at the gauges that an event took out of their headroom."""
@@ -422,12 +428,17 @@ class CustomerAggregate:
         standing = self._standing
         self._headrooms = Headrooms(() if frozen else standing.drawn, standing.seat_keys, exact=standing.exact_at(self._now_us))
         self._live = self._gauges(_NOTHING if frozen else self._watch, hour_ahead, last_look=last_look)
-        self._counting = Counting(self._compiled, self._usage.windows, self._live)
+        self._counting = Counting(self._compiled, self._usage.windows, self._live, self._bound())
         stays = frozen or self._live.closed
         self._instant_us = NEVER_US if stays else self._standing.next_instant_us(self._now_us)
         self._boundary_us = NEVER_US if frozen else min(self._live.boundary_us, self._final_us())
         self._kept_from_hour = NEVER_US if frozen else self._live.kept_from_hour
         self._schedule()
+
+    def _bound(self) -> GroupValueBound:
+        windows = self._usage.windows
+        named_by = (self._compiled.catalog, self._customer, self._watch.alerts.values())
+        return GroupValueBound(self._settings.group_values_max, windows.series, windows.apart, *named_by)
 
     def _gauges(self, watch: Watch, hour_ahead: int | None = None, *, last_look: bool = False) -> LiveGauges:
         return LiveGauges(

@@ -140,6 +140,7 @@ class Delta:
     timer_us: int | None = None
     evaluations: int = 0
     after_finalization: int = 0  # events counted in windows only, because their invoice is final
+    others: int = 0  # how often an event's group values were too many to be kept apart (engine.metering.bounded)
 
     def __bool__(self) -> bool:
         return bool(

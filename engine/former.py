@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from engine.catalog import Aggregation
-from engine.counting import HOURS_A_DAY, Route
+from engine.counting import HOURS_A_DAY, Counting, Route
 from engine.effects import UsageEvent
 from engine.invoices.usage import HourlyUsage
 from engine.metering.codec import Quantity, Reading, decode_hours
@@ -22,19 +22,22 @@ class FormerQuantities:
     """Made before an event is counted. For SUM and COUNT it needs nothing; of MAX and LATEST it notes the hour's quantity, of
     UNIQUE whether the text was there. ``hour``: the event's."""
 
-    __slots__ = ("_event", "_matchers", "_noted", "_values", "hour")
+    __slots__ = ("_counting", "_event", "_matchers", "_noted", "_values", "hour")
 
-    def __init__(self, route: Route, values: Sequence[Value], event: UsageEvent, windows: WindowStore) -> None:
+    def __init__(
+        self, route: Route, values: Sequence[Value], event: UsageEvent, windows: WindowStore, counting: Counting
+    ) -> None:
         """``values``: those of the route's matchers (engine.metering.matching.read_values). For every event that is counted, and
         asked by few: so what can be found out later is."""
         self._matchers = route.matchers
         self._values = values
         self._event = event
+        self._counting = counting
         self.hour = event.hour
         self._noted: dict[SeriesKey, Decimal | Reading | bool | None] = {}
         for matcher, value in zip(route.matchers, values, strict=True):
             if value is not None and matcher.aggregation not in _SUMS:
-                for key in _keys(matcher, event):
+                for key in self._keys(matcher):
                     self._noted[key] = _quantity(windows.series.get(series_field(key)), event.hour, value)
 
     def taken_from(self, usage: HourlyUsage) -> HourlyUsage:
@@ -43,7 +46,7 @@ class FormerQuantities:
         for matcher, value in zip(self._matchers, self._values, strict=True):
             if value is None:
                 continue
-            for key in _keys(matcher, self._event):
+            for key in self._keys(matcher):
                 before = dict(hours[key])
                 quantity = self._before(key, before[self.hour], value)
                 if quantity is None:
@@ -52,6 +55,12 @@ class FormerQuantities:
                     before[self.hour] = quantity
                 hours[key] = before
         return usage._replace(hours=hours)
+
+    def _keys(self, matcher: MetricMatcher) -> Iterator[SeriesKey]:
+        """The series of a metric that the event is counted in: the same before it is counted and after."""
+        yield SeriesKey(matcher.metric.id)
+        for dimension, values in enumerate(self._counting.groups(matcher, self._event.properties)):
+            yield SeriesKey(matcher.metric.id, dimension, values)
 
     def _before(self, key: SeriesKey, now: Quantity, value: object) -> Quantity | None:
         if key not in self._noted:
@@ -63,13 +72,6 @@ class FormerQuantities:
             assert isinstance(now, frozenset)
             return now if noted else now - {str(value)}
         return noted
-
-
-def _keys(matcher: MetricMatcher, event: UsageEvent) -> Iterator[SeriesKey]:
-    """The series of a metric that an event is counted in."""
-    yield SeriesKey(matcher.metric.id)
-    for dimension, values in enumerate(matcher.groups(event.properties)):
-        yield SeriesKey(matcher.metric.id, dimension, values)
 
 
 def _quantity(series: Series | None, hour: int, value: object) -> Decimal | Reading | bool | None:

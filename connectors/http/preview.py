@@ -77,6 +77,7 @@ async def preview(call: Call[PreviewEvents, NoQuery]) -> Data[list[InvoiceAnswer
         grace_hours=settings.grace_period_hours,
         windows_hourly_days=settings.windows_hourly_days,
         windows_daily_months=settings.windows_daily_months,
+        group_values_max=settings.group_values_max,
     )
     with exact():
         try:

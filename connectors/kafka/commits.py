@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import structlog
+
 from connectors.kafka.patience import Patience
 from connectors.kafka.quarantine import Quarantine
 from connectors.metrics import (
@@ -13,6 +15,7 @@ from connectors.metrics import (
     COMMITS_REFUSED,
     EVALUATIONS,
     EVENTS_AFTER_FINALIZATION,
+    GROUP_VALUES_OTHER,
     LAST_COMMIT,
     TRANSITIONS,
 )
@@ -20,7 +23,12 @@ from connectors.redis.partition import PartitionStore
 from connectors.redis.types import Batch, OutboxEntry, Parked, Position, Refused
 from engine.customer import CustomerAggregate
 from engine.effects import Delta, Notification
+from engine.metering.series import OTHER
 from schemas.notifications import encode
+
+_TOLD_MAX = 1_000
+
+log = structlog.get_logger()
 
 
 class CommitRefused(Exception):
@@ -81,6 +89,7 @@ class Commits:
         self._quarantine = quarantine
         self._last_commit = LAST_COMMIT.labels(str(partition))
         self.position = Position(0, None, 0, 0, 0, 0)
+        self._told_others: set[str] = set()
         self.committed_ms: int | None = None  # when the last commit was made by this worker
 
     def adopt(self, position: Position) -> None:
@@ -163,6 +172,18 @@ class Commits:
             catalog_revision=mine.catalog_revision if catalog_revision is None else catalog_revision,
         )
         _count(gathered.deltas.values())
+        self._tell_others(gathered.deltas)
+
+    def _tell_others(self, deltas: Mapping[str, Delta]) -> None:
+        """Names a customer, once in this worker, whose group values are too many to be kept apart."""
+        for customer_id, delta in deltas.items():
+            if delta.others:
+                GROUP_VALUES_OTHER.inc(delta.others)
+                if customer_id not in self._told_others and len(self._told_others) < _TOLD_MAX:
+                    self._told_others.add(customer_id)
+                    log.warning(
+                        "group values are too many to be kept apart: counted together", customer_id=customer_id, value=OTHER
+                    )
 
     def _is_done(self, batch: Batch, refused: Refused) -> bool:
         """Whether this very batch was written by an attempt whose reply was lost: under my epoch nobody else writes."""

@@ -239,6 +239,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             windows_hourly_days=settings.windows_hourly_days,
             windows_daily_months=settings.windows_daily_months,
             resolved_notifications=settings.resolved_notifications,
+            group_values_max=settings.group_values_max,
         )
         context = Context(
             settings=settings,

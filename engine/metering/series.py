@@ -20,6 +20,12 @@ TOTAL = -1
 
 ELEMENT_SEPARATOR = "\x1f"
 
+OTHER = "tidemark:other"
+"""The value under which all those are counted that are too many to be kept apart (engine.metering.bounded). No event's own value
+is ever kept as this text."""
+
+_OTHER_JSON = json.dumps(OTHER)
+
 GroupValues = tuple[str | None, ...]
 
 
@@ -34,6 +40,17 @@ def series_field(key: SeriesKey) -> str:
     if key.dimension == TOTAL:
         return key.metric_id
     return f"{key.metric_id}/{key.dimension}/{json.dumps(key.values, separators=(',', ':'))}"
+
+
+def dimension_name(metric_id: str, dimension: int) -> str:
+    """What the fields of all series of one declared group key begin with; ``dimension_of`` reads it from a field."""
+    return f"{metric_id}/{dimension}"
+
+
+def dimension_of(field: str) -> str | None:
+    """None for a total, and for a series that holds ``OTHER``: these are not counted against the bound."""
+    head, separator, values = field.partition("/[")
+    return head if separator and _OTHER_JSON not in values else None
 
 
 def series_key(field: str) -> SeriesKey:

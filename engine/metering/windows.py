@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from engine.catalog import Aggregation
 from engine.metering.codec import Quantity, Reading, decode_hours, element_field, encode_quantity, folded_field
-from engine.metering.series import ELEMENT_SEPARATOR
+from engine.metering.series import ELEMENT_SEPARATOR, dimension_of
 
 OPEN_DAYS_MAX = 2
 
@@ -182,12 +182,16 @@ _KINDS: dict[Aggregation, type[NumberSeries]] = {
 
 
 class WindowStore:
-    """All series of a customer, and what of them has to be written."""
+    """All series of a customer, and what of them has to be written. ``apart``: by ``dimension_name``, how many series there are
+    of it; those that hold ``OTHER`` do not count. ``others``: how often since the last ``Delta`` an event's values went to one of
+    these (engine.metering.bounded)."""
 
-    __slots__ = ("_changed", "_dirty", "days", "series")
+    __slots__ = ("_changed", "_dirty", "apart", "days", "others", "series")
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
+        self.apart: dict[str, int] = {}
+        self.others = 0
         self.days: set[int] = set()
         self._dirty: list[OpenDay] = []
         self._changed: dict[int, dict[str, str]] = {}
@@ -201,6 +205,9 @@ class WindowStore:
                 if aggregation is Aggregation.UNIQUE
                 else _KINDS[aggregation](field, self._dirty)
             )
+            dimension = dimension_of(field)
+            if dimension is not None:
+                self.apart[dimension] = self.apart.get(dimension, 0) + 1
         return found
 
     def load(self, windows: Mapping[int, Mapping[str, str]], aggregations: Mapping[str, Aggregation]) -> None:
@@ -258,4 +265,18 @@ class WindowStore:
             folded[folded_field(day, field)] = encode_quantity(quantity)
             if isinstance(quantity, Reading):
                 readings[field] = quantity
+        self._forget_empty()
         return folded, readings
+
+    def _forget_empty(self) -> None:
+        """Series without a day that is kept are gone, as they are after the next load."""
+        empty = [
+            field
+            for field, series in self.series.items()
+            if not (series.elements if isinstance(series, ElementSeries) else series.open or series.closed)
+        ]
+        for field in empty:
+            del self.series[field]
+            dimension = dimension_of(field)
+            if dimension is not None:
+                self.apart[dimension] -= 1
