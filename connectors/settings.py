@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -33,6 +34,8 @@ class Settings(BaseSettings):
     redis_sentinel_password: SecretStr | None = None
     redis_ssl_ca_certs: str | None = None
     redis_timeout_s: float = Field(default=10.0, gt=0)
+
+    secrets_keys: SecretStr = SecretStr("")  # comma separated Fernet keys that seal secrets in Redis; the first seals, all open
 
     # --- topics -----------------------------------------------------------------------------------------------------
     topic_events: str = "usage-events"
@@ -144,6 +147,20 @@ class Settings(BaseSettings):
         seconds_of(text)
         return text
 
+    @field_validator("secrets_keys")
+    @classmethod
+    def _secrets_keys(cls, keys: SecretStr) -> SecretStr:
+        """The reason is not told: it would tell of a key."""
+        try:
+            for key in _parts(keys):
+                Fernet(key)
+        except ValueError:
+            raise ValueError("must be comma separated keys as `tidemark secrets new-key` makes them") from None
+        return keys
+
+    def secrets_key_list(self) -> tuple[str, ...]:
+        return _parts(self.secrets_keys)
+
     @field_validator("webhook_proxy_url")
     @classmethod
     def _proxy_url(cls, url: SecretStr | None) -> SecretStr | None:
@@ -170,6 +187,10 @@ class Settings(BaseSettings):
                 "(rediss+sentinel://); special characters of a password are to be percent-encoded"
             ) from None
         return url
+
+
+def _parts(secret: SecretStr) -> tuple[str, ...]:
+    return tuple(part for each in secret.get_secret_value().split(",") if (part := each.strip()))
 
 
 def seconds_of(text: str) -> tuple[float, ...]:

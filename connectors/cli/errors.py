@@ -89,9 +89,19 @@ def plain_faults(settings: Settings) -> Iterator[None]:
     from connectors.kafka.topic_settings import TopicUnfit
     from connectors.kafka.topics import PartitionCountChanged
     from connectors.redis.fitness import RedisUnfit
+    from connectors.redis.secrets import SecretsLocked
     from connectors.webhooks.tracing import OtelMissing
 
-    hopeless = (PartitionCountChanged, UnreadRecordsLost, KafkaMisconfigured, TopicUnfit, GroupTaken, RedisUnfit, OtelMissing)
+    hopeless = (
+        PartitionCountChanged,
+        UnreadRecordsLost,
+        KafkaMisconfigured,
+        TopicUnfit,
+        GroupTaken,
+        RedisUnfit,
+        OtelMissing,
+        SecretsLocked,
+    )
     try:
         yield
     except hopeless as error:

@@ -205,6 +205,44 @@ def token_revoke(name: str) -> None:
     tokens.revoke(name)
 
 
+@cli.group()
+def secrets() -> None:
+    """The keys that seal webhook secrets in Redis (TIDEMARK_SECRETS_KEYS).
+
+    \b
+    Examples:
+      tidemark secrets new-key
+      tidemark secrets rotate
+    """
+
+
+@secrets.command("new-key")
+def secrets_new_key() -> None:
+    """Make a key and show it. Nothing is stored.
+
+    \b
+    Example:
+      TIDEMARK_SECRETS_KEYS=$(tidemark secrets new-key) tidemark api
+    """
+    from connectors.cli import secrets as keys
+
+    keys.new_key()
+
+
+@secrets.command("rotate")
+def secrets_rotate() -> None:
+    """Seal all webhook secrets anew, with the first of the keys. Afterwards the others are needed no more, but for answers under
+    Idempotency-Keys, which are kept for TIDEMARK_IDEMPOTENCY_HOURS.
+
+    \b
+    Example:
+      TIDEMARK_SECRETS_KEYS=new,old tidemark secrets rotate
+    """
+    from connectors.cli import secrets as keys
+
+    keys.rotate()
+
+
 @cli.command()
 @click.option(
     "--trace",

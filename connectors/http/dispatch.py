@@ -155,7 +155,7 @@ def handler_of(route: Route, services: Services, tokens: Tokens) -> Callable[[we
         if key is None or route.method != "POST":
             return response(await run(services))
         print_ = fingerprint(request.method, request.path_qs, raw)
-        keyed = keyed_request(holder.hash, key, print_, services.settings.idempotency_hours * 3600)
+        keyed = keyed_request(holder.hash, key, print_, services.settings.idempotency_hours * 3600, services.vault)
         return response(
             await once(
                 services.keys,

@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from connectors.http.replies import Answered, Reply, answer_reply
 from connectors.redis.once import CURRENT, LEASE_MS, Keyed, KeyStore, Repeated, keyed
+from connectors.redis.secrets import UNSEALED, Vault
 from schemas.errors import BadRequest, Conflict, InProgress
 
 log = structlog.get_logger("http")
@@ -40,17 +41,17 @@ def fingerprint(method: str, target: str, body: bytes) -> str:
     return hashlib.sha256(b"\0".join((method.encode(), target.encode("utf-8", "surrogateescape"), body))).hexdigest()
 
 
-def keyed_request(token_hash: str, key: str, request: str, keep_s: int) -> Keyed:
+def keyed_request(token_hash: str, key: str, request: str, keep_s: int, vault: Vault = UNSEALED) -> Keyed:
     """Raises BadRequest for a key that is none."""
     if not 0 < len(key) <= KEY_CHARACTERS_MAX or not key.isprintable():
         raise BadRequest(f"{HEADER}: must be 1 to {KEY_CHARACTERS_MAX} printable characters")
-    return Keyed(f"{token_hash[:_TOKEN_CHARACTERS]}:{key}", request, keep_s)
+    return Keyed(f"{token_hash[:_TOKEN_CHARACTERS]}:{key}", request, keep_s, vault)
 
 
 def kept_answer(answer: Answered) -> bytes:
     """An answer as the script that decides the request under way keeps it; nothing, where the request has no key."""
     request = CURRENT.get()
-    return b"" if request is None else _encode(answer_reply(answer), request.request)
+    return b"" if request is None else _encode(answer_reply(answer), request)
 
 
 async def once(
@@ -72,7 +73,7 @@ async def once(
         if reply.status >= 300 and (made := await store.made(request)) is not None:
             raise Repeated(made)  # another run, whose lease ran out, was faster: this one was refused for what that one made
     except Repeated as repeated:
-        replayed = _decode(repeated.answer, request.request)
+        replayed = _decode(repeated.answer, request)
         await settle()
         await store.finish(request, repeated.answer)
         return replayed
@@ -80,7 +81,7 @@ async def once(
         await _ended(store.interrupt(request))
         raise
     if reply.status < 300:
-        await _ended(store.finish(request, _encode(reply, request.request)))
+        await _ended(store.finish(request, _encode(reply, request)))
     elif reply.status < 500:
         await _ended(store.give_back(request))
     else:
@@ -96,7 +97,7 @@ async def _begin(store: KeyStore, request: Keyed) -> tuple[Keyed, bool | Reply]:
         word, argument = await store.begin(request)
         match word:
             case "answer":
-                return request, _decode(argument, request.request)
+                return request, _decode(argument, request)
             case "other":
                 raise Conflict(_ANOTHER)
             case "first" | "again":
@@ -128,14 +129,15 @@ async def _ended(told: Awaitable[None]) -> None:
 _ANOTHER = f"This {HEADER} was used for another request."
 
 
-def _encode(reply: Reply, request: str) -> bytes:
+def _encode(reply: Reply, request: Keyed) -> bytes:
     body = base64.b64encode(reply.body).decode()
-    return orjson.dumps({"request": request, "status": reply.status, "body": body, "headers": reply.headers})
+    kept = {"request": request.request, "status": reply.status, "body": body, "headers": reply.headers}
+    return request.vault.seal(orjson.dumps(kept))
 
 
-def _decode(kept: bytes, request: str) -> Reply:
-    fields = orjson.loads(kept)
-    if fields["request"] != request:
+def _decode(kept: bytes, request: Keyed) -> Reply:
+    fields = orjson.loads(request.vault.open(kept))
+    if fields["request"] != request.request:
         raise Conflict(_ANOTHER)
     headers = tuple((name, value) for name, value in fields["headers"])
     return Reply(fields["status"], base64.b64decode(fields["body"]), (*headers, ("Idempotency-Replayed", "true")))

@@ -55,6 +55,7 @@ from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
 from connectors.redis.customers import CustomerStore
 from connectors.redis.once import KeyStore
+from connectors.redis.secrets import Vault
 from connectors.settings import Settings
 from engine import numbers
 
@@ -122,8 +123,9 @@ async def _services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Se
     events = EventLog(settings, partitions)
     try:
         await background.until_done("api.kafka", events.start, stop)
-        catalog, customers, keys = CatalogStore(redis), CustomerStore(redis, partitions), KeyStore(redis, partitions)
-        yield Services(settings, redis, catalog, customers, events, keys, partitions)
+        vault = Vault.of(settings)
+        catalog, customers, keys = CatalogStore(redis, vault), CustomerStore(redis, partitions), KeyStore(redis, partitions)
+        yield Services(settings, redis, catalog, customers, events, keys, partitions, vault)
     finally:
         await events.stop()
         await redis.aclose()
@@ -135,6 +137,7 @@ async def run_api(settings: Settings, stop: asyncio.Event, ready: Callable[[str]
     async with _services(settings, stop) as services:
         if not await background.until_done("api.start", lambda: _mend(services), stop):
             return
+        await services.catalog.check_endpoints()
         runner = web.AppRunner(application(services), shutdown_timeout=settings.drain_timeout_s)
         await runner.setup()
         assert runner.server is not None, "set up"

@@ -14,6 +14,7 @@ from connectors.http.event_log import EventLog
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.customers import CustomerStore
 from connectors.redis.once import KeyStore
+from connectors.redis.secrets import UNSEALED, Vault
 from connectors.settings import Settings
 
 _CUSTOMER_LOCKS = 64
@@ -35,6 +36,7 @@ class Services:
     events: EventLog
     keys: KeyStore
     partitions: int
+    vault: Vault = UNSEALED
     now_us: Callable[[], int] = clock.now_us
     new_id: Callable[[], str] = _new_id
     editing: Lock = field(default_factory=Lock)

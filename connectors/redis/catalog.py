@@ -14,6 +14,7 @@ from connectors.redis.batches import pack
 from connectors.redis.changes import broadcast
 from connectors.redis.keys import CatalogKeys
 from connectors.redis.scripts import Script
+from connectors.redis.secrets import UNSEALED, Vault
 from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
 
 KINDS = ("metrics", "products", "rate_cards", "alerts", "pricing_units", "custom_field_keys", "packages")
@@ -27,8 +28,10 @@ _ENDPOINT = Script("endpoint", "audit", "once")
 class CatalogStore:
     """Documents are JSON as bytes, by kind (``KINDS``) and id."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, vault: Vault = UNSEALED) -> None:
+        """``vault``: for those who read or write webhook endpoints."""
         self._redis: Any = redis  # its own types name every shape a reply has under any setting
+        self._vault = vault
 
     # --- documents ------------------------------------------------------------------------------------------------------
 
@@ -151,11 +154,30 @@ class CatalogStore:
     # --- webhook endpoints ----------------------------------------------------------------------------------------------
 
     async def endpoints(self) -> dict[str, bytes]:
-        return _by_id(await self._redis.hgetall(CatalogKeys.ENDPOINTS))
+        """Raises SecretsLocked."""
+        return {each: self._vault.open(stored) for each, stored in (await self._stored_endpoints()).items()}
 
     async def endpoint(self, endpoint_id: str) -> bytes | None:
-        document: bytes | None = await self._redis.hget(CatalogKeys.ENDPOINTS, endpoint_id)
-        return document
+        """Raises SecretsLocked."""
+        stored: bytes | None = await self._redis.hget(CatalogKeys.ENDPOINTS, endpoint_id)
+        return None if stored is None else self._vault.open(stored)
+
+    async def check_endpoints(self) -> None:
+        """Raises SecretsLocked if there are some that the vault cannot open."""
+        self._vault.check(await self._stored_endpoints())
+
+    async def seal_endpoints_anew(self) -> int:
+        """Seals every endpoint with the vault's first key, whatever it is sealed with now; returns how many there are."""
+        count = 0
+        for endpoint_id in await self._stored_endpoints():
+            while (document := await self.endpoint(endpoint_id)) is not None:
+                if await self.replace_endpoint(endpoint_id, document, document):
+                    count += 1
+                    break
+        return count
+
+    async def _stored_endpoints(self) -> dict[str, bytes]:
+        return _by_id(await self._redis.hgetall(CatalogKeys.ENDPOINTS))
 
     async def count_endpoints(self) -> int:
         return int(await self._redis.hlen(CatalogKeys.ENDPOINTS))
@@ -167,11 +189,14 @@ class CatalogStore:
 
     async def put_endpoint(self, endpoint_id: str, document: bytes, answer: bytes = b"") -> None:
         """Whatever is stored now: for a new endpoint. ``answer``: see connectors.redis.audit.audited; raises Repeated."""
-        await self._write_endpoint(endpoint_id, b"", document, answer)
+        await self._write_endpoint(endpoint_id, b"", self._vault.seal(document), answer)
 
     async def replace_endpoint(self, endpoint_id: str, expected: bytes, document: bytes, answer: bytes = b"") -> bool:
         """False: somebody else has changed or deleted it since ``expected`` was read; nothing was written. Raises Repeated."""
-        return await self._write_endpoint(endpoint_id, expected, document, answer)
+        stored: bytes | None = await self._redis.hget(CatalogKeys.ENDPOINTS, endpoint_id)
+        if stored is None or self._vault.open(stored) != expected:
+            return False
+        return await self._write_endpoint(endpoint_id, stored, self._vault.seal(document), answer)
 
     async def delete_endpoint(self, endpoint_id: str) -> bool:
         return await self._write_endpoint(endpoint_id, b"", b"")

@@ -31,6 +31,7 @@ from redis.asyncio import Redis
 
 from connectors.redis.keys import CatalogKeys, PartitionKeys
 from connectors.redis.scripts import Script
+from connectors.redis.secrets import UNSEALED, Vault
 
 LEASE_MS = 2_000
 """A retry waits at most so long for a process that died. A request that runs longer prolongs it."""
@@ -50,11 +51,12 @@ class Repeated(Exception):
 @dataclass(frozen=True, slots=True)
 class Keyed:
     """A run of a request with a key. ``place``: names the key; ``request``: its fingerprint; ``keep_s``: how long the
-    key is kept; ``run``: tells the runs of one request apart."""
+    key is kept; ``vault``: seals the kept answer; ``run``: tells the runs of one request apart."""
 
     place: str
     request: str
     keep_s: int
+    vault: Vault = field(default=UNSEALED, repr=False)
     seed: str = ""
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
 

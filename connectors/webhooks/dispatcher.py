@@ -38,6 +38,7 @@ from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
 from connectors.redis.deliveries import DeliveryLog
 from connectors.redis.outbox import Outbox, read_first
+from connectors.redis.secrets import Vault
 from connectors.redis.throttle import take_tokens
 from connectors.settings import Settings
 from connectors.webhooks.containment import in_a_task
@@ -83,6 +84,7 @@ async def run_dispatcher(settings: Settings, stop: asyncio.Event, ready: Callabl
     try:
         partitions = await _partitions(CatalogStore(redis), stop)
         if partitions is not None:
+            await CatalogStore(redis, Vault.of(settings)).check_endpoints()
             await _Dispatcher(settings, redis, partitions, stop).run(ready)
     finally:
         await within("redis", _CLOSING_SHARE * settings.drain_timeout_s, redis.aclose())
@@ -119,7 +121,7 @@ class _Dispatcher:
         self._tracing = Tracing.of(settings)
         tokens = partial(take_tokens, redis)
         self._lanes = Lanes(settings, self._spawn, tokens, wait_max_s=wait_max_s, tracing=self._tracing)
-        self._directory = EndpointDirectory(CatalogStore(redis), self._lanes.sync)
+        self._directory = EndpointDirectory(CatalogStore(redis, Vault.of(settings)), self._lanes.sync)
         self._notices = Notices(redis, partitions, self._directory, settings)
         self._deliveries = Deliveries(
             redis,

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.deliveries import DeliveryLog, Resent
 from connectors.redis.keys import partition_of
+from connectors.redis.secrets import Vault
 from connectors.redis.types import Delivery, LoggedDelivery, OutboxEntry
 from connectors.settings import Settings
 from connectors.webhooks.endpoints import parse_endpoint
@@ -65,7 +66,7 @@ class Selection:
 
 class DeliveryOperations:
     def __init__(self, redis: Redis, partitions: int, settings: Settings) -> None:
-        self._catalog = CatalogStore(redis)
+        self._catalog = CatalogStore(redis, Vault.of(settings))
         self._fields = AlertFields(redis, partitions)
         self._severities = severity_order(settings.severities)
         self._logs = [DeliveryLog(redis, partition) for partition in range(partitions)]
