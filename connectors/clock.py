@@ -4,6 +4,8 @@
 others (a record's append time, Redis' TIME) are moved by the same number where they are read, by ``shifted_ms``, so that a system
 under a shift sees one time everywhere: a test can live through the last minutes of a year without waiting for it.
 
+``TIDEMARK_CLOCK_SKEW_S`` is for tests, too: it makes this process' own clock wrong, and not what it reads of others'.
+
 Durations are measured by ``time.monotonic``, which nothing moves.
 """
 
@@ -14,8 +16,10 @@ import time
 from datetime import UTC, datetime
 
 SHIFT_VARIABLE = "TIDEMARK_TIME_SHIFT_S"
+SKEW_VARIABLE = "TIDEMARK_CLOCK_SKEW_S"
 
 _shift_s = int(os.environ.get(SHIFT_VARIABLE) or 0)
+_skew_s = int(os.environ.get(SKEW_VARIABLE) or 0)
 
 
 def shift_s() -> int:
@@ -29,17 +33,23 @@ def set_shift_s(seconds: int) -> None:
     _shift_s = seconds
 
 
+def set_skew_s(seconds: int) -> None:
+    """Makes this process' own clock wrong."""
+    global _skew_s  # noqa: PLW0603 - as above
+    _skew_s = seconds
+
+
 def now_s() -> float:
     """Seconds since the epoch."""
-    return time.time() + _shift_s
+    return time.time() + _shift_s + _skew_s
 
 
 def now_ms() -> int:
-    return time.time_ns() // 1_000_000 + _shift_s * 1_000
+    return time.time_ns() // 1_000_000 + (_shift_s + _skew_s) * 1_000
 
 
 def now_us() -> int:
-    return time.time_ns() // 1_000 + _shift_s * 1_000_000
+    return time.time_ns() // 1_000 + (_shift_s + _skew_s) * 1_000_000
 
 
 def now() -> datetime:

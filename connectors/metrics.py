@@ -128,6 +128,12 @@ EVENT_TO_SUCCESS = Histogram(
     buckets=_END_TO_END,
 )
 
+CLOCK_OFFSET = Gauge(
+    "tidemark_clock_offset_seconds",
+    "This process' clock less that of another: Redis' (redis), or the append times in the log (log; only where ours is behind).",
+    ["role", "source"],
+    multiprocess_mode="liveall",
+)
 LOOP_FAILURES = Counter(
     "tidemark_loop_failures_total",
     "Turns of background loops that failed; the loop goes on. cause: service (Redis, network) or defect.",

@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     otel_traces: bool = False  # spans of delivery attempts, where OTEL_EXPORTER_OTLP_ENDPOINT says; needs tidemark[otel]
     log_format: Literal["json", "console"] = "json"
     drain_timeout_s: float = Field(default=20.0, gt=0)
+    clock_tolerance_s: float = Field(default=60.0, ge=1)  # by more than this clocks disagree (connectors/agreement.py)
+    clock_skew_s: int = 0  # for tests: makes the clock of the process wrong (connectors/clock.py)
     time_shift_s: int = 0  # for tests: moves the clock of the process (connectors/clock.py)
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ from schemas.events import Decoded, EventDecoder, EventLimits, Reason
 _DAY_US = 86_400_000_000
 _DAY_MS = 86_400_000
 _HOUR_US = 3_600_000_000
-_LOG_APPEND_TIME = 1
+LOG_APPEND_TIME = 1
 _CREDIBLE_MS = 3_600_000
 """A producer's stamp (CreateTime) is taken for the time of the append up to this age. Producers may stamp what they like, such as
 the event's own time, and by an old stamp an event of any age would be young."""
@@ -128,7 +128,7 @@ class Intake:
         for record in records:
             try:
                 appended_at_ms = now_ms if record.timestamp is None else record.timestamp + shift_ms
-                if record.timestamp_type != _LOG_APPEND_TIME and not 0 <= now_ms - appended_at_ms <= _CREDIBLE_MS:
+                if record.timestamp_type != LOG_APPEND_TIME and not 0 <= now_ms - appended_at_ms <= _CREDIBLE_MS:
                     appended_at_ms = now_ms
                 value = record.value
                 if value is not None and not record.headers:

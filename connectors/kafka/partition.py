@@ -20,13 +20,15 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError, RecordTooLargeError
 
+from connectors.agreement import PROCESS
+from connectors.clock import shifted_ms
 from connectors.kafka.changes import Changes
 from connectors.kafka.commits import ConfigurationMoved, Gathered, OwnerChanged, PositionMoved
 from connectors.kafka.context import Context
 from connectors.kafka.ends import Ends
 from connectors.kafka.errors import UNREADABLE, UnreadableRecords, told
 from connectors.kafka.evaluate import Evaluated, evaluate
-from connectors.kafka.intake import Arrived, Plan, Record, Rejected
+from connectors.kafka.intake import LOG_APPEND_TIME, Arrived, Plan, Record, Rejected
 from connectors.kafka.outgoing import Sent
 from connectors.kafka.pace import Pace
 from connectors.kafka.parking import within_bounds
@@ -52,7 +54,7 @@ from engine.effects import Rejection
 from schemas.events import Reason
 
 _TIMERS_MAX = 500
-_PARKING_EVERY_US = 60_000_000
+_PARKING_EVERY_S = 60.0
 _PLACE_AGAIN_S = 0.2
 _READABLE_MAX = 1 << 20
 _TAKE_AGAIN_S = 0.05
@@ -86,8 +88,8 @@ class PartitionTask:
         self._waiting: list[Record] = []
         self._begun_offset = 0  # where this task began to read
         self._fetch_offset = 0  # where the next fetch begins, behind all that was fetched (position.py)
-        self._tick_due_us = 0
-        self._parking_due_us = 0
+        self._tick_due_s = 0.0
+        self._parking_due_s = 0.0
         self._fetching = False
         self._readable_max = _READABLE_MAX  # records of one fetch; halved while it holds something that cannot be read
         self.placed = asyncio.Event()  # it knows where to read on, or it ended before it did
@@ -224,7 +226,8 @@ class PartitionTask:
             pass  # again after the changes, which come next
 
     async def _fetch(self) -> list[Record]:
-        timeout_ms = 0 if self._changes.walking or self._releases.waiting else self._context.settings.tick_ms
+        busy = (self._changes.walking or self._releases.waiting) and PROCESS.agrees
+        timeout_ms = 0 if busy else self._context.settings.tick_ms
         max_records = min(self._pace.records, self._readable_max)
         self._fetching = True
         try:
@@ -251,6 +254,9 @@ class PartitionTask:
     async def _batch(self, records: Sequence[Record], next_offset: int) -> None:
         """All of the records, in one commit, which moves the position to ``next_offset``."""
         started = time.perf_counter()
+        newest = records[-1]
+        if newest.timestamp_type == LOG_APPEND_TIME and newest.timestamp is not None:
+            PROCESS.observe_log(shifted_ms(newest.timestamp))
         arrived, undecodable = self._context.intake.decode(records, self._context.clock_us() // 1000)
         sent: Sent = set()
         counts = None
@@ -342,15 +348,19 @@ class PartitionTask:
     # --- between batches ------------------------------------------------------------------------------------------
 
     async def _between(self) -> None:
-        now_us = self._context.clock_us()
-        if now_us >= self._tick_due_us:
-            self._tick_due_us = now_us + self._context.settings.tick_ms * 1000
+        at_s = time.monotonic()
+        agreed = PROCESS.agrees
+        if at_s >= self._tick_due_s:
+            self._tick_due_s = at_s + self._context.settings.tick_ms / 1000
             await self._changes.follow_catalog()
             await self._changes.catch_up()
-            await self._timers(now_us)
-        if now_us >= self._parking_due_us:
-            self._parking_due_us = now_us + _PARKING_EVERY_US
-            await self._bury_expired(now_us)
+            if agreed:
+                await self._timers(self._context.clock_us())
+        if not agreed:
+            return  # what follows would be dated by a time that may not be (agreement.py)
+        if at_s >= self._parking_due_s:
+            self._parking_due_s = at_s + _PARKING_EVERY_S
+            await self._bury_expired(self._context.clock_us())
         await self._changes.walk()
         try:
             await self._releases.turn()
@@ -380,7 +390,7 @@ class PartitionTask:
             if await self._released.bury_expired(now_us):
                 self._parking_due_us = now_us  # the next page, after a batch
         except ConfigurationMoved:
-            self._parking_due_us = now_us  # again, after the changes
+            self._parking_due_s = 0.0  # again, after the changes
 
 
 def _outcomes(done: Evaluated, rejected: Sequence[Rejected], parked: int, events: int) -> Counter[str]:

@@ -18,12 +18,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from connectors.clock import now_us
+from connectors.agreement import PROCESS, SAMPLE_PAUSE_S
+from connectors.background import repeat, until_done
 from connectors.kafka import client, topic_watch
 from connectors.kafka.aggregates import Aggregates
-from connectors.kafka.catalog import SharedCatalog
+from connectors.kafka.catalog import CatalogUnusable, SharedCatalog
 from connectors.kafka.commits import Commits
 from connectors.kafka.context import Clock, Context
 from connectors.kafka.ends import Ends
@@ -68,6 +68,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, ready: Callable[[]
     a person.
     """
     numbers.activate()
+    PROCESS.begin("worker", settings.clock_tolerance_s)
     GARBAGE.take_over()
     partitions = await _unless(stop, ensure_topics(settings))
     if partitions is None:
@@ -112,7 +113,9 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     """One membership in the consumer group. ``joined``: whether it ever got so far."""
 
-    def __init__(self, settings: Settings, redis: Redis, partitions: int, installation: str, clock: Clock = now_us) -> None:
+    def __init__(
+        self, settings: Settings, redis: Redis, partitions: int, installation: str, clock: Clock = PROCESS.now_us
+    ) -> None:
         self._settings = settings
         self._installation = installation
         self._group = group_of(settings, installation)
@@ -137,6 +140,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Until ``stop``; raises what ended a partition's task, or KafkaError if the group cannot be joined."""
         try:
+            if not await until_done("worker.clock", self._look_at_clocks, stop):
+                return
             await self._topics.begin(self._group, self._installation)
             await self._producer.start()
             self._consumer.subscribe([self._settings.topic_events], listener=self)
@@ -167,19 +172,29 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
     async def _watch(self, stop: asyncio.Event) -> None:
+        """Until ``stop``, or what ends the session, which is raised."""
+        ended = asyncio.Event()
+        loops = [
+            asyncio.create_task(repeat(name, turn, ended, pause_s))
+            for name, turn, pause_s in (
+                ("worker.positions", self._look_at_positions, _SECOND_S),
+                ("worker.catalog", self._look_for_catalog, _SECOND_S),
+                ("worker.clock", self._look_at_clocks, SAMPLE_PAUSE_S),
+            )
+        ]
         stopped = asyncio.create_task(stop.wait())
         looking = asyncio.create_task(self._look_at_topics())
         looking.add_done_callback(self._fail)
-        either: set[asyncio.Future[Any]] = {stopped, self._failed}
         try:
-            while not stop.is_set():
-                await asyncio.wait(either, timeout=_SECOND_S, return_when=asyncio.FIRST_COMPLETED)
-                if self._failed.done():
-                    self._failed.result()
-                await self._every_second()
+            either: set[asyncio.Future[Any]] = {stopped, self._failed}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
         finally:
-            stopped.cancel()
-            looking.cancel()
+            ended.set()
+            for task in (stopped, looking, *loops):
+                task.cancel()
+            await asyncio.gather(stopped, looking, *loops, return_exceptions=True)
 
     async def _look_at_topics(self) -> None:
         while True:
@@ -192,18 +207,24 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         if error is not None and not self._failed.done():
             self._failed.set_exception(error)
 
-    async def _every_second(self) -> None:
-        """The mirror of the positions, the lag, the safety net under the change streams, and the garbage."""
+    async def _look_at_clocks(self) -> None:
+        await PROCESS.sample(self._redis)
+
+    async def _look_at_positions(self) -> None:
+        """The mirror of the positions, the lag, and the garbage."""
         await self._mirror(self._tasks)
         GARBAGE.look_if_due(sum(task.customers_cached for task, _ in self._tasks.values()))
         for here, (task, _) in self._tasks.items():
             end = self._consumer.highwater(here)
             if end is not None:
                 CONSUMER_LAG.labels(str(here.partition)).set(max(0, end - (task.next_offset or 0)))
+
+    async def _look_for_catalog(self) -> None:
+        """The safety net under the change streams."""
         try:
             await self._catalog.at_least(await self._catalog_store.revision())
-        except (RedisError, OSError):
-            pass  # the partitions' tasks say so, and wait
+        except CatalogUnusable:
+            pass  # the partitions have stopped, and say why
 
     # --- rebalance ------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from typing import Protocol
 import aiohttp
 from yarl import URL
 
-from connectors import clock
+from connectors.agreement import PROCESS
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.addresses import AddressGuard, BlockedAddressError, TargetPolicy, unguarded_socket
 from connectors.webhooks.answers import BODY_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX, AnswerHandler
@@ -141,7 +141,7 @@ class EndpointClient:
     async def attempt(self, entry: OutboxEntry, first_byte: Callable[[], None] | None) -> Attempt:
         """Send once, and once more if the connection fails within the first second: a kept-alive one may have been closed before
         our request came, and a receiver that restarts is back in a moment. Never raises for what the network does."""
-        at_s, started_s = clock.now_s(), time.monotonic()
+        at_s, started_s = PROCESS.now_s(), time.monotonic()
         headers, body = self._form.request(entry, at_s)
         probe = Probe(started_s, first_byte)
         current.set(probe)
@@ -162,7 +162,7 @@ class EndpointClient:
             outcome = self._outcome_of(probe.status, probe.response)
             gone = self._form.gone(probe.status, probe.response)
             if probe.status in {429, 503}:
-                asked_s = retry_after_s(probe.retry_after, clock.now_s())
+                asked_s = retry_after_s(probe.retry_after, PROCESS.now_s())
         seconds = time.monotonic() - started_s
         return Attempt(outcome, at_s, seconds, probe.status, asked_s, probe.timings, probe.response, probe.sent, gone)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-from connectors import clock
+from connectors.agreement import PROCESS
 from connectors.redis.types import OutboxEntry
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.endpoints import Endpoint
@@ -21,7 +21,7 @@ class Console:
         self._out = out
 
     async def attempt(self, entry: OutboxEntry, first_byte: Callable[[], None] | None) -> Attempt:
-        at_s, started_s = clock.now_s(), time.monotonic()
+        at_s, started_s = PROCESS.now_s(), time.monotonic()
         if first_byte is not None:
             first_byte()
         out = self._out or sys.stdout.buffer

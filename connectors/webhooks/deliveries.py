@@ -19,6 +19,7 @@ from prometheus_client import Counter as Metric
 from redis.asyncio import Redis
 
 from connectors import clock
+from connectors.agreement import PROCESS
 from connectors.metrics import EVENT_TO_DELIVERY, EVENT_TO_SUCCESS, WEBHOOK_DELIVERIES
 from connectors.redis.outbox import Outbox, admit_all, due_endpoints, take_all
 from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack
@@ -306,7 +307,7 @@ class Deliveries:
         since_ms = await persist(lambda: self._directory.note_failure(endpoint_id, now_ms))
         if attempt.gone:
             await persist(lambda: self._directory.disable(tried, attempt.gone))
-        elif now_ms - since_ms > self._disable_after_ms:
+        elif now_ms - since_ms > self._disable_after_ms and PROCESS.agrees:
             since = await persist(lambda: self._directory.failing_since(endpoint_id))
             if since is not None and now_ms - since > self._disable_after_ms:
                 days = f"{self._disable_after_ms / 86_400_000:g} days"

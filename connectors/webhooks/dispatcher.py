@@ -25,6 +25,7 @@ import structlog
 from redis.asyncio import Redis
 
 from connectors import clock
+from connectors.agreement import PROCESS, SAMPLE_PAUSE_S
 from connectors.background import end, pause, repeat, until_done, within
 from connectors.metrics import (
     OUTBOX_DEPTH,
@@ -46,6 +47,7 @@ from connectors.webhooks.deliveries import Deliveries
 from connectors.webhooks.endpoints import EndpointDirectory
 from connectors.webhooks.lanes import QUEUE_ROOM, Lanes
 from connectors.webhooks.notices import Notices
+from connectors.webhooks.persist import clock_ms
 from connectors.webhooks.routes import severity_order
 from connectors.webhooks.schedule import Schedule
 from connectors.webhooks.severities import AlertFields
@@ -78,6 +80,7 @@ async def run_dispatcher(settings: Settings, stop: asyncio.Event, ready: Callabl
     # Names are resolved in threads. The default of a few more than there are cores would let a handful of endpoints whose name
     # servers do not answer hold up all others.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RESOLVER_THREADS, "resolver"))
+    PROCESS.begin("dispatcher", settings.clock_tolerance_s)
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
     redis = connect(settings)
@@ -148,11 +151,13 @@ class _Dispatcher:
             ("dispatcher.endpoints", self._look_for_endpoints, _ENDPOINTS_PAUSE_S),
             ("dispatcher.read", self._read, 0.0),
             ("dispatcher.retry", self._retry, _DUE_PAUSE_S * many),
+            ("dispatcher.clock", self._look_at_clocks, SAMPLE_PAUSE_S),
             ("dispatcher.measure", self._measure, _DEPTH_PAUSE_S * many),
             ("dispatcher.expire", self._expire, _EXPIRE_PAUSE_S),
         ]
         reading: list[asyncio.Task[object]] = []
         try:
+            await until_done("dispatcher.clock", self._look_at_clocks, self._stop)
             if await until_done("dispatcher.endpoints", self._directory.refresh, self._stop):
                 ready()
             reading += [asyncio.create_task(repeat(name, turn, self._stop, pause_s)) for name, turn, pause_s in loops]
@@ -165,8 +170,12 @@ class _Dispatcher:
 
     async def _look_for_endpoints(self) -> None:
         await self._directory.refresh()
-        await self._notices.look()
+        if PROCESS.agrees:
+            await self._notices.look()
         await self._lanes.close_idle(_CONNECTIONS_IDLE_S)
+
+    async def _look_at_clocks(self) -> None:
+        await PROCESS.sample(self._redis)
 
     async def _read(self) -> None:
         if not self._lanes.enabled:
@@ -184,7 +193,7 @@ class _Dispatcher:
 
     async def _retry(self) -> None:
         busy = True
-        while busy and not self._stop.is_set():
+        while busy and PROCESS.agrees and not self._stop.is_set():
             busy = await self._deliveries.take_due(self._outboxes)
 
     async def _measure(self) -> None:
@@ -197,7 +206,9 @@ class _Dispatcher:
     async def _expire(self) -> None:
         """Forget what the log has held for long enough, and give up what waits behind a lane that lets nothing through. Remove
         what no endpoint existed for, for too long: while one exists, everything is on its way."""
-        log_from_ms = _now_ms() - int(self._settings.webhook_log_days * _DAY_MS)
+        if not PROCESS.agrees:
+            return
+        log_from_ms = clock_ms() - int(self._settings.webhook_log_days * _DAY_MS)
         for outbox, log in zip(self._outboxes, self._logs, strict=True):
             await self._deliveries.end_old(outbox, _EXPIRE_LIMIT)
             while await log.trim(log_from_ms, _EXPIRE_LIMIT) == _EXPIRE_LIMIT:
@@ -207,7 +218,7 @@ class _Dispatcher:
         WEBHOOK_LOG_BYTES.set(sum(size.bytes for size in sizes))
         if self._directory.enabled:
             return
-        server_ms = _now_ms() - clock.shift_s() * 1_000  # ids of the outbox are of Redis' own clock
+        server_ms = clock_ms() - clock.shift_s() * 1_000  # ids of the outbox are of Redis' own clock
         older_than_ms = server_ms - int(self._settings.outbox_undeliverable_days * _DAY_MS)
         for outbox in self._outboxes:
             for entry in await outbox.expire(older_than_ms, _EXPIRE_LIMIT):
@@ -243,7 +254,3 @@ class _Dispatcher:
         deadline_s = time.monotonic() + timeout_s
         while self._sending and (left_s := deadline_s - time.monotonic()) > 0:
             await asyncio.wait(self._sending, timeout=left_s)
-
-
-def _now_ms() -> int:
-    return clock.now_ms()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from connectors import clock
+from connectors.agreement import PROCESS
 from connectors.background import until_done
 from connectors.redis.errors import Trouble, trouble
 
@@ -38,4 +38,5 @@ async def persist(operation: Callable[[], Awaitable[_T]]) -> _T:
 
 
 def clock_ms() -> int:
-    return clock.now_ms()
+    """By which everything is dated that is stored, or decides: see connectors/agreement.py."""
+    return PROCESS.now_ms()

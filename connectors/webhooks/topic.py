@@ -16,7 +16,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from connectors import clock
+from connectors.agreement import PROCESS
 from connectors.kafka.client import producer
 from connectors.kafka.topics import ensure_topic
 from connectors.redis.types import OutboxEntry
@@ -36,7 +36,7 @@ class Topic:
         self._unacknowledged: dict[str, asyncio.Future[object]] = {}
 
     async def attempt(self, entry: OutboxEntry, first_byte: Callable[[], None] | None) -> Attempt:
-        at_s, started_s = clock.now_s(), time.monotonic()
+        at_s, started_s = PROCESS.now_s(), time.monotonic()
         outcome, detail = "success", ""
         try:
             async with asyncio.timeout(self._settings.webhook_timeout_s):
