@@ -81,13 +81,17 @@ def consumer(settings: Settings, *, group: str | None = None, committed: bool = 
     )
 
 
-def producer(settings: Settings) -> AIOKafkaProducer:
-    """A producer whose acknowledgement means that all in-sync replicas have the record, once."""
+def producer(settings: Settings, *, repeats: bool = False) -> AIOKafkaProducer:
+    """A producer whose acknowledgement means that all in-sync replicas have the record, once, in order for each partition.
+
+    ``repeats``: a record may be there twice after a lost reply. For those who write what a broker may refuse: aiokafka numbers a
+    batch that was refused, and the broker then refuses all that an idempotent producer sends to that partition after it.
+    """
     return AIOKafkaProducer(
         **connection(settings),
         client_id="tidemark",
         acks="all",
-        enable_idempotence=True,
+        enable_idempotence=not repeats,
         max_request_size=settings.record_bytes_max + _HEADERS_BYTES_MAX,
         max_batch_size=131_072,
     )

@@ -25,8 +25,8 @@ from schemas.cloudevents import Headers
 
 VALUE_BYTES_MAX = 262_144
 """Of a dead letter: oversized values are cut, or the dead-letter topic would refuse them as the events topic should have."""
-VALUE_BYTES_STEPS = (16_384, 1_024, 0)
-"""What is left of a value that the topic still refuses."""
+VALUE_BYTES_STEPS = (16_384, 1_024)
+"""What is left of a value that the topic still refuses; then optional headers go, and at last all of it."""
 
 _ORIGIN_HEADERS = ("topic", "partition", "offset", "index", "appended_at_ms")
 _KEY_BYTES_MAX = 2_048
@@ -67,10 +67,12 @@ class Letter(NamedTuple):
         """The next shorter form; None if this is the shortest."""
         size = 0 if self.value is None else len(self.value)
         for step in VALUE_BYTES_STEPS:
-            if size > step and self.value is not None:
+            if size > step:
                 return _cut(self, step)
         bare = self._replace(key=self.key[:_BARE_BYTES], headers=[_bare(header) for header in self.headers], optional=[])
-        return None if bare == self else bare
+        if bare != self:
+            return bare
+        return _cut(self, 0) if size else None
 
 
 def _bare(header: tuple[str, bytes | None]) -> tuple[str, bytes | None]:

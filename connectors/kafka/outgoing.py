@@ -1,7 +1,8 @@
 """What the worker produces: forwarded and released events, dead letters. All of it is acknowledged before the batch is committed.
 
 A batch whose commit was refused is classified again, and mostly finds the same: what it has already produced is not produced
-twice (``Sent``). A crash in between does produce twice: forwards are dropped by the duplicate filter, dead letters may repeat.
+twice (``Sent``). A crash in between, or a reply that was lost, does produce twice: forwards are dropped by the duplicate filter,
+dead letters may repeat.
 
 Total: what cannot be written again becomes a dead letter, and a dead letter that its topic refuses is sent in a shorter form
 (connectors.kafka.dead_letters). Only errors of Kafka itself go to the caller: the producer has retried already.
@@ -150,17 +151,15 @@ class Outgoing:
                 sending.append(await self._send(record))
             except _TOO_LARGE:
                 sending.append(None)
-        taken: list[bool] = []
-        for record, future in zip(records, sending, strict=True):
-            if future is None:
-                taken.append(False)
-                continue
-            try:
-                await future
-                taken.append(True)
-            except _TOO_LARGE:
-                taken.append(await self._send_alone(record))
-        return taken
+        outcomes = await asyncio.gather(*[future for future in sending if future is not None], return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, _TOO_LARGE):
+                raise outcome
+        refused = iter([isinstance(outcome, BaseException) for outcome in outcomes])
+        return [
+            future is not None and (not next(refused) or await self._send_alone(record))
+            for record, future in zip(records, sending, strict=True)
+        ]
 
     async def _send(self, record: _Record) -> asyncio.Future[object]:
         future: asyncio.Future[object] = await self._producer.send(

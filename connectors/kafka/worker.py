@@ -124,7 +124,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._clock = clock
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._consumer: AIOKafkaConsumer = client.consumer(settings, group=self._group)
-        self._producer: AIOKafkaProducer = client.producer(settings)
+        self._producer: AIOKafkaProducer = client.producer(settings, repeats=True)
         self._ends = Ends(settings)
         self._proofs = Proofs()
         self._outgoing = Outgoing(self._producer, settings, self._proofs)
