@@ -116,6 +116,11 @@ WEBHOOK_LOG_BYTES = Gauge(
     "Memory of the deliveries that have ended and are kept in the log, estimated by Redis; attempts not included.",
     multiprocess_mode="livemostrecent",
 )
+WEBHOOK_LOG_UNWANTED = Gauge(
+    "tidemark_webhook_log_unwanted",
+    "Notifications in the log that no endpoint wanted; they can be sent to one.",
+    multiprocess_mode="livemostrecent",
+)
 EVENT_TO_DELIVERY = Histogram(
     "tidemark_event_to_delivery_seconds",
     "From the crossing record's append in Kafka to the first byte of its first webhook request.",

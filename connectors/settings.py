@@ -118,6 +118,7 @@ class Settings(BaseSettings):
     webhook_failing_notice_minutes: float = Field(default=15.0, ge=0)  # of nothing but failures, then others are told
     webhook_notice_pause_minutes: float = Field(default=60.0, ge=0)  # between two message.exhausted about one endpoint
     webhook_log_days: float = Field(default=14.0, gt=0)  # how long deliveries that have ended, and attempts, can be looked at
+    webhook_unwanted_max: int = Field(default=10_000, ge=0)  # notifications that no endpoint wanted, kept by each partition's log
     webhook_claim_idle_s: float = Field(default=30.0, gt=0)  # longer than webhook_timeout_s: then its sender is taken for dead
     notification_link: str = ""  # a URL for Slack's messages, in which {customer_id}, {alert_id} and {id} are filled in
     severities: str = "info,warning,error,critical"  # lowest first: the order for endpoints that want a minimum severity

@@ -8,8 +8,11 @@ from pydantic import Field, model_validator
 
 from schemas.common import Answer, Body, Instant, OutInstant, PageQuery
 
-Status = Literal["waiting", "delivered", "exhausted", "superseded", "endpoint_removed"]
-_STATUS = "waiting: not ended yet. exhausted: a dead letter, given up after the maximum age."
+Status = Literal["waiting", "delivered", "exhausted", "superseded", "endpoint_removed", "unwanted"]
+_STATUS = (
+    "waiting: not ended yet. exhausted: a dead letter, given up after the maximum age. unwanted: a notification that no endpoint "
+    "wanted; it can be sent to one."
+)
 
 
 class DeliveryQuery(PageQuery):
@@ -22,14 +25,20 @@ class DeliveryQuery(PageQuery):
     until: Instant | None = Field(default=None, description="Of the last change, excluded.")
 
 
+class Refusal(Answer):
+    endpoint_id: str | None = Field(description="Null: no endpoint was asked.")
+    reason: str = Field(description="The part of the endpoint's filter that does not let it through; or why none was asked.")
+
+
 class Delivery(Answer):
     id: str
     notification_id: str = Field(description="The same at all endpoints; the header webhook-id.")
-    endpoint_id: str
+    endpoint_id: str | None = Field(description="Null for what no endpoint wanted.")
     customer_id: str
     alert_id: str
     type: str
     status: Status = Field(description=_STATUS)
+    unwanted: list[Refusal] | None = Field(description="Of what no endpoint wanted: why not, of the first 20 endpoints.")
     attempts: int = Field(description="Requests that the endpoint has refused or taken since it was last sent again by hand.")
     last_error: str | None
     next_attempt_at: OutInstant | None = Field(
@@ -58,6 +67,13 @@ class DeliveryDetail(Delivery):
     attempt_log: list[Attempt] = Field(description="The latest 50 attempts, the first one first.")
 
 
+_TO = "To this endpoint, whatever its filter says; null: to the one that it was meant for."
+
+
+class ResendOne(Body):
+    endpoint_id: str | None = Field(default=None, description=_TO)
+
+
 class ResendOutcome(Answer):
     id: str
     outcome: Literal["resent", "hastened", "waits", "under way"] = Field(
@@ -75,6 +91,7 @@ class Resend(Body):
     status: list[Status] = Field(default=["exhausted"], min_length=1, description=_STATUS)
     since: Instant | None = None
     until: Instant | None = None
+    to_endpoint_id: str | None = Field(default=None, description=_TO + " What no endpoint wanted goes nowhere else.")
     dry_run: bool = Field(default=False, description="Only tell what would be sent.")
 
     @model_validator(mode="after")

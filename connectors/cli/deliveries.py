@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from connectors.webhooks.operations import DeliveryFilter, DeliveryOperations, Selection
 
 _T = TypeVar("_T")
-_STATUSES = ("waiting", "delivered", "exhausted", "superseded", "endpoint_removed")
+_STATUSES = ("waiting", "delivered", "exhausted", "superseded", "endpoint_removed", "unwanted")
 _IDS_SHOWN = 20
 
 
@@ -71,7 +71,7 @@ def list_(limit: int, status: tuple[str, ...], **given: str | None) -> None:
     for logged in _with_operations(read):
         delivery = logged.delivery
         fields = (_text(logged.changed_ms), logged.status, f"{delivery.attempts} attempts", delivery.id, delivery.entry.type)
-        click.echo("  ".join((*fields, delivery.last_error)).rstrip())
+        click.echo("  ".join((*fields, delivery.last_error or _why(delivery.unwanted))).rstrip())
 
 
 @deliveries.command()
@@ -90,6 +90,8 @@ def show(delivery_id: str) -> None:
     click.echo(f"{logged.status} since {_text(logged.changed_ms)}, {delivery.attempts} attempts")
     if logged.status == "waiting":
         click.echo(f"next attempt at {_text(delivery.due_ms)}")
+    for endpoint_id, reason in delivery.unwanted:
+        click.echo(f"not wanted: {reason}" if not endpoint_id else f"not wanted by {endpoint_id}: {reason} of its filter")
     click.echo(delivery.entry.body.decode())
     for raw in attempts:
         attempt = orjson.loads(raw)
@@ -101,13 +103,17 @@ def show(delivery_id: str) -> None:
 @click.argument("delivery_id", required=False)
 @_filters
 @click.option("--status", type=click.Choice(_STATUSES), multiple=True, help="May be repeated.  [default: exhausted]")
+@click.option("--to", metavar="ENDPOINT", help="Send it to this endpoint, whatever its filter says.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be sent.")
-def resend(delivery_id: str | None, status: tuple[str, ...], dry_run: bool, **given: str | None) -> None:
+def resend(delivery_id: str | None, status: tuple[str, ...], to: str | None, dry_run: bool, **given: str | None) -> None:
     """Send one delivery again, or all that match: dead letters, unless other statuses are named.
+
+    A notification that no endpoint wanted (status unwanted) goes to the endpoint that --to names.
 
     \b
     Examples:
       tidemark deliveries resend 0b6a...:7f1c...
+      tidemark deliveries resend --status unwanted --since 2026-03-01T00:00:00Z --to 7f1c...
       tidemark deliveries resend --endpoint 7f1c... --since 2026-03-01T00:00:00Z --dry-run
     """
     if delivery_id is None and not any(value for name, value in given.items() if name != "until"):
@@ -116,10 +122,10 @@ def resend(delivery_id: str | None, status: tuple[str, ...], dry_run: bool, **gi
         raise click.UsageError("a single delivery takes no options")
     if delivery_id is not None:
         one = delivery_id
-        click.echo(_with_operations(lambda operations: _resend_one(operations, one)))
+        click.echo(_with_operations(lambda operations: _resend_one(operations, one, to)))
         return
     wanted = _filter(status or ("exhausted",), **given)
-    _with_operations(lambda operations: _send(operations, operations.select(wanted), dry_run))
+    _with_operations(lambda operations: _send(operations, operations.select(wanted), dry_run, to))
 
 
 @deliveries.command()
@@ -146,13 +152,32 @@ async def _found(operations: DeliveryOperations, delivery_id: str) -> tuple[Logg
     return found
 
 
-async def _resend_one(operations: DeliveryOperations, delivery_id: str) -> str:
+async def _resend_one(operations: DeliveryOperations, delivery_id: str, to: str | None) -> str:
+    from connectors.cli.errors import Fault
+
     logged, _ = await _found(operations, delivery_id)
-    return await operations.resend(logged, _now_ms())
+    if to is None and not logged.delivery.endpoint_id:
+        raise Fault("no endpoint wanted this notification: name the one that it is to be sent to (--to)")
+    return await operations.resend(await _redirected(operations, logged, to), _now_ms())
 
 
-async def _send(operations: DeliveryOperations, selecting: Awaitable[Selection], dry_run: bool) -> None:
+async def _redirected(operations: DeliveryOperations, logged: LoggedDelivery, to: str | None) -> LoggedDelivery:
+    from connectors.cli.errors import Fault
+    from connectors.webhooks.operations import for_endpoint
+
+    if to is None:
+        return logged
+    if not await operations.knows(to):
+        raise Fault(f"there is no webhook endpoint {to}")
+    return for_endpoint(logged, to)
+
+
+async def _send(operations: DeliveryOperations, selecting: Awaitable[Selection], dry_run: bool, to: str | None = None) -> None:
+    from connectors.webhooks.operations import Selection
+
     selection = await selecting
+    redirected = [await _redirected(operations, each, to) for each in selection.deliveries]
+    selection = Selection([each for each in redirected if each.delivery.endpoint_id], selection.complete)
     if not dry_run:
         await operations.resend_all(selection, _now_ms())
     for logged in list(reversed(selection.deliveries))[:_IDS_SHOWN]:
@@ -161,6 +186,12 @@ async def _send(operations: DeliveryOperations, selecting: Awaitable[Selection],
     click.echo(
         f"{count} {'would be sent' if dry_run else 'sent'} again{'' if selection.complete else '; there are more'}", err=True
     )
+
+
+def _why(unwanted: tuple[tuple[str, str], ...]) -> str:
+    """The first reasons, in a line."""
+    told = [reason if not endpoint_id else f"{endpoint_id}: {reason}" for endpoint_id, reason in unwanted[:3]]
+    return f"{', '.join(told)}{', ...' if len(unwanted) > len(told) else ''}"
 
 
 def _filter(

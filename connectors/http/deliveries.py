@@ -12,7 +12,7 @@ from connectors.http.pages import decode_cursor, encode_cursor
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from connectors.redis.types import LoggedDelivery
-from connectors.webhooks.operations import START, STATUSES, Cursor, DeliveryFilter, DeliveryOperations, Selection
+from connectors.webhooks.operations import START, STATUSES, Cursor, DeliveryFilter, DeliveryOperations, Selection, for_endpoint
 from schemas.common import Data, NoBody, NoQuery, Page
 from schemas.deliveries import (
     Attempt,
@@ -20,11 +20,12 @@ from schemas.deliveries import (
     DeliveryDetail,
     DeliveryQuery,
     Resend,
+    ResendOne,
     ResendOutcome,
     ResendResult,
 )
 from schemas.documents import instant_text
-from schemas.errors import Conflict, NotFound
+from schemas.errors import BadRequest, Conflict, NotFound
 
 _BASE = "/v1/webhook-deliveries"
 _ONE = f"{_BASE}/{{delivery_id}}"
@@ -57,11 +58,12 @@ def _fields(logged: LoggedDelivery) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "notification_id": entry.id,
-        "endpoint_id": delivery.endpoint_id,
+        "endpoint_id": delivery.endpoint_id or None,
         "customer_id": entry.customer_id,
         "alert_id": entry.alert_id,
         "type": entry.type,
         "status": logged.status,
+        "unwanted": [{"endpoint_id": each or None, "reason": why} for each, why in delivery.unwanted] or None,
         "attempts": delivery.attempts,
         "last_error": delivery.last_error or None,
         "next_attempt_at": _text(delivery.due_ms) if logged.status == "waiting" else None,
@@ -85,7 +87,7 @@ def _operations(services: Services) -> DeliveryOperations:
     return DeliveryOperations(services.redis, services.partitions, services.settings)
 
 
-async def _find(call: Call[NoBody, NoQuery]) -> tuple[LoggedDelivery, list[bytes]]:
+async def _find(call: Call[NoBody, NoQuery] | Call[ResendOne, NoQuery]) -> tuple[LoggedDelivery, list[bytes]]:
     found = await _operations(call.services).find(call.path["delivery_id"])
     if found is None:
         raise NotFound(f"there is no delivery {call.path['delivery_id']}")
@@ -111,18 +113,34 @@ async def get(call: Call[NoBody, NoQuery]) -> Data[DeliveryDetail]:
     return Data(data=DeliveryDetail.model_validate(_fields(logged) | more))
 
 
-async def resend_one(call: Call[NoBody, NoQuery]) -> Data[ResendOutcome]:
+async def resend_one(call: Call[ResendOne, NoQuery]) -> Data[ResendOutcome]:
     """Under the same id, with the whole schedule again. One that waits for its next attempt makes it now."""
     logged, _ = await _find(call)
+    to = call.body.endpoint_id
+    if to is not None:
+        await _known_endpoint(call.services, to)
+        logged = for_endpoint(logged, to)
+    if not logged.delivery.endpoint_id:
+        raise BadRequest("endpoint_id: no endpoint wanted this notification: name the one that it is to be sent to")
     if await call.services.catalog.endpoint(logged.delivery.endpoint_id) is None:
         raise Conflict("the endpoint of this delivery was deleted")
     outcome = await _operations(call.services).resend(logged, call.now_ms)
     return Data(data=ResendOutcome(id=logged.delivery.id, outcome=outcome))
 
 
+async def _known_endpoint(services: Services, endpoint_id: str) -> None:
+    if await services.catalog.endpoint(endpoint_id) is None:
+        raise NotFound(f"there is no webhook endpoint {endpoint_id}")
+
+
 async def resend_matching(call: Call[Resend, NoQuery]) -> Data[ResendResult]:
     """Dead letters, unless other statuses are named; the oldest first."""
+    to = call.body.to_endpoint_id
+    if to is not None:
+        await _known_endpoint(call.services, to)
     selection = await _operations(call.services).select(_filter(call.body, call.body.status))
+    if to is not None:
+        selection = Selection([for_endpoint(each, to) for each in selection.deliveries], selection.complete)
     known = await call.services.catalog.endpoints()
     selection = Selection([each for each in selection.deliveries if each.delivery.endpoint_id in known], selection.complete)
     if not call.body.dry_run:

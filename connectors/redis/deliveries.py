@@ -12,7 +12,7 @@ from typing import Any, Literal
 from redis.asyncio import Redis
 
 from connectors.redis.keys import PartitionKeys
-from connectors.redis.outbox import decode_delivery, encode_delivery, place_of
+from connectors.redis.outbox import decode_readable, encode_delivery, place_of
 from connectors.redis.scripts import Script
 from connectors.redis.types import LoggedDelivery
 
@@ -27,10 +27,12 @@ under way: it is being sent at this moment, nothing was changed."""
 
 @dataclass(frozen=True, slots=True)
 class LogSize:
-    """``bytes``: memory of the ended deliveries, as Redis estimates it from a sample."""
+    """``bytes``: memory of the ended deliveries, as Redis estimates it from a sample. ``unwanted``: notifications among them that
+    no endpoint wanted."""
 
     deliveries: int
     bytes: int
+    unwanted: int
 
 
 class DeliveryLog:
@@ -76,10 +78,10 @@ class DeliveryLog:
         found = []
         for (_, changed_ms), live, ended in zip(rows, *await pipeline.execute(), strict=True):
             if live is not None:
-                found.append(LoggedDelivery(decode_delivery(live), "waiting", int(changed_ms)))
+                found += [LoggedDelivery(each, "waiting", int(changed_ms)) for each in decode_readable([live])]
             elif ended is not None:
                 status, at_ms, raw = ended.split(b" ", 2)
-                found.append(LoggedDelivery(decode_delivery(raw), status.decode(), int(at_ms)))
+                found += [LoggedDelivery(each, status.decode(), int(at_ms)) for each in decode_readable([raw])]
         return found
 
     async def resend(self, logged: LoggedDelivery, now_ms: int) -> Resent:
@@ -88,7 +90,7 @@ class DeliveryLog:
         place = place_of(before.entry, before.endpoint_id, f"{now_ms}-0")
         entry = replace(before.entry, appended_at_ms=None)  # how long it takes now says nothing about us
         again = replace(before, entry=entry, attempts=0, first_attempt_ms=now_ms, due_ms=now_ms, last_error="", place=place)
-        again = replace(again, lease_ms=0, fault_ms=0, digest="", digest_at_ms=0)
+        again = replace(again, lease_ms=0, fault_ms=0, digest="", digest_at_ms=0, unwanted=())
         names = [keys.due(again.endpoint_id), keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.delivery_log]
         names += [keys.delivery_log_at, keys.deliveries_at, keys.delivery_places]
         arguments = (again.id, again.endpoint_id, place, encode_delivery(again), now_ms)
@@ -97,12 +99,13 @@ class DeliveryLog:
 
     async def trim(self, before_ms: int, limit: int) -> int:
         """Forget deliveries that ended before ``before_ms``; at most ``limit`` are looked at. Returns how many were."""
-        keys = [self.keys.delivery_log, self.keys.delivery_log_at, self.keys.deliveries]
+        keys = [self.keys.delivery_log, self.keys.delivery_log_at, self.keys.deliveries, self.keys.delivery_unwanted]
         return int(await _TRIM.run(self._redis, keys, before_ms, limit))
 
     async def size(self) -> LogSize:
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.zcard(self.keys.delivery_log_at)
         pipeline.memory_usage(self.keys.delivery_log, samples=_SAMPLES)
-        deliveries, memory = await pipeline.execute()
-        return LogSize(deliveries, memory or 0)
+        pipeline.zcard(self.keys.delivery_unwanted)
+        deliveries, memory, unwanted = await pipeline.execute()
+        return LogSize(deliveries, memory or 0, unwanted)

@@ -86,6 +86,7 @@ class PartitionKeys:
         "delivery_log",
         "delivery_log_at",
         "delivery_places",
+        "delivery_unwanted",
         "notices",
         "outbox",
         "parked",
@@ -116,6 +117,7 @@ class PartitionKeys:
         self.delivery_places = f"{self._base}:delivery_places"  # zset: who waits for whom (see lua/lanes.lua)
         self.delivery_log = f"{self._base}:delivery_log"  # hash: delivery id -> how it ended, when (ms), the delivery
         self.delivery_log_at = f"{self._base}:delivery_log_at"  # zset: delivery id by its last change (ms)
+        self.delivery_unwanted = f"{self._base}:delivery_unwanted"  # zset: those in the log that no endpoint wanted, by time (ms)
         self.notices = f"{self._base}:notices"
         # ^ zset by time (ms): id of a notice that was written, or endpoint id of the latest message.exhausted
         self.parked = f"{self._base}:parked"  # zset: unknown customer reference by the arrival of its oldest parked event (ms)

@@ -12,15 +12,17 @@ out the delivery is due again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import msgpack
 import orjson
+import structlog
 from redis.asyncio import Redis
 
+from connectors.metrics import WEBHOOK_CONTAINED
 from connectors.redis.batches import outbox_fields, pack
 from connectors.redis.client import BLOCK_MS_MAX
 from connectors.redis.keys import PartitionKeys
@@ -46,6 +48,11 @@ HELD_MS = 20 * 86_400_000
 ORDER_LENGTH = 16
 """Of an order key, at the beginning of a place (see lua/lanes.lua)."""
 
+UNREADABLE = "unreadable"
+"""Type of an entry whose fields are not those of a notification; its body is what there is of it."""
+
+_log = structlog.get_logger("redis.outbox")
+
 _ADMIT = Script("admit", "lanes")
 _TAKE = Script("take", "lanes")
 _PUT_BACK = Script("put_back", "lanes")
@@ -57,13 +64,15 @@ Admitted = tuple[int, list[Delivery], int]
 
 
 class Outbox:
-    """The outbox of one partition. ``log_ms``: how long attempts are kept."""
+    """The outbox of one partition. ``log_ms``: how long attempts are kept; ``unwanted_max``: how many notifications that no
+    endpoint wanted the log keeps."""
 
-    def __init__(self, redis: Redis, partition: int, *, log_ms: int = 14 * 86_400_000) -> None:
+    def __init__(self, redis: Redis, partition: int, *, log_ms: int = 14 * 86_400_000, unwanted_max: int = 10_000) -> None:
         self.partition = partition
         self.keys = PartitionKeys(partition)
         self._redis: Any = redis  # its own types name every shape a reply has under any setting
         self._log_ms = log_ms
+        self._unwanted_max = unwanted_max
 
     async def admit(self, entries: Sequence[tuple[OutboxEntry, Sequence[Admission]]], now_ms: int, lease_ms: int) -> Admitted:
         """Move entries, which were read from the stream's beginning, into the lanes; what begins at once is leased to the caller
@@ -76,8 +85,9 @@ class Outbox:
         """Keys and arguments of the script, and the deliveries that it may lease, by their id."""
         keys, lease_ends_ms = self.keys, now_ms + lease_ms
         names = [keys.outbox, keys.delivery_lanes, keys.delivery_leases, keys.deliveries, keys.deliveries_at]
-        names += [keys.delivery_places, keys.delivery_log, keys.delivery_log_at]
-        endpoints = list(dict.fromkeys(each.delivery.endpoint_id for _, parts in entries for each in parts))
+        names += [keys.delivery_places, keys.delivery_log, keys.delivery_log_at, keys.delivery_unwanted]
+        going = [each for _, parts in entries for each in parts if not each.delivery.unwanted]
+        endpoints = list(dict.fromkeys(each.delivery.endpoint_id for each in going))
         due_of = {endpoint_id: place for place, endpoint_id in enumerate(endpoints, len(names) + 1)}
         windows = dict.fromkeys(each.delivery.digest for _, parts in entries for each in parts if each.delivery.digest)
         held_of = {window: place for place, window in enumerate(windows, len(names) + len(endpoints) + 1)}
@@ -85,9 +95,13 @@ class Outbox:
         moves = []
         for entry, parts in entries:
             rows = []
-            group = _group(entry)
+            unwanted: tuple[str, bytes] | bool = False
+            group = _group(entry) if any(not each.delivery.unwanted for each in parts) else ()
             for each in parts:
                 delivery = each.delivery
+                if delivery.unwanted:
+                    unwanted = delivery.id, encode_delivery(delivery)
+                    continue
                 delivery = replace(
                     delivery, place=_place(entry, group, delivery.endpoint_id, entry.entry_id), lease_ms=lease_ends_ms
                 )
@@ -95,10 +109,10 @@ class Outbox:
                 row = (delivery.id, due_of[delivery.endpoint_id], delivery.endpoint_id, delivery.place, delivery.due_ms)
                 held = held_of.get(delivery.digest, False)
                 rows.append((*row, each.lease, each.supersede, encode_delivery(delivery), held))
-            moves.append((entry.entry_id, rows))
+            moves.append((entry.entry_id, rows, unwanted))
         names += [keys.due(endpoint_id) for endpoint_id in endpoints]
         names += [keys.held(window) for window in held_of]
-        return names, [now_ms, lease_ends_ms, HELD_MS, pack(moves)], placed
+        return names, [now_ms, lease_ends_ms, HELD_MS, pack(moves), self._unwanted_max], placed
 
     async def due_endpoints(self, now_ms: int) -> list[str]:
         """Endpoints whose lane holds something that is due, the longest due first."""
@@ -172,7 +186,7 @@ class Outbox:
     async def deliveries(self, ids: Sequence[str]) -> list[Delivery]:
         """Those that have not ended, without a lease."""
         found = await self._redis.hmget(self.keys.deliveries, ids) if ids else []
-        return [decode_delivery(raw) for raw in found if raw is not None]
+        return decode_readable(raw for raw in found if raw is not None)
 
     async def admitted_before(self, before_ms: int, limit: int) -> list[Delivery]:
         """Deliveries that have not ended and were admitted before ``before_ms``, the oldest first, without a lease."""
@@ -180,10 +194,10 @@ class Outbox:
         ids = await self._redis.zrangebyscore(keys.deliveries_at, "-inf", f"({before_ms}", start=0, num=limit)
         return await self.deliveries(ids)
 
-    async def expire(self, older_than_ms: int, limit: int) -> list[OutboxEntry]:
-        """Remove and return entries added before ``older_than_ms`` (server time): for notifications that no endpoint took."""
+    async def added_before(self, older_than_ms: int, limit: int) -> list[OutboxEntry]:
+        """The first entries, of those added before ``older_than_ms`` (server time): for notifications that no endpoint took."""
         rows = await self._redis.xrange(self.keys.outbox, max=f"{max(older_than_ms, 1) - 1}", count=limit)
-        return [_entry(*row) for row in rows if await self._redis.xdel(self.keys.outbox, row[0])]
+        return [_entry(*row) for row in rows]
 
     async def depth(self) -> OutboxDepth:
         """How much waits, and since when."""
@@ -230,7 +244,7 @@ async def take_all(
     """``Outbox.take`` from several partitions in one round trip."""
     answers = await _TAKE.run_each(redis, [outbox.taking(each, now_ms, lease_ms) for outbox, each in limits])
     lease_ends_ms = now_ms + lease_ms
-    taken = [[replace(decode_delivery(raw), lease_ms=lease_ends_ms) for raw in answer] for answer in answers]
+    taken = [[replace(each, lease_ms=lease_ends_ms) for each in decode_readable(answer)] for answer in answers]
     return [(outbox, each) for (outbox, _), each in zip(limits, taken, strict=True)]
 
 
@@ -246,7 +260,8 @@ async def conclude_all(
 def _ended(answer: int | bytes, lease_ends_ms: int) -> Ended:
     if isinstance(answer, int):
         return bool(answer), None
-    return True, replace(decode_delivery(answer), lease_ms=lease_ends_ms)
+    followers = decode_readable([answer])
+    return True, replace(followers[0], lease_ms=lease_ends_ms) if followers else None
 
 
 async def read_first(
@@ -284,6 +299,18 @@ def _place(entry: OutboxEntry, group: Sequence[Mapping[str, str]], endpoint_id: 
 
 
 def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:
+    """One that cannot be read must not hold up those behind it: it goes on as ``UNREADABLE``, into the log."""
+    try:
+        return _readable_entry(entry_id, fields)
+    except (KeyError, ValueError) as error:
+        _log.error("outbox.unreadable", entry_id=entry_id.decode(), error=type(error).__name__)
+        WEBHOOK_CONTAINED.labels("stored").inc()
+        place = entry_id.decode()
+        content = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in fields.items()}
+        return OutboxEntry(place, UNREADABLE, "", "", orjson.dumps(content), None, int(place.partition("-")[0]), place)
+
+
+def _readable_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:
     appended = fields[b"appended_at_ms"]
     return OutboxEntry(
         id=fields[b"id"].decode(),
@@ -305,6 +332,8 @@ def encode_delivery(delivery: Delivery) -> bytes:
         fields = {"digest": delivery.digest, "digest_at_ms": delivery.digest_at_ms}
     if delivery.members:
         fields["members"] = delivery.members
+    if delivery.unwanted:
+        fields["unwanted"] = delivery.unwanted
     packed: bytes = msgpack.packb(
         fields
         | {
@@ -324,4 +353,18 @@ def encode_delivery(delivery: Delivery) -> bytes:
 def decode_delivery(raw: bytes) -> Delivery:
     fields = msgpack.unpackb(raw, raw=False)
     members = tuple((partition, delivery_id) for partition, delivery_id in fields.pop("members", ()))
-    return Delivery(entry=OutboxEntry(*fields.pop("entry")), members=members, **fields)
+    unwanted = tuple((endpoint_id, why) for endpoint_id, why in fields.pop("unwanted", ()))
+    return Delivery(entry=OutboxEntry(*fields.pop("entry")), members=members, unwanted=unwanted, **fields)
+
+
+def decode_readable(raws: Iterable[bytes]) -> list[Delivery]:
+    """One that cannot be read harms no other: it is told and left out. If it was leased, it is looked at again when the lease
+    runs out, perhaps by a release that can read it."""
+    found = []
+    for raw in raws:
+        try:
+            found.append(decode_delivery(raw))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            _log.error("delivery.unreadable", error=type(error).__name__)
+            WEBHOOK_CONTAINED.labels("stored").inc()
+    return found

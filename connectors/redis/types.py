@@ -218,7 +218,8 @@ class Delivery:
     ``place``: where it stands among those of its order key (see ``Outbox.admit``). ``lease_ms``: until when the dispatcher that
     took it holds it; 0 = not taken. ``fault_ms``: how long faults of ours have delayed it (a duration).
     ``digest``: the window whose digest it waits for, which is made at ``digest_at_ms``; empty = it goes by itself. ``members``:
-    of a digest: (partition, delivery id) of what it lists.
+    of a digest: (partition, delivery id) of what it lists. ``unwanted``: not empty for a notification that no endpoint wanted,
+    whose ``endpoint_id`` is empty: (endpoint id, why not) of the first endpoints; without an id, why none was asked.
     """
 
     entry: OutboxEntry
@@ -233,6 +234,7 @@ class Delivery:
     digest: str = ""
     digest_at_ms: int = 0
     members: tuple[tuple[int, str], ...] = ()
+    unwanted: tuple[tuple[str, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -242,7 +244,8 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class Admission:
     """How a new delivery begins. ``lease``: the admitting dispatcher sends it at once if it is the first of its order key; else
-    it is due at ``delivery.due_ms``. ``supersede``: what waits before it under its order key is dropped."""
+    it is due at ``delivery.due_ms``. ``supersede``: what waits before it under its order key is dropped. One whose delivery is
+    ``unwanted`` stands alone: it goes into the log, and nowhere else."""
 
     delivery: Delivery
     lease: bool
@@ -283,7 +286,7 @@ class PutBack(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoggedDelivery:
-    """A delivery as the log shows it. ``status``: waiting, delivered, exhausted, superseded or endpoint_removed."""
+    """A delivery as the log shows it. ``status``: waiting, delivered, exhausted, superseded, endpoint_removed or unwanted."""
 
     delivery: Delivery
     status: str

@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 from connectors import clock
 from connectors.agreement import PROCESS
 from connectors.metrics import EVENT_TO_DELIVERY, EVENT_TO_SUCCESS, WEBHOOK_DELIVERIES
-from connectors.redis.outbox import Outbox, admit_all, due_endpoints, take_all
-from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack
+from connectors.redis.outbox import UNREADABLE, Outbox, admit_all, due_endpoints, take_all
+from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack, is_notice
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.conclusions import Conclusions
 from connectors.webhooks.containment import contained
@@ -95,26 +95,32 @@ class Deliveries:
 
     async def admit(self, read: Sequence[tuple[Outbox, Sequence[OutboxEntry]]]) -> None:
         """Give the first entries of streams to the endpoints that want them: to be sent now where the lane has room, else later.
-        What no endpoint wants ends here; what there is no enabled endpoint for at all stays where it is."""
+        What no endpoint wants ends here, in the log; what there is no enabled endpoint for at all stays where it is."""
         routes, fields = await self._routed([entry for _, entries in read for entry in entries])
         if not routes.enabled:
             return  # the last endpoint has just gone
         now_ms = clock_ms()
-        wanted = [(outbox, [(entry, routes.wanted(entry, fields)) for entry in entries]) for outbox, entries in read]
-        held = await self._digests.held([each for _, entries in wanted for each in entries], now_ms)
+        wanted = [(outbox, [(entry, _wanting(routes, entry, fields)) for entry in entries]) for outbox, entries in read]
+        going = [(entry, endpoints) for _, entries in wanted for entry, endpoints in entries if endpoints]
+        held = await self._digests.held(going, now_ms)
         if routes.enabled is not self._lanes.enabled:
             return  # they changed meanwhile: read again
         room: dict[str, int] = {}
         moves = [
-            (outbox, [(entry, self._admissions(entry, endpoints, room, held, now_ms)) for entry, endpoints in entries])
+            (
+                outbox,
+                [
+                    (entry, self._admissions(entry, endpoints, room, held, now_ms) or _unwanted(routes, entry, endpoints, now_ms))
+                    for entry, endpoints in entries
+                ],
+            )
             for outbox, entries in wanted
         ]
         admitted = await admit_all(self._redis, moves, now_ms, self._lease_ms)
         for (outbox, entries), (moved, leased, superseded) in zip(moves, admitted, strict=True):
             if superseded:
                 WEBHOOK_DELIVERIES.labels("superseded").inc(superseded)
-            if unwanted := sum(not admissions for _, admissions in entries[:moved]):
-                WEBHOOK_DELIVERIES.labels("unwanted").inc(unwanted)
+            _tell_unwanted(entries[:moved])
             first_bytes = {entry.id: _FirstByte(entry) for entry, _ in entries}
             for delivery in leased:
                 with contained("entry", **_fields(delivery)):
@@ -127,7 +133,11 @@ class Deliveries:
             if routes.enabled is not self._lanes.enabled:
                 self._routes = Routes(self._lanes.enabled, routes.severities)
                 continue
-            needed = [entry for entry in entries if routes.needs_fields(entry)]
+            needed = []
+            for entry in entries:
+                with contained("entry", notification_id=entry.id):
+                    if routes.needs_fields(entry):
+                        needed.append(entry)
             fields = await self._alert_fields(needed) if needed else {}
             if routes.enabled is self._lanes.enabled:  # else they changed meanwhile
                 return routes, fields
@@ -135,12 +145,12 @@ class Deliveries:
     def _admissions(
         self,
         entry: OutboxEntry,
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[Endpoint] | None,
         room: dict[str, int],
         held: Mapping[tuple[str, str], int],
         now_ms: int,
     ) -> list[Admission]:
-        lanes = [lane for endpoint in endpoints if (lane := self._lanes.lane(endpoint.id)) is not None]
+        lanes = [lane for endpoint in endpoints or () if (lane := self._lanes.lane(endpoint.id)) is not None]
         return [
             self._admission(entry, lane, room, now_ms)
             if (start_ms := held.get((entry.id, lane.client.endpoint.id))) is None
@@ -157,6 +167,13 @@ class Deliveries:
             return Admission(delivery, True, endpoint.supersede)
         later = replace(delivery, due_ms=now_ms + int(lane.ready_in_s * 1000))
         return Admission(later, False, endpoint.supersede)
+
+    async def give_up(self, outbox: Outbox, entries: Sequence[OutboxEntry], why: str) -> None:
+        """What stood first in the outbox for too long, into the log."""
+        now_ms = clock_ms()
+        moves = [(entry, [_logged_only(entry, (("", why),), now_ms)]) for entry in entries]
+        ((moved, _, _),) = await admit_all(self._redis, [(outbox, moves)], now_ms, self._lease_ms)
+        _tell_unwanted(moves[:moved], "expired")
 
     async def take_due(self, outboxes: Sequence[Outbox]) -> bool:
         """Take what is due of endpoints whose lanes have room, and of endpoints that are gone, to end it. What belongs to a
@@ -318,6 +335,40 @@ class Deliveries:
         """How long to leave a delivery alone that its lane did not take."""
         lane = self._lanes.lane(endpoint_id)
         return _CLOSED_PATIENCE_S if lane is None else lane.ready_in_s * (1.0 + 0.2 * random.random())
+
+
+def _wanting(routes: Routes, entry: OutboxEntry, fields: Mapping[str, Mapping[str, str]]) -> list[Endpoint] | None:
+    """None: it cannot be read, so that nobody can be asked."""
+    with contained("entry", notification_id=entry.id):
+        if entry.type != UNREADABLE and isinstance(orjson.loads(entry.body)["properties"], dict):
+            return routes.wanted(entry, fields)
+    return None
+
+
+def _unwanted(routes: Routes, entry: OutboxEntry, asked: Sequence[Endpoint] | None, now_ms: int) -> list[Admission]:
+    """Nothing for a notice that nobody is subscribed to any more."""
+    if asked is None:
+        return [_logged_only(entry, (("", "it cannot be read"),), now_ms)]
+    return [] if is_notice(entry.type) else [_logged_only(entry, routes.unwanted(entry), now_ms)]
+
+
+def _logged_only(entry: OutboxEntry, why: tuple[tuple[str, str], ...], now_ms: int) -> Admission:
+    return Admission(replace(new_delivery(entry, "", now_ms), unwanted=why), False)
+
+
+def _tell_unwanted(moved: Sequence[tuple[OutboxEntry, Sequence[Admission]]], result: str = "unwanted") -> None:
+    for entry, admissions in moved:
+        if not admissions or admissions[0].delivery.unwanted:
+            _counted(result).inc()
+            why = admissions[0].delivery.unwanted if admissions else ()
+            _log.warning(
+                f"notification.{result}",
+                notification_id=entry.id,
+                type=entry.type,
+                customer_id=entry.customer_id,
+                alert_id=entry.alert_id,
+                why=[f"{endpoint_id}: {reason}" if endpoint_id else reason for endpoint_id, reason in why[:3]],
+            )
 
 
 def _delivered(delivery: Delivery) -> Delivery:

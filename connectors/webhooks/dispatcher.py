@@ -30,9 +30,9 @@ from connectors.background import end, pause, repeat, until_done, within
 from connectors.metrics import (
     OUTBOX_DEPTH,
     OUTBOX_OLDEST,
-    WEBHOOK_DELIVERIES,
     WEBHOOK_LOG_BYTES,
     WEBHOOK_LOG_DELIVERIES,
+    WEBHOOK_LOG_UNWANTED,
     WEBHOOK_RETRIES,
 )
 from connectors.redis.catalog import CatalogStore
@@ -115,7 +115,8 @@ class _Dispatcher:
         self._redis = redis
         self._stop = stop
         log_ms = int(settings.webhook_log_days * _DAY_MS)
-        self._outboxes = [Outbox(redis, partition, log_ms=log_ms) for partition in range(partitions)]
+        unwanted_max = settings.webhook_unwanted_max
+        self._outboxes = [Outbox(redis, each, log_ms=log_ms, unwanted_max=unwanted_max) for each in range(partitions)]
         self._logs = [DeliveryLog(redis, partition) for partition in range(partitions)]
         self._sending: set[asyncio.Task[object]] = set()
         # A delivery waits in a lane, and then for one request. Were the lease shorter than that, two dispatchers would send it.
@@ -204,8 +205,8 @@ class _Dispatcher:
         OUTBOX_OLDEST.set(min((depth.oldest_ms for depth in depths if depth.oldest_ms is not None), default=0) / 1000)
 
     async def _expire(self) -> None:
-        """Forget what the log has held for long enough, and give up what waits behind a lane that lets nothing through. Remove
-        what no endpoint existed for, for too long: while one exists, everything is on its way."""
+        """Forget what the log has held for long enough, and give up what waits behind a lane that lets nothing through. What no
+        endpoint existed for, for too long, goes into the log as unwanted: while one exists, everything is on its way."""
         if not PROCESS.agrees:
             return
         log_from_ms = clock_ms() - int(self._settings.webhook_log_days * _DAY_MS)
@@ -216,16 +217,16 @@ class _Dispatcher:
         sizes = [await log.size() for log in self._logs]
         WEBHOOK_LOG_DELIVERIES.set(sum(size.deliveries for size in sizes))
         WEBHOOK_LOG_BYTES.set(sum(size.bytes for size in sizes))
+        WEBHOOK_LOG_UNWANTED.set(sum(size.unwanted for size in sizes))
         if self._directory.enabled:
             return
         server_ms = clock_ms() - clock.shift_s() * 1_000  # ids of the outbox are of Redis' own clock
         older_than_ms = server_ms - int(self._settings.outbox_undeliverable_days * _DAY_MS)
+        why = f"no endpoint was enabled for {self._settings.outbox_undeliverable_days:g} days"
         for outbox in self._outboxes:
-            for entry in await outbox.expire(older_than_ms, _EXPIRE_LIMIT):
-                WEBHOOK_DELIVERIES.labels("expired").inc()
-                _log.error(
-                    "notification.expired", notification_id=entry.id, customer_id=entry.customer_id, alert_id=entry.alert_id
-                )
+            expired = await outbox.added_before(older_than_ms, _EXPIRE_LIMIT)
+            if expired:
+                await self._deliveries.give_up(outbox, expired, why)
 
     # --- how it ends ------------------------------------------------------------------------------------------------
 

@@ -69,6 +69,16 @@ class EndpointFilter:
             return not is_notice(event_type)
         return _any_matches(self.event_types, event_type)
 
+    def refusal(self, event_type: str, customer_id: str, alert_id: str) -> str:
+        """Which part of the filter does not let it through; empty where only the severity may not."""
+        if not self.wants_type(event_type):
+            return "event_types"
+        if self.customer_ids is not None and customer_id and customer_id not in self.customer_ids:
+            return "customer_ids"
+        if self.alert_ids is not None and not is_notice(event_type) and alert_id not in self.alert_ids:
+            return "alert_ids"
+        return ""
+
     def wants(self, event_type: str, customer_id: str, alert_id: str) -> bool:
         """All but the severity."""
         return (

@@ -19,7 +19,7 @@ from connectors.webhooks.endpoints import parse_endpoint
 from connectors.webhooks.routes import Routes, severity_order
 from connectors.webhooks.severities import AlertFields
 
-STATUSES = ("waiting", "delivered", "exhausted", "superseded", "endpoint_removed")
+STATUSES = ("waiting", "delivered", "exhausted", "superseded", "endpoint_removed", "unwanted")
 RESEND_MAX = 10_000
 """How many deliveries one request may send again; a repetition goes on where it ended, since what was resent then waits."""
 
@@ -122,7 +122,7 @@ class DeliveryOperations:
             if delivery.endpoint_id == endpoint_id and logged.status in {"delivered", "waiting", "superseded"}:
                 served.add(delivery.entry.id)
             elif delivery.endpoint_id == endpoint_id or delivery.entry.id not in missing:
-                missing[delivery.entry.id] = _for_endpoint(logged, endpoint_id)
+                missing[delivery.entry.id] = for_endpoint(logged, endpoint_id)
         found = [logged for notification_id, logged in missing.items() if notification_id not in served]
         found = await self._wanted(endpoint_id, found)
         return Selection(found[:RESEND_MAX], len(found) <= RESEND_MAX)
@@ -134,6 +134,9 @@ class DeliveryOperations:
         routes = Routes({endpoint_id: parse_endpoint(endpoint_id, document)}, self._severities)
         fields = await self._fields.of([entry for each in missing if routes.needs_fields(entry := each.delivery.entry)])
         return [each for each in missing if routes.wanted(each.delivery.entry, fields)]
+
+    async def knows(self, endpoint_id: str) -> bool:
+        return await self._catalog.endpoint(endpoint_id) is not None
 
     async def resend(self, logged: LoggedDelivery, now_ms: int) -> Resent:
         """Under the same id, with the whole schedule; one that waits for its next attempt makes it now."""
@@ -169,5 +172,6 @@ def _position(logged: LoggedDelivery) -> tuple[int, str]:
     return logged.changed_ms, logged.delivery.id
 
 
-def _for_endpoint(logged: LoggedDelivery, endpoint_id: str) -> LoggedDelivery:
-    return replace(logged, delivery=replace(logged.delivery, endpoint_id=endpoint_id))
+def for_endpoint(logged: LoggedDelivery, endpoint_id: str) -> LoggedDelivery:
+    """The same notification to an endpoint that did not get it, or did not want it."""
+    return replace(logged, delivery=replace(logged.delivery, endpoint_id=endpoint_id, unwanted=()))

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 import orjson
 
 from connectors.redis.types import OutboxEntry, is_notice
 from connectors.webhooks.endpoints import Endpoint
+
+REASONS_MAX = 20
+"""Of so many endpoints it is told why they did not want a notification."""
 
 
 class Routes:
@@ -51,6 +54,14 @@ class Routes:
             or is_notice(entry.type)
             or endpoint.filter.severity.passes(fields.get(entry.alert_id, {}), self.severities)
         ]
+
+    def unwanted(self, entry: OutboxEntry) -> tuple[tuple[str, str], ...]:
+        """Why none of them wants it: (endpoint id, part of its filter), of the first ``REASONS_MAX``."""
+        each = islice(self.enabled.values(), REASONS_MAX)
+        return tuple(
+            (endpoint.id, endpoint.filter.refusal(entry.type, entry.customer_id, entry.alert_id) or "severity")
+            for endpoint in each
+        )
 
     def needs_fields(self, entry: OutboxEntry) -> bool:
         if not self._by_severity or is_notice(entry.type):

@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -14,9 +14,11 @@ import pytest
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from connectors import clock
 from connectors.kafka.client import consumer
 from connectors.redis.customers import CustomerStore
 from connectors.webhooks import console
+from connectors.webhooks.operations import DeliveryOperations, for_endpoint
 from tests.support.dispatching import PARTITIONS, Box, dispatching, notification, sample, settings_for, until
 from tests.support.mock_kafka import MockKafka
 from tests.support.receiver import Answer, Receiver
@@ -232,3 +234,71 @@ async def test_standard_output_gets_a_line_each(redis_url: str, box: Box, monkey
     async with dispatching(settings_for(redis_url)):
         await box.until_empty()
     assert sorted(orjson.loads(line)["id"] for line in out.getvalue().splitlines() if b'"n-' in line) == ["n-1", "n-2"]
+
+
+# --- what no endpoint wanted --------------------------------------------------------------------------------------------
+
+
+async def test_what_no_endpoint_wanted_is_listed_with_the_reason_of_each_and_can_be_sent(
+    redis_url: str, box: Box, receiver: Receiver
+) -> None:
+    await box.add_endpoint("types", receiver.url_of("/types"), event_types=["spend_threshold_reached"])  # without "alerts."
+    await box.add_endpoint("customers", receiver.url_of("/customers"), customer_ids=["customer-9"])
+    await box.add_endpoint("alerts", receiver.url_of("/alerts"), alert_ids=["a-9"])
+    await box.add_endpoint("severe", receiver.url_of("/severe"), severity={"key": "severity", "minimum": "error"})
+    await box.write([notification(1)])
+    settings = settings_for(redis_url)
+    operations = DeliveryOperations(box.redis, PARTITIONS, settings)
+    async with dispatching(settings):
+        await box.until_empty()
+        (unwanted,) = await box.logged()
+        assert (unwanted.status, unwanted.delivery.endpoint_id) == ("unwanted", "")
+        reasons = {"types": "event_types", "customers": "customer_ids", "alerts": "alert_ids", "severe": "severity"}
+        assert dict(unwanted.delivery.unwanted) == reasons
+        found = await operations.find("n-1:")
+        assert found is not None
+        await operations.resend(for_endpoint(found[0], "severe"), clock.now_ms())
+        await until(lambda: bool(receiver.received))
+        await box.until_empty()
+        await box.add_endpoint("customers", receiver.url_of("/customers"))  # whose filter is mended
+        missed = await operations.missed("customers", 0)
+        assert [each.delivery.entry.id for each in missed.deliveries] == ["n-1"]
+        await operations.resend_all(missed, clock.now_ms())
+        await box.until_empty()
+    assert [request.path for request in receiver.received] == ["/severe", "/customers"]
+    assert {request.body for request in receiver.received} == {notification(1).body}
+    assert sorted(each.status for each in await box.logged()) == ["delivered", "delivered", "unwanted"]
+
+
+async def test_only_the_latest_unwanted_ones_are_kept(redis_url: str, box: Box, receiver: Receiver) -> None:
+    await box.add_endpoint("none", receiver.url, event_types=["alerts.*_resolved"])
+    async with dispatching(settings_for(redis_url, webhook_unwanted_max=2)):
+        for number in range(5):
+            await box.write_to(0, notification(number))
+            await box.until_empty()
+        assert [each.delivery.entry.id for each in await box.logged()] == ["n-4", "n-3"]
+
+
+async def test_an_entry_that_cannot_be_read_holds_up_nobody(redis_url: str, box: Box, receiver: Receiver) -> None:
+    await box.add_endpoint("a", receiver.url)
+    await box.redis.xadd(box.outboxes[0].keys.outbox, {"id": b"\xff", "what": "is this"})
+    await box.write_to(0, replace(notification(1), body=b"no JSON"))
+    await box.write_to(0, replace(notification(2), type="endpoint.failing", body=b"[]"))
+    await box.write_to(0, notification(3))
+    await box.redis.hset(box.outboxes[0].keys.deliveries, "torn:a", b"\xc1")
+    await box.redis.zadd(box.outboxes[0].keys.due("a"), {"torn:a": 0})
+    await box.redis.zadd(box.outboxes[0].keys.delivery_lanes, {"a": 0})
+    async with dispatching(settings_for(redis_url)):
+        await until(lambda: [request.id for request in receiver.received] == ["n-3"])
+        await asyncio.sleep(0.3)
+        statuses = {each.delivery.entry.id: each.status for each in await box.logged()}
+    assert sorted(statuses.values()) == ["delivered", "unwanted", "unwanted", "unwanted"]
+
+
+async def test_what_no_endpoint_existed_for_goes_into_the_log(redis_url: str, box: Box, receiver: Receiver) -> None:
+    await box.write([notification(1)])
+    async with dispatching(settings_for(redis_url, outbox_undeliverable_days=1e-9)):
+        await box.until_empty()
+    (logged,) = await box.logged()
+    assert logged.status == "unwanted"
+    assert logged.delivery.unwanted == (("", "no endpoint was enabled for 1e-09 days"),)

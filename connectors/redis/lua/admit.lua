@@ -7,12 +7,15 @@
 -- KEYS[6]  zset of places
 -- KEYS[7]  hash of the log
 -- KEYS[8]  zset: delivery id by its last change (ms), for the log
--- KEYS[9]  and on: due zsets of endpoints, then lists of what is held for digests
+-- KEYS[9]  zset: id of a notification that no endpoint wanted, as it is in the log, by time (ms)
+-- KEYS[10] and on: due zsets of endpoints, then lists of what is held for digests
 -- ARGV[1]  now (ms)
 -- ARGV[2]  end of leases that are given (ms)
 -- ARGV[3]  how long such a list is kept (ms)
 -- ARGV[4]  MessagePack: {{entry id, {{id, its due zset's place in KEYS, endpoint id, place's prefix, due time (ms), lease it,
---          supersede, delivery, place of the list that it is held in, or false}, ...}}, ...}
+--          supersede, delivery, place of the list that it is held in, or false}, ...}, {id, delivery} if no endpoint wants it, or
+--          false}, ...}
+-- ARGV[5]  how many that no endpoint wanted are kept: the latest ones
 -- An entry is moved only if it is the first of the stream: where another dispatcher was faster, nothing is left to do.
 -- Returns {how many entries were moved, ids of the deliveries that were leased, how many were superseded}.
 local now, lease_ends = ARGV[1], ARGV[2]
@@ -44,6 +47,10 @@ for _, entry in ipairs(cmsgpack.unpack(ARGV[4])) do
   if not first or first[1] ~= entry[1] then break end
   redis.call('XDEL', KEYS[1], entry[1])
   moved = moved + 1
+  if entry[3] then
+    log_end(KEYS[7], KEYS[8], entry[3][1], 'unwanted', now, entry[3][2])
+    redis.call('ZADD', KEYS[9], now, entry[3][1])
+  end
   for _, each in ipairs(entry[2]) do
     local id, due, endpoint, prefix = each[1], KEYS[each[2]], each[3], each[4]
     local order = string.sub(prefix, 1, 16)
@@ -67,6 +74,14 @@ for _, entry in ipairs(cmsgpack.unpack(ARGV[4])) do
       end
       touched[endpoint] = due
     end
+  end
+end
+local over = redis.call('ZCARD', KEYS[9]) - tonumber(ARGV[5])
+if over > 0 then
+  local oldest = redis.call('ZPOPMIN', KEYS[9], over)
+  for at = 1, #oldest, 2 do
+    redis.call('HDEL', KEYS[7], oldest[at])
+    redis.call('ZREM', KEYS[8], oldest[at])
   end
 end
 for endpoint, due in pairs(touched) do relane(due, KEYS[2], endpoint) end

@@ -2,6 +2,7 @@
 -- KEYS[1]  hash of the log
 -- KEYS[2]  zset: delivery id by its last change (ms)
 -- KEYS[3]  hash: delivery id -> delivery that has not ended
+-- KEYS[4]  zset: those that no endpoint wanted, by time (ms)
 -- ARGV[1]  what changed before (ms) is forgotten
 -- ARGV[2]  how many are looked at, at most
 -- Returns how many were looked at.
@@ -12,6 +13,7 @@ for _, id in ipairs(old) do
   else
     redis.call('ZREM', KEYS[2], id)
     redis.call('HDEL', KEYS[1], id)
+    redis.call('ZREM', KEYS[4], id)
   end
 end
 return #old
