@@ -20,6 +20,7 @@ from connectors.redis.audit import audited
 from connectors.redis.batches import pack
 from connectors.redis.changes import ANNOUNCE, announce_arguments, broadcast
 from connectors.redis.documents import decode_document
+from connectors.redis.hashes import FIELDS_AT_ONCE, lengths, read_hashes
 from connectors.redis.keys import CatalogKeys, PartitionKeys, partition_of
 from connectors.redis.scripts import Script
 from connectors.redis.types import Change, KeyClaim, Stale, Taken, Written
@@ -37,6 +38,8 @@ _CONFIGURE = Script("configure", "audit", "once")
 _SWAP = Script("swap")
 
 _REFS_KEYS = [CatalogKeys.REFS, CatalogKeys.ALIASES, CatalogKeys.CUSTOMERS, CatalogKeys.PENDING]
+
+_PAGED_READS_MAX = 3
 
 
 class CustomerStore:
@@ -194,23 +197,19 @@ class CustomerStore:
     async def state(self, customer_id: str) -> tuple[StoredCustomer, int, int, int]:
         """(state without windows, applied revision, revision, catalog revision), the latter three of its partition."""
         keys = self._keys(customer_id)
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hgetall(keys.state(customer_id))
-        pipeline.hmget(keys.position, ["applied_revision", "revision", "catalog_revision"])
-        state, (applied, revision, catalog) = await pipeline.execute()
-        return StoredCustomer(_text(state)), int(applied or 0), int(revision or 0), int(catalog or 0)
+        # The position first: a state that is newer than that is taken for one that is still to be evaluated, never the reverse.
+        names = ["applied_revision", "revision", "catalog_revision"]
+        applied, revision, catalog = await self._redis.hmget(keys.position, names)
+        (state,) = await self._whole(keys, [keys.state(customer_id)])
+        return StoredCustomer(state), int(applied or 0), int(revision or 0), int(catalog or 0)
 
     async def windows(
         self, customer_id: str, days: Sequence[int], months: Sequence[str]
     ) -> tuple[dict[int, Mapping[str, str]], dict[str, Mapping[str, str]]]:
         """Hourly windows by day and folded ones by month ("YYYY-MM"), as of one moment; those without usage are left out."""
         keys = self._keys(customer_id)
-        pipeline = self._redis.pipeline(transaction=True)
-        for day in days:
-            pipeline.hgetall(keys.windows(customer_id, day))
-        for month in months:
-            pipeline.hgetall(keys.folded(customer_id, month))
-        maps: list[Mapping[str, str]] = [_text(fields) for fields in await pipeline.execute()]
+        names = [keys.windows(customer_id, day) for day in days] + [keys.folded(customer_id, month) for month in months]
+        maps = await self._whole(keys, names)
         hourly, folded = maps[: len(days)], maps[len(days) :]
         return (
             {day: fields for day, fields in zip(days, hourly, strict=True) if fields},
@@ -220,17 +219,34 @@ class CustomerStore:
     async def stored(self, customer_id: str, days_of: Callable[[Mapping[str, str]], Sequence[int]]) -> StoredCustomer:
         """State and hourly windows as of one moment. ``days_of``: the days whose windows a state has."""
         keys = self._keys(customer_id)
-        days = days_of(_text(await self._redis.hgetall(keys.state(customer_id))))
+        (before,) = await self._whole(keys, [keys.state(customer_id)])
         while True:
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.hgetall(keys.state(customer_id))
-            for day in days:
-                pipeline.hgetall(keys.windows(customer_id, day))
-            state, *windows = [_text(fields) for fields in await pipeline.execute()]
-            found = days_of(state)
-            if found == days:
+            days = days_of(before)
+            names = [keys.state(customer_id), *(keys.windows(customer_id, day) for day in days)]
+            state, *windows = await self._whole(keys, names)
+            if days_of(state) == days:
                 return StoredCustomer(state, dict(zip(days, windows, strict=True)))
-            days = found  # a commit came between the two reads
+            before = state  # a commit came between the two reads
+
+    async def _whole(self, keys: PartitionKeys, names: Sequence[str]) -> Sequence[dict[str, str]]:
+        """Hashes of one customer, as of one moment.
+
+        What is too large to be read in one transaction is read in pages, up to three times, until no commit came in between. In a
+        partition that never rests one does: then it is what was read last, each field as of some moment of that second.
+        """
+        sizes = await lengths(self._redis, names)
+        if sum(sizes) <= FIELDS_AT_ONCE:
+            pipeline = self._redis.pipeline(transaction=True)
+            for name in names:
+                pipeline.hgetall(name)
+            return [_text(fields) for fields in await pipeline.execute()]
+        maps: Sequence[dict[bytes, bytes]] = ()
+        for _ in range(_PAGED_READS_MAX):
+            before = await self._redis.hget(keys.position, "sequence")
+            maps = await read_hashes(self._redis, names)
+            if await self._redis.hget(keys.position, "sequence") == before:
+                break
+        return [_text(fields) for fields in maps]
 
     # --- uniqueness keys of objects in customers' documents -------------------------------------------------------------
 

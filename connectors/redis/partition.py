@@ -14,6 +14,7 @@ from connectors.redis.batches import encode_commit, pack
 from connectors.redis.changes import decode_change
 from connectors.redis.client import BLOCK_MS_MAX
 from connectors.redis.documents import decode_document
+from connectors.redis.hashes import FIELDS_AT_ONCE, read_hashes
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.scripts import Script
 from connectors.redis.seen import seen_prefix
@@ -36,6 +37,9 @@ _PREPARE = Script("prepare", "position", "seen")
 _COMMIT = Script("commit", "position", "seen")
 _REWIND = Script("rewind", "position")
 _FIND = Script("find", "seen")
+
+_CUSTOMERS_AT_ONCE = 1_000
+"""Of one script; it takes about 3 us for each beside what it reads."""
 
 _POSITION_FIELDS = ("epoch", "next_offset", "sequence", "revision", "applied_revision", "catalog_revision")
 
@@ -115,18 +119,34 @@ class PartitionStore:
     async def _prepare(
         self, epoch: int | None, seen_ids: Sequence[bytes], customers: Sequence[str], now_ms: int
     ) -> Prepared | Refused:
-        keys = [self._keys.position, self._keys.seen_meta]
-        for customer_id in customers:
-            keys += (self._keys.customer(customer_id), self._keys.state(customer_id))
-        arguments = pack((False if epoch is None else epoch, now_ms, b"".join(seen_ids)))
-        reply = await _PREPARE.run(self._redis, keys, arguments)
-        position = _position(reply[0])
-        if len(reply) == 1:
-            return Refused("epoch", position)
+        """Many customers come in several scripts. What was written between two of them shows in the position of the last one."""
+        asked: Sequence[bytes] = seen_ids
         duplicates = [False] * len(seen_ids)
-        for place in reply[1]:
-            duplicates[place] = True
-        return Prepared(position, duplicates, await self._customers_with_windows(customers, reply[2]))
+        loaded: dict[str, LoadedCustomer] = {}
+        for start in range(0, max(len(customers), 1), _CUSTOMERS_AT_ONCE):
+            some = customers[start : start + _CUSTOMERS_AT_ONCE]
+            keys = [self._keys.position, self._keys.seen_meta]
+            for customer_id in some:
+                keys += (self._keys.customer(customer_id), self._keys.state(customer_id))
+            arguments = pack((False if epoch is None else epoch, now_ms, b"".join(asked), FIELDS_AT_ONCE))
+            reply = await _PREPARE.run(self._redis, keys, arguments)
+            position = _position(reply[0])
+            if len(reply) == 1:
+                return Refused("epoch", position)
+            for place in reply[1]:
+                duplicates[place] = True
+            await self._read_large(some, reply[2])
+            loaded.update(await self._customers_with_windows(some, reply[2]))
+            asked = ()
+        return Prepared(position, duplicates, loaded)
+
+    async def _read_large(self, customers: Sequence[str], replies: list[Any]) -> None:
+        """Puts the states that were too large for the script (see prepare.lua) into its replies."""
+        large = [place for place, state in enumerate(replies[1::2]) if isinstance(state, int)]
+        sizes = [replies[2 * place + 1] for place in large]
+        states = await read_hashes(self._redis, [self._keys.state(customers[place]) for place in large], sizes)
+        for place, fields in zip(large, states, strict=True):
+            replies[2 * place + 1] = [part for pair in fields.items() for part in pair]
 
     async def _customers_with_windows(self, customers: Sequence[str], replies: Sequence[Any]) -> dict[str, LoadedCustomer]:
         """Windows are read after their state, not with it: only the owner writes either, and it is the owner who reads; whoever
@@ -134,10 +154,8 @@ class PartitionStore:
         states, wanted, faults = self._read_states(replies[1::2])
         windows: list[dict[int, Mapping[bytes, bytes]]] = [{} for _ in customers]
         if wanted:
-            pipeline = self._redis.pipeline(transaction=False)
-            for i, day in wanted:
-                pipeline.hgetall(self._keys.windows(customers[i], day))
-            for (i, day), fields in zip(wanted, await pipeline.execute(), strict=True):
+            names = [self._keys.windows(customers[i], day) for i, day in wanted]
+            for (i, day), fields in zip(wanted, await read_hashes(self._redis, names), strict=True):
                 windows[i][day] = fields
         return {
             customer_id: LoadedCustomer(None, StoredCustomer(), faults[i])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from redis.exceptions import ResponseError
 
 from connectors.redis.client import connect
 from connectors.redis.customers import CustomerStore
-from connectors.redis.keys import PartitionKeys
+from connectors.redis.hashes import FIELDS_AT_ONCE
+from connectors.redis.keys import PartitionKeys, partition_of
 from connectors.redis.outbox import Outbox
 from connectors.redis.seen import seen_id
 from connectors.redis.types import Batch, Committed, LoadedCustomer, Parked, ParkedSizes, Position, Prepared, Refused
@@ -350,6 +352,57 @@ async def test_waiting_for_changes(redis: Redis) -> None:
 
 
 # --- parked events, timers, walks ---------------------------------------------------------------------------------------
+
+
+async def test_a_large_customer_is_loaded_in_pages_and_whole(redis: Redis) -> None:
+    """No call reads much at once; beside it, small ones come with the script."""
+    store, keys = partition_store(redis), PartitionKeys(3)
+    fields = {f"field-{number}": str(number) for number in range(2 * FIELDS_AT_ONCE)}
+    windows = {
+        day: {f"m:{number}": str(day) for number in range(size)} for day, size in ((1, 5), (2, 3_000), (3, 1_500), (4, 900))
+    }
+    large = Delta(state_set={**fields, "days": "1 2 3 4"}, windows_set=windows)
+    names = [f"small-{number}" for number in range(1_500)]
+    small = {name: Delta(state_set={"name": name, "days": ""}) for name in names}
+    claim = await store.claim("w")
+    await store.commit(batch_at(claim, deltas={"large": large, **small}))
+    await redis.set(keys.customer("large"), b"1\n{}")
+    await redis.config_resetstat()
+    loaded = await store.load([*names[:700], "large", *names[700:], "unknown"])
+    assert loaded["large"] == LoadedCustomer(b"{}", StoredCustomer(dict(large.state_set), windows))
+    assert [loaded[name].stored.state["name"] for name in names] == names
+    assert loaded["unknown"] == LoadedCustomer(None, StoredCustomer())
+    calls = {name: row["calls"] for name, row in (await redis.info("commandstats")).items()}
+    assert calls["cmdstat_hscan"] >= (2 * FIELDS_AT_ONCE + 3_000 + 1_500) // 2_000
+    prepared = await store.prepare(claim.epoch, [], [*names, "large"], NOW_MS)
+    assert isinstance(prepared, Prepared)
+    assert prepared.customers["large"] == loaded["large"]
+
+
+async def test_a_large_customer_is_read_as_of_one_moment_where_there_is_one(redis: Redis) -> None:
+    """By others than the owner: in pages again, when a commit came in between."""
+    partition = partition_of("large", 4)
+    store, customers = partition_store(redis, partition), CustomerStore(redis, 4)
+    first = {f"field-{number}": "before" for number in range(2 * FIELDS_AT_ONCE)}
+    await store.commit(
+        batch_at(
+            await store.claim("w"), deltas={"large": Delta(state_set={**first, "days": "1"}, windows_set={1: {"m:1": "before"}})}
+        )
+    )
+    after = batch_at(
+        await store.position(),
+        deltas={"large": Delta(state_set=dict.fromkeys(first, "after"), windows_set={1: {"m:1": "after"}})},
+    )
+    reading = asyncio.create_task(customers.stored("large", days_of_state))
+    await asyncio.sleep(0.01)
+    await store.commit(after)
+    stored = await reading
+    values = {value for name, value in stored.state.items() if name != "days"} | set(stored.windows[1].values())
+    assert values in ({"before"}, {"after"})
+
+
+def days_of_state(state: Mapping[str, str]) -> Sequence[int]:
+    return tuple(map(int, state.get("days", "").split()))
 
 
 async def test_parked_events_leave_in_order_with_the_commit_that_released_them(redis: Redis) -> None:
