@@ -11,6 +11,7 @@ import click
 
 from connectors import DISTRIBUTION
 from connectors.cli.deliveries import deliveries
+from connectors.cli.quarantine import quarantine
 
 _KAFKA_PORT_HELP = "Where the embedded broker listens; 0 = any.  [default: as the last time; else 9092, if that is free]"
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -150,6 +151,7 @@ def embedded_broker(topics: tuple[str, ...], port: int, or_any: bool) -> None:
 
 
 cli.add_command(deliveries)
+cli.add_command(quarantine)
 
 
 @cli.group()

@@ -332,7 +332,7 @@ class PartitionTask:
         no_room: list[Rejected] = []
         for at in places:
             item = plan.here[at]
-            if not self._context.quarantine.hold(plan.customers[at], held_event(item, plan.seen_ids[at])):
+            if not self._context.quarantine.hold(plan.customers[at], held_event(plan, at)):
                 no_room.append(Rejected(_NO_ROOM, item.record, item.place, item.appended_at_ms))
         return len(places) - len(no_room), no_room
 

@@ -23,7 +23,7 @@ import structlog
 
 from connectors import DISTRIBUTION
 from connectors.kafka.headers import read_origin, read_traceparent
-from connectors.kafka.intake import Arrived
+from connectors.kafka.intake import Plan
 from connectors.metrics import QUARANTINE_ENTRIES, QUARANTINE_RELEASED, QUARANTINED_CUSTOMERS
 from connectors.redis.quarantine import HeldEvent, Record, decode_record, encode_held, encode_record, told
 from connectors.redis.types import Batch
@@ -209,12 +209,13 @@ class Quarantine:
         self._changed, self._held, self._taken, self._bytes_changed = {}, [], {}, 0
 
 
-def held_event(arrived: Arrived, seen_id: bytes) -> HeldEvent:
-    """``seen_id``: what the duplicate filter knows it by."""
+def held_event(plan: Plan, at: int) -> HeldEvent:
+    """The event at a place of the plan, as it is held."""
+    arrived = plan.here[at]
     record = arrived.record
     return HeldEvent(
         event=encode_event(arrived.event),
-        seen_id=seen_id.hex(),
+        seen_id=plan.seen_ids[at].hex(),
         appended_at_ms=arrived.appended_at_ms,
         topic=record.topic,
         partition=record.partition,

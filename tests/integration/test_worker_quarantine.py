@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from random import Random
 
 import orjson
 import pytest
 import structlog
+from click.testing import CliRunner, Result
 from prometheus_client import REGISTRY
 
 from connectors import clock
+from connectors.cli.main import cli
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.keys import PartitionKeys, partition_of
 from connectors.redis.quarantine import QuarantineStore
@@ -21,6 +24,7 @@ from engine.effects import StoredCustomer, UsageEvent
 from schemas.documents import load_catalog, load_customer
 from schemas.events import Reason
 from tests.support.faulty_engine import Faults, faulty
+from tests.support.redis_server import RedisServer
 from tests.support.tally import TIMER_PROPERTY, TallyAggregate
 from tests.support.worker_harness import PARTITIONS, Counters, Harness, customer_in, event
 
@@ -364,3 +368,61 @@ async def test_too_many_in_quarantine_stop_the_partition(
     for customer_id in await store(harness).records():
         await release(harness, customer_id)
     assert [await harness.applied(customer_id) for customer_id in customers] == [["a"]] * 4
+
+
+async def test_the_command_line_lists_shows_and_releases(
+    harness: Harness, faults: Faults, worker_valkey: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_REDIS_URL", worker_valkey.url)
+
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, cli, ["quarantine", *arguments])
+
+    bad = customer_in(0)
+    await harness.create(bad)
+    faults.poison = {"b-1"}
+    await harness.worker(batch_records_max=1)
+    empty = await run("list")
+    assert (empty.exit_code, empty.stdout, empty.stderr) == (0, "", "0 in quarantine\n")
+    await harness.produce_many(0, [event(f"b-{n}", bad) for n in range(3)])
+    await harness.settled()
+    listed = await run("list")
+    assert listed.stdout.startswith(f"{bad}  since ")
+    assert "2 events (" in listed.stdout
+    assert "Broken: apply of" in listed.stdout
+    shown = (await run("show", bad)).stdout
+    assert "raised in apply at event b-1, 1 times" in shown
+    assert shown.count("usage-events/0/") == 2
+    again = await run("release", bad)
+    assert again.exit_code == 1
+    assert "it failed again in apply at event b-1: Broken" in again.stderr
+    done = await run("release", bad, "--without", "b-1")
+    assert done.exit_code == 0
+    assert done.stdout.endswith("released\n")  # the worker's log is in the same process
+    assert await harness.applied(bad) == ["b-0", "b-2"]
+    gone = await run("show", bad)
+    assert (gone.exit_code, gone.stderr) == (1, f"Error: customer {bad} is not in quarantine\n")
+
+
+async def test_records_of_a_newer_release_are_refused_by_version(
+    harness: Harness, worker_valkey: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The partition stops, and says so: it would otherwise count for a customer that is to stand aside."""
+    monkeypatch.setenv("TIDEMARK_REDIS_URL", worker_valkey.url)
+    monkeypatch.setattr("connectors.kafka.stopped.AGAIN_FIRST_S", 0.05)
+    bad, good = customer_in(0), customer_in(1)
+    for customer_id in (bad, good):
+        await harness.create(customer_id)
+    await harness.redis.hset(PartitionKeys(0).quarantined, bad, b'{"v": 7}')
+    await harness.worker()
+    await harness.produce(1, event("a", good))
+
+    async def applied() -> bool:
+        return await harness.applied(good) == ["a"]
+
+    await harness.until(applied, "the other partition to go on")
+    assert REGISTRY.get_sample_value("tidemark_partition_stops_total", {"error": "StoredByNewerRelease"})
+    listed = await asyncio.to_thread(CliRunner().invoke, cli, ["quarantine", "list"])
+    assert listed.exit_code == 1
+    assert f"quarantine '{bad}' has version 7, and this release knows 1 at most" in listed.stderr
+    await harness.redis.hdel(PartitionKeys(0).quarantined, bad)
