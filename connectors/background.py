@@ -9,7 +9,9 @@ a loop: the event, or the task's cancellation. A cancellation that a client libr
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -22,6 +24,43 @@ log = structlog.get_logger("background")
 FAILED_PAUSE_FIRST_S = 0.05
 FAILED_PAUSE_MAX_S = 5.0
 CANCELLED_AGAIN_S = 0.1
+
+
+@dataclass(slots=True)
+class _Turn:
+    """``since_s``: of the last turn that went through, or of the first that failed after it; ``problem``: what it failed by."""
+
+    since_s: float
+    allowed_s: float
+    problem: str = ""
+
+
+STUCK_S = 60.0
+"""A loop that has not turned for so long, beside the pause between its turns, is stuck."""
+
+_turns: dict[str, _Turn] = {}  # of the loops that run in this process: what a role's readiness is made of (health.py)
+
+
+def loops_problem() -> str:
+    """What is wrong with the loops of this process, in words; empty if all of them turn."""
+    now_s = time.monotonic()
+    told: list[str] = []
+    for name, turn in sorted(_turns.items()):
+        seconds = now_s - turn.since_s
+        if turn.problem:
+            told.append(f"{name} fails since {seconds:.0f} s ({turn.problem})")
+        elif seconds > turn.allowed_s:
+            told.append(f"{name} has not turned for {seconds:.0f} s")
+    return "; ".join(told)
+
+
+def _turned(name: str, error: BaseException | None) -> None:
+    turn = _turns.get(name)
+    if turn is not None:
+        problem = "" if error is None else type(error).__name__
+        if not (problem and turn.problem):
+            turn.since_s = time.monotonic()
+        turn.problem = problem
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
@@ -43,11 +82,15 @@ def check_cancelled() -> None:
 
 async def repeat(name: str, turn: Callable[[], Awaitable[object]], stop: asyncio.Event, pause_s: float = 0.0) -> None:
     """``turn`` again and again, ``pause_s`` between two, until ``stop`` is set."""
-    while not stop.is_set():
-        await until_done(name, turn, stop)
-        await pause(stop, pause_s)
-        if pause_s <= 0:
-            await asyncio.sleep(0)  # a turn that never waits must not keep the others from running
+    _turns[name] = _Turn(time.monotonic(), STUCK_S + pause_s)
+    try:
+        while not stop.is_set():
+            await until_done(name, turn, stop)
+            await pause(stop, pause_s)
+            if pause_s <= 0:
+                await asyncio.sleep(0)  # a turn that never waits must not keep the others from running
+    finally:
+        _turns.pop(name, None)
 
 
 async def until_done(name: str, turn: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
@@ -61,12 +104,15 @@ async def until_done(name: str, turn: Callable[[], Awaitable[object]], stop: asy
         try:
             await turn()
         except (RedisError, KafkaError, OSError, TimeoutError) as error:
+            _turned(name, error)
             LOOP_FAILURES.labels(name, "service").inc()
             log.warning("loop.service_failed", loop=name, error=type(error).__name__, detail=str(error)[:200])
         except Exception as error:
+            _turned(name, error)
             LOOP_FAILURES.labels(name, "defect").inc()
             log.error("loop.failed", loop=name, error=type(error).__name__, exc_info=True)
         else:
+            _turned(name, None)
             check_cancelled()
             return True
         check_cancelled()

@@ -90,6 +90,7 @@ def plain_faults(settings: Settings) -> Iterator[None]:
     from connectors.kafka.topics import PartitionCountChanged
     from connectors.redis.fitness import RedisUnfit
     from connectors.redis.secrets import SecretsLocked
+    from connectors.role_http import PortInUse
     from connectors.webhooks.tracing import OtelMissing
 
     hopeless = (
@@ -110,6 +111,8 @@ def plain_faults(settings: Settings) -> Iterator[None]:
         raise Fault(f"Kafka at {settings.kafka_bootstrap_servers}: {error}") from error
     except RedisError as error:
         raise Fault(f"Redis at {redact_url(settings.redis_url.get_secret_value())}: {error}") from error
+    except PortInUse as error:
+        raise Fault(str(error)) from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Fault(f"port {settings.api_port} on {settings.api_host} is in use") from error

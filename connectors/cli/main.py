@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -93,9 +94,11 @@ def worker() -> None:
       TIDEMARK_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 TIDEMARK_METRICS_PORT=9100 tidemark worker
     """
     from connectors.cli.roles import run_role
+    from connectors.health import Health
     from connectors.kafka.worker import run_worker
 
-    run_role("worker", run_worker)
+    health = Health()
+    run_role("worker", functools.partial(run_worker, health=health), health=health)
 
 
 @cli.command()

@@ -49,6 +49,7 @@ from connectors.http.services import Services
 from connectors.http.system import add_system_routes
 from connectors.http.tokens import Tokens
 from connectors.http.unsupported import unsupported_routes
+from connectors.http.watch import Watch, watching
 from connectors.kafka.topics import ensure_topics
 from connectors.redis.audit import AuditLog
 from connectors.redis.catalog import CatalogStore
@@ -91,14 +92,15 @@ ROUTES: list[Route] = [
 ]
 ROUTES += unsupported_routes(ROUTES)
 MAINTENANCE_INTERVAL_S = 60.0
+_CLOSING_SHARE = 0.2  # of drain_timeout_s, for events that are on their way to Kafka, and then for Redis
 
 
-def application(services: Services) -> web.Application:
+def application(services: Services, watch: Watch) -> web.Application:
     app = web.Application(middlewares=[observe], client_max_size=services.settings.ingest_body_bytes_max)
     tokens = Tokens(services.settings, services.catalog)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, handler_of(route, services, tokens))
-    add_system_routes(app, services, ROUTES)
+    add_system_routes(app, services, watch, ROUTES)
     return app
 
 
@@ -127,18 +129,18 @@ async def _services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Se
         catalog, customers, keys = CatalogStore(redis, vault), CustomerStore(redis, partitions), KeyStore(redis, partitions)
         yield Services(settings, redis, catalog, customers, events, keys, partitions, vault)
     finally:
-        await events.stop()
-        await redis.aclose()
+        await background.within("events", _CLOSING_SHARE * settings.drain_timeout_s, events.stop())
+        await background.within("redis", _CLOSING_SHARE * settings.drain_timeout_s, redis.aclose())
 
 
 async def run_api(settings: Settings, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Serves until ``stop`` is set, then lets requests under way finish. ``ready`` gets the base URL."""
     numbers.activate()
-    async with _services(settings, stop) as services:
+    async with _services(settings, stop) as services, watching(settings, services.redis, services.partitions) as watch:
         if not await background.until_done("api.start", lambda: _mend(services), stop):
             return
         await services.catalog.check_endpoints()
-        runner = web.AppRunner(application(services), shutdown_timeout=settings.drain_timeout_s)
+        runner = web.AppRunner(application(services, watch), shutdown_timeout=settings.drain_timeout_s)
         await runner.setup()
         assert runner.server is not None, "set up"
         listener = Listener(Limits.of(settings))

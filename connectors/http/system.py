@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
@@ -11,15 +10,16 @@ import orjson
 import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from connectors import DISTRIBUTION
+from connectors.agreement import PROCESS
+from connectors.exposition import metrics as expose
 from connectors.http.reach import Reach
 from connectors.http.routing import Route
 from connectors.http.services import Services
+from connectors.http.watch import Watch
 from schemas.openapi import Operation, document
 
 log = structlog.get_logger("http")
@@ -34,12 +34,26 @@ class Health(BaseModel):
     status: str
 
 
+class RoleState(BaseModel):
+    """What another process reported last. ``reported_s``: how long ago; ``checks``: "ok", or what is wrong."""
+
+    role: str
+    process: str
+    ready: bool
+    reported_s: float
+    checks: dict[str, str]
+
+
 class Readiness(BaseModel):
-    """``checks``: "ok", or the kind of error, by service."""
+    """``ready``: whether this process can serve requests, which is what a load balancer wants to know. ``checks``: "ok", or what
+    is wrong. ``warnings``: what is wrong elsewhere, or should be changed. ``roles``: what the workers and dispatchers report.
+    ``lag_records``: by partition, what is in Kafka and not counted yet."""
 
     ready: bool
     checks: dict[str, str]
     warnings: list[str]
+    roles: list[RoleState] = []
+    lag_records: dict[str, int] = {}
 
 
 def _json(status: int, body: object) -> web.Response:
@@ -63,38 +77,51 @@ async def _endpoints_enabled(services: Services) -> bool:
     return any(orjson.loads(raw)["enabled"] for raw in (await services.catalog.endpoints()).values())
 
 
-def readiness(services: Services) -> _Handler:
+def readiness(services: Services, watch: Watch) -> _Handler:
     async def readyz(_: web.Request) -> web.Response:
         names = ("kafka", "redis", "catalog")
         work = (services.events.reachable(), services.redis.ping(), services.catalog.revision())
         checks = dict(zip(names, await asyncio.gather(*map(_check, work)), strict=True))
+        checks["topic"] = watch.topic
+        roles: list[RoleState] = []
+        warnings = [*watch.warnings, *([PROCESS.warning] if PROCESS.warning else [])]
+        if all(checks[name] == "ok" for name in ("redis", "catalog")):
+            try:
+                if not await _endpoints_enabled(services):
+                    warnings.append(NOWHERE_TO_GO)
+                beats, problems = await watch.others()
+            except (RedisError, OSError) as error:
+                checks["redis"] = type(error).__name__
+            else:
+                warnings += problems
+                roles = [
+                    RoleState(
+                        role=beat.role,
+                        process=beat.process,
+                        ready=beat.ready and not beat.stale,
+                        reported_s=round(beat.age_s, 1),
+                        checks=dict(beat.checks),
+                    )
+                    for beat in beats
+                ]
         ready = all(result == "ok" for result in checks.values())
-        warnings = [NOWHERE_TO_GO] if ready and not await _endpoints_enabled(services) else []
-        return _json(200 if ready else 503, {"ready": ready, "checks": checks, "warnings": warnings})
+        lag = {str(partition): records for partition, records in sorted(watch.lag_records.items())}
+        answer = Readiness(ready=ready, checks=checks, warnings=warnings, roles=roles, lag_records=lag)
+        return _json(200 if ready else 503, answer.model_dump())
 
     return readyz
-
-
-def _exposition() -> bytes:
-    """Of this process, or in multi-process mode the sum over all of them."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
 
 
 def metrics(services: Services) -> _Handler:
     reach = Reach(services)
 
-    async def exposed(_: web.Request) -> web.Response:
+    async def exposed(request: web.Request) -> web.Response:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 await reach.refresh()
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("alerts that cannot fire were not counted again", error=type(error).__name__)
-        body = await asyncio.to_thread(_exposition)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return await expose(request)
 
     return exposed
 
@@ -123,13 +150,13 @@ def openapi(routes: list[Route]) -> bytes:
     return orjson.dumps(document([*operations, *system], version(DISTRIBUTION)))
 
 
-def add_system_routes(app: web.Application, services: Services, routes: list[Route]) -> None:
+def add_system_routes(app: web.Application, services: Services, watch: Watch, routes: list[Route]) -> None:
     described = openapi(routes)
 
     async def openapi_json(_: web.Request) -> web.Response:
         return web.Response(body=described, content_type="application/json")
 
     app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readiness(services))
+    app.router.add_get("/readyz", readiness(services, watch))
     app.router.add_get("/metrics", metrics(services))
     app.router.add_get("/openapi.json", openapi_json)

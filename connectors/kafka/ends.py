@@ -1,9 +1,9 @@
-"""Where the log ends, as its broker says: the measure of lag, whoever reads and however far."""
+"""Where the log ends, as its broker says: the measure of lag, whoever reads and however far. And where it begins."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -29,12 +29,19 @@ class Ends:
 
     async def of(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset that the next record gets, by partition. Raises KafkaError or TimeoutError (after 5 s)."""
+        return await self._ask(lambda consumer: consumer.end_offsets(partitions))
+
+    async def begins_of(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset of the oldest record, by partition. Raises as ``of`` does."""
+        return await self._ask(lambda consumer: consumer.beginning_offsets(partitions))
+
+    async def _ask(
+        self, question: Callable[[AIOKafkaConsumer], Awaitable[dict[TopicPartition, int]]]
+    ) -> dict[TopicPartition, int]:
         async with self._asking:
             try:
                 async with asyncio.timeout(ASK_TIMEOUT_S):
-                    consumer = await self._connected()
-                    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-                    return ends
+                    return await question(await self._connected())
             except (KafkaError, TimeoutError):
                 await self._disconnect()
                 raise

@@ -55,6 +55,8 @@ from schemas.events import Reason
 
 _TIMERS_MAX = 500
 _PARKING_EVERY_S = 60.0
+STUCK_S = 30.0
+"""A turn that lasts longer is told: Redis is away, or a batch takes very long."""
 _PLACE_AGAIN_S = 0.2
 _READABLE_MAX = 1 << 20
 _TAKE_AGAIN_S = 0.05
@@ -88,6 +90,7 @@ class PartitionTask:
         self._waiting: list[Record] = []
         self._begun_offset = 0  # where this task began to read
         self._fetch_offset = 0  # where the next fetch begins, behind all that was fetched (position.py)
+        self._turned_s = time.monotonic()
         self._tick_due_s = 0.0
         self._parking_due_s = 0.0
         self._fetching = False
@@ -104,6 +107,13 @@ class PartitionTask:
     def read_from(self) -> int | None:
         """Where it reads on, or would after a restart; None while it does not know."""
         return self._begun_offset if self.next_offset is None and self.placed.is_set() else self.next_offset
+
+    def problem(self) -> str:
+        """What keeps it from its work, in words; empty if nothing does."""
+        if not self.placed.is_set():
+            return "looking where to read on"
+        seconds = time.monotonic() - self._turned_s
+        return f"has not got on for {seconds:.0f} s" if seconds > STUCK_S else ""
 
     @property
     def is_stopping(self) -> bool:
@@ -209,6 +219,7 @@ class PartitionTask:
 
     async def _serve(self) -> None:
         while not self._stopping.is_set():
+            self._turned_s = time.monotonic()
             records = self._waiting or await self._fetch()
             if records:
                 taken = self._pace.cut(records)

@@ -21,16 +21,18 @@ from redis.asyncio import Redis
 
 from connectors.agreement import PROCESS, SAMPLE_PAUSE_S
 from connectors.background import repeat, until_done
+from connectors.health import Health, Report
 from connectors.kafka import client, topic_watch
 from connectors.kafka.aggregates import Aggregates
 from connectors.kafka.catalog import CatalogUnusable, SharedCatalog
 from connectors.kafka.commits import Commits
 from connectors.kafka.context import Clock, Context
 from connectors.kafka.ends import Ends
-from connectors.kafka.errors import Reaction, misconfigured, while_running
+from connectors.kafka.errors import Reaction, misconfigured, told, while_running
 from connectors.kafka.garbage import GARBAGE
 from connectors.kafka.group import group_of
 from connectors.kafka.intake import Intake
+from connectors.kafka.lag import Lag
 from connectors.kafka.outgoing import Outgoing
 from connectors.kafka.partition import PartitionTask
 from connectors.kafka.patience import Patience
@@ -40,7 +42,7 @@ from connectors.kafka.quarantine import Quarantine
 from connectors.kafka.stopped import StoppedPartitions
 from connectors.kafka.topic_watch import TopicWatch
 from connectors.kafka.topics import ensure_topics
-from connectors.metrics import CONSUMER_LAG, PARTITIONS_ASSIGNED
+from connectors.metrics import PARTITIONS_ASSIGNED
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
 from connectors.redis.partition import PartitionStore
@@ -50,9 +52,9 @@ from engine.catalog import Catalog
 from engine.customer import EngineSettings, stored_days
 
 _SECOND_S = 1.0
+_LAG_EVERY_S = 2.0
 _DELAY_FIRST_S = 0.5
 _DELAY_MAX_S = 10.0
-_NO_PARTITION = -1
 _CLOSE_TIMEOUT_S = 2.0
 _MIRROR_TIMEOUT_S = 1.0  # aiokafka repeats a commit without end
 
@@ -61,7 +63,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-async def run_worker(settings: Settings, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+async def run_worker(settings: Settings, stop: asyncio.Event, ready: Callable[[], None], health: Health | None = None) -> None:
     """Serves until ``stop`` is set, then finishes and commits the batches in flight and leaves the group.
 
     Waits for Kafka and Redis to be reachable. Raises PartitionCountChanged, UnreadRecordsLost and KafkaMisconfigured: those need
@@ -75,24 +77,31 @@ async def run_worker(settings: Settings, stop: asyncio.Event, ready: Callable[[]
         return
     redis = connect(settings)
     try:
-        await _sessions(settings, redis, partitions, stop, ready)
+        await _sessions(settings, redis, partitions, stop, ready, health or Health())
     finally:
         await redis.aclose()
 
 
-async def _sessions(settings: Settings, redis: Redis, partitions: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    installation = (await Patience(stop, _NO_PARTITION)(CatalogStore(redis).installation))[0]
+async def _sessions(
+    settings: Settings, redis: Redis, partitions: int, stop: asyncio.Event, ready: Callable[[], None], health: Health
+) -> None:
+    found: list[str] = []
+
+    async def ask() -> None:
+        found.append(await CatalogStore(redis).installation())
+
+    await until_done("worker.start", ask, stop)
     delay_s = _DELAY_FIRST_S
     while not stop.is_set():
-        session = Session(settings, redis, partitions, installation)
+        session = Session(settings, redis, partitions, installation=found[0])
+        health.tell_by(session.report)
         try:
             await session.run(stop, ready)
         except KafkaError as error:
             if while_running(error) is Reaction.START:
                 raise misconfigured(settings, error) from error
-            log.warning(
-                "kafka failed, beginning a new session", error=type(error).__name__, text=str(error)[:200], delay_s=delay_s
-            )
+            log.warning("kafka failed, beginning a new session", error=told(error), delay_s=delay_s)
+            health.tell_by(functools.partial(Report, {"kafka": told(error)}))
             await _unless(stop, asyncio.sleep(delay_s))
             await _unless(stop, ensure_topics(settings))
             delay_s = _DELAY_FIRST_S if session.joined else min(delay_s * 2, _DELAY_MAX_S)
@@ -128,6 +137,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._ends = Ends(settings)
         self._proofs = Proofs()
         self._outgoing = Outgoing(self._producer, settings, self._proofs)
+        self._lag = Lag(settings, self._ends)
         self._topics = TopicWatch(settings, partitions)
         self._catalog_store = CatalogStore(redis)
         self._catalog = SharedCatalog(self._catalog_store)
@@ -180,6 +190,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
                 ("worker.positions", self._look_at_positions, _SECOND_S),
                 ("worker.catalog", self._look_for_catalog, _SECOND_S),
                 ("worker.clock", self._look_at_clocks, SAMPLE_PAUSE_S),
+                ("worker.lag", self._measure_lag, _LAG_EVERY_S),
             )
         ]
         stopped = asyncio.create_task(stop.wait())
@@ -211,13 +222,23 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         await PROCESS.sample(self._redis)
 
     async def _look_at_positions(self) -> None:
-        """The mirror of the positions, the lag, and the garbage."""
+        """The mirror of the positions, and the garbage."""
         await self._mirror(self._tasks)
         GARBAGE.look_if_due(sum(task.customers_cached for task, _ in self._tasks.values()))
+
+    async def _measure_lag(self) -> None:
+        positions = {here.partition: task.read_from for here, (task, _) in self._tasks.items()}
+        if assigned := self._numbers(self._consumer.assignment()):
+            await self._lag.measure(assigned, positions)
+
+    def report(self) -> Report:
+        """Whether it is a member of the group, and each of its partitions is served."""
+        checks = {"group": "ok" if self.joined else "not joined yet", "topics": self._topics.problem or "ok"}
+        for partition, reason in self._stopped.reasons().items():
+            checks[f"partition {partition}"] = f"stopped: {reason}"
         for here, (task, _) in self._tasks.items():
-            end = self._consumer.highwater(here)
-            if end is not None:
-                CONSUMER_LAG.labels(str(here.partition)).set(max(0, end - (task.next_offset or 0)))
+            checks[f"partition {here.partition}"] = task.problem() or "ok"
+        return Report(checks)
 
     async def _look_for_catalog(self) -> None:
         """The safety net under the change streams."""

@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from connectors import clock
+from connectors.heartbeats import STALE_S
 from connectors.http.event_log import EventLog
 from connectors.http.server import ROUTES
+from connectors.redis.client import connect
+from connectors.redis.keys import CatalogKeys
 from tests.conformance.conftest import Api
 
 
@@ -44,13 +48,43 @@ def references(node: Any) -> list[str]:
 
 
 async def test_readiness_says_when_notifications_have_nowhere_to_go(http: httpx.AsyncClient) -> None:
+    async def nowhere_to_go() -> bool:
+        return any("no webhook endpoint" in warning for warning in (await http.get("/readyz")).json()["warnings"])
+
     ready = (await http.get("/readyz")).json()
-    assert (ready["ready"], ready["checks"]) == (True, {"kafka": "ok", "redis": "ok", "catalog": "ok"})
-    assert "no webhook endpoint" in ready["warnings"][0]
+    assert (ready["ready"], ready["checks"]) == (True, dict.fromkeys(("kafka", "redis", "catalog", "topic"), "ok"))
+    assert await nowhere_to_go()
     endpoint = (await http.post("/v1/webhook-endpoints", json={"url": "https://example.com/hook"})).json()["data"]["id"]
-    assert (await http.get("/readyz")).json()["warnings"] == []
+    assert not await nowhere_to_go()
     await http.patch(f"/v1/webhook-endpoints/{endpoint}", json={"enabled": False})
-    assert len((await http.get("/readyz")).json()["warnings"]) == 1
+    assert await nowhere_to_go()
+
+
+async def test_readiness_says_what_the_other_roles_report_and_which_is_missing(http: httpx.AsyncClient, api: Api) -> None:
+    """A worker that is well, one with a partition that stopped, one that hangs; and no dispatcher."""
+
+    async def report(process: str, **changes: object) -> None:
+        seconds, _ = await redis.time()
+        beat = {"role": "worker", "process": process, "at_s": seconds, "ready": True, "checks": {}, "warnings": [], **changes}
+        await redis.hset(CatalogKeys.HEARTBEATS, f"worker {process}", orjson.dumps(beat))
+
+    redis: Any = connect(api.settings)
+    await report("a:1", checks={"group": "ok"})
+    await report("b:2", ready=False, checks={"group": "ok", "partition 3": "stopped: a codec"})
+    await report("c:3", at_s=(await redis.time())[0] - STALE_S - 5)
+    await report("d:4", at_s=(await redis.time())[0] - 7200)
+    answer = (await http.get("/readyz")).json()
+    assert answer["ready"]
+    assert [(role["process"], role["ready"]) for role in answer["roles"]] == [("a:1", True), ("b:2", False), ("c:3", False)]
+    told = "\n".join(answer["warnings"])
+    assert "worker b:2: partition 3: stopped: a codec" in told
+    assert "worker c:3 has not reported for 25 s" in told
+    assert "no dispatcher reports: no notification is sent" in told
+    assert "no worker reports" not in told
+    assert "a:1" not in told
+    await redis.delete(CatalogKeys.HEARTBEATS)
+    assert "no worker reports: no usage is counted" in "\n".join((await http.get("/readyz")).json()["warnings"])
+    await redis.aclose()
 
 
 async def test_webhook_endpoints(http: httpx.AsyncClient) -> None:

@@ -21,7 +21,7 @@ from tests.support.worker_harness import DEAD_LETTERS, EVENTS, TOPICS, Counters,
 
 async def test_two_workers_on_one_partition_apply_every_event_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 14. Two consumer groups make both workers believe that they own every partition, over and over."""
-    monkeypatch.setattr(partition_module, "_CLAIM_AGAIN_S", 0.05)
+    monkeypatch.setattr(partition_module, "_CLAIM_AGAIN_S", 0.3)
     customer_id = customer_in(0)
     await harness.create(customer_id)
     await harness.worker(consumer_group="one", batch_records_max=7)
