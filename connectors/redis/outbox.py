@@ -38,6 +38,9 @@ from connectors.redis.types import (
     PutBack,
     is_notice,
 )
+from engine.versions import CURRENT, KEY, StoredByNewerRelease, check
+
+_VERSION = b"%d" % CURRENT["notification"]
 
 ATTEMPTS_KEPT = 50
 """How many attempts of one delivery the log keeps: the latest ones."""
@@ -268,13 +271,31 @@ async def read_first(
     redis: Redis, outboxes: Sequence[Outbox], count: int, block_ms: int | None
 ) -> list[tuple[Outbox, list[OutboxEntry]]]:
     """The first entries of several partitions, at most ``count`` of each, in one call; waits up to ``block_ms`` (1..5,000; None =
-    not) for one. They stay where they are until they are admitted."""
+    not) for one. They stay where they are until they are admitted.
+
+    One that a newer release wrote waits for that release, and so do those behind it in its partition; if there is nothing else,
+    StoredByNewerRelease is raised."""
     by_stream = {outbox.keys.outbox: outbox for outbox in outboxes}
     block = None if block_ms is None else min(max(block_ms, 1), BLOCK_MS_MAX)
     streams: dict[str, str] = dict.fromkeys(by_stream, "0-0")
     client: Any = redis
     reply = await client.xread(streams, count=count, block=block)
-    return [(by_stream[stream.decode()], [_entry(*row) for row in rows]) for stream, rows in reply or ()]
+    found: list[tuple[Outbox, list[OutboxEntry]]] = []
+    newer: StoredByNewerRelease | None = None
+    for stream, rows in reply or ():
+        entries: list[OutboxEntry] = []
+        for entry_id, fields in rows:
+            version = fields.get(b"v", _VERSION)
+            if version != _VERSION:
+                key = f"{stream.decode()} {entry_id.decode()}"
+                newer = StoredByNewerRelease("notification", key, version.decode("utf-8", "replace"), CURRENT["notification"])
+                break
+            entries.append(_entry(entry_id, fields))
+        if entries:
+            found.append((by_stream[stream.decode()], entries))
+    if newer is not None and not found:
+        raise newer
+    return found
 
 
 def place_of(entry: OutboxEntry, endpoint_id: str, position: str) -> str:
@@ -351,7 +372,9 @@ def encode_delivery(delivery: Delivery) -> bytes:
 
 
 def decode_delivery(raw: bytes) -> Delivery:
+    """Raises StoredByNewerRelease, and others for what cannot be read at all."""
     fields = msgpack.unpackb(raw, raw=False)
+    check("delivery", str(fields.get("place", "")), fields.pop(KEY, 1))
     members = tuple((partition, delivery_id) for partition, delivery_id in fields.pop("members", ()))
     unwanted = tuple((endpoint_id, why) for endpoint_id, why in fields.pop("unwanted", ()))
     return Delivery(entry=OutboxEntry(*fields.pop("entry")), members=members, unwanted=unwanted, **fields)
@@ -365,6 +388,7 @@ def decode_readable(raws: Iterable[bytes]) -> list[Delivery]:
         try:
             found.append(decode_delivery(raw))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            _log.error("delivery.unreadable", error=type(error).__name__)
+            text = str(error) if isinstance(error, StoredByNewerRelease) else type(error).__name__
+            _log.error("delivery.unreadable", error=text)
             WEBHOOK_CONTAINED.labels("stored").inc()
     return found

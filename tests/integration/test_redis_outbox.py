@@ -9,12 +9,14 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from connectors.redis.batches import outbox_fields
 from connectors.redis.deliveries import DeliveryLog
 from connectors.redis.keys import PartitionKeys
 from connectors.redis.outbox import ATTEMPTS_KEPT, Outbox, read_first
 from connectors.redis.throttle import take_tokens
 from connectors.redis.types import Admission, Committed, Delivery, OutboxDepth, OutboxEntry, PutBack
 from connectors.webhooks.outcomes import new_delivery
+from engine.versions import StoredByNewerRelease
 from tests.support.redis_stores import NOW_MS, batch_at, entry_of, partition_store, snapshot
 
 LEASE_MS = 30_000
@@ -368,3 +370,16 @@ async def test_all_dispatchers_together_get_no_more_tokens_than_the_rate_allows(
 async def test_a_bucket_that_is_full_again_leaves_no_trace(redis: Redis) -> None:
     await take_tokens(redis, "e", 10.0, 1)
     assert 0 < await redis.pttl("tidemark:{catalog}:bucket:e") <= 102
+
+
+async def test_a_notification_of_a_newer_release_waits_for_it_and_holds_up_its_partition_alone(redis: Redis) -> None:
+    first, second = Outbox(redis, 1), Outbox(redis, 2)
+    for outbox, version in ((first, None), (first, "2"), (first, None), (second, "2")):
+        fields = outbox_fields(entry_of(1))
+        await redis.xadd(
+            outbox.keys.outbox, dict(zip(fields[::2], fields[1::2], strict=True)) | ({"v": version} if version else {})
+        )
+    ((outbox, entries),) = await read_first(redis, [first, second], 10, None)
+    assert (outbox, len(entries)) == (first, 1)
+    with pytest.raises(StoredByNewerRelease, match=r"notification .* has version 2"):
+        await read_first(redis, [second], 10, None)
