@@ -18,6 +18,7 @@ from schemas.common import (
     Number,
     OutInstant,
     OutNumber,
+    PropertyValue,
     UniquenessKey,
     Upper,
 )
@@ -64,12 +65,12 @@ class GroupValue(Body):
     """``value`` absent: every value of the key has a state of its own."""
 
     key: Key
-    value: Key | None = None
+    value: PropertyValue | None = None
 
 
 class ChosenGroupValue(Body):
     key: Key
-    value: Key
+    value: PropertyValue
 
 
 def _distinct_keys(groups: list[Any]) -> list[Any]:
@@ -105,7 +106,7 @@ class SeatFilter(Body):
     """``seat_group_value`` absent: every seat has a state of its own."""
 
     seat_group_key: Key
-    seat_group_value: Key | None = None
+    seat_group_value: PropertyValue | None = None
 
 
 class AlertCreate(Body):
@@ -131,7 +132,7 @@ class AlertCreate(Body):
 
 class ChosenSeat(Body):
     seat_group_key: Key
-    seat_group_value: Key
+    seat_group_value: PropertyValue
 
 
 class AlertArchive(Body):

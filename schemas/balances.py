@@ -17,10 +17,10 @@ from schemas.common import (
     CustomFields,
     Id,
     Instant,
-    Key,
     Number,
     OutInstant,
     OutNumber,
+    PropertyValue,
     UniquenessKey,
     Upper,
     rfc3339,
@@ -102,7 +102,7 @@ class ManualEntryBody(Body):
     amount: Number
     reason: Reason
     timestamp: Instant | None = None
-    per_group_amounts: Annotated[dict[Key, Number], Field(min_length=1, max_length=1_000)] | None = Field(
+    per_group_amounts: Annotated[dict[PropertyValue, Number], Field(min_length=1, max_length=1_000)] | None = Field(
         default=None, description="By seat id; of commits and credits with INDIVIDUAL allocation. They add up to the amount."
     )
     uniqueness_key: UniquenessKey | None = None

@@ -6,17 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schemas.common import Answer, Body, CustomFields, Id, Key, Name, OutInstant, PageQuery, Upper, distinct
+from schemas.common import Answer, Body, CustomFields, Id, Key, Name, OutInstant, PageQuery, PropertyValue, Upper, distinct
 from schemas.documents import Document
 
 AggregationType = Annotated[Literal["COUNT", "LATEST", "MAX", "SUM", "UNIQUE"], Upper]
-Values = Annotated[list[Key], Field(min_length=1, max_length=1000), AfterValidator(distinct)]
+EventTypes = Annotated[list[Key], Field(min_length=1, max_length=1000), AfterValidator(distinct)]
+Values = Annotated[list[PropertyValue], Field(min_length=1, max_length=1000), AfterValidator(distinct)]
 GroupKey = Annotated[list[Key], Field(min_length=1, max_length=10), AfterValidator(distinct)]
 
 
 class EventTypeFilter(Body):
-    in_values: Values | None = None
-    not_in_values: Values | None = None
+    in_values: EventTypes | None = None
+    not_in_values: EventTypes | None = None
 
 
 class PropertyFilter(Body):

@@ -26,6 +26,7 @@ from schemas.common import (
     Name,
     NotNegative,
     Number,
+    PropertyValue,
     UniquenessKey,
     Unsupported,
     Upper,
@@ -39,7 +40,7 @@ SPECIFIERS_MAX = 100
 BALANCES_A_REQUEST_MAX = 100
 
 Description = Annotated[str, StringConstraints(max_length=4096)]
-GroupValues = Annotated[dict[Key, str], Field(min_length=1, max_length=10)]
+GroupValues = Annotated[dict[Key, PropertyValue], Field(min_length=1, max_length=10)]
 
 
 def only(name: str, supported: str, *later: str) -> Any:

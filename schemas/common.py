@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from engine.metering.matching import GROUP_VALUE_CHARACTERS_MAX
 from engine.numbers import NumberError, parse_decimal
 
 T = TypeVar("T")
@@ -176,7 +177,9 @@ Lower = _folded(str.lower)
 Id = Annotated[str, AfterValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-"""An alias, a property name, a value of a property."""
+"""An alias, a property name."""
+PropertyValue = Annotated[str, StringConstraints(max_length=GROUP_VALUE_CHARACTERS_MAX)]
+"""As text: of a group, of a filter. The empty text is a value, and another one than none at all."""
 UniquenessKey = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 CustomFields = Annotated[dict[str, str], Field(max_length=100)]
 

@@ -25,6 +25,7 @@ from schemas.common import (
     OutInstant,
     OutNumber,
     Positive,
+    PropertyValue,
     Unsupported,
     Upper,
     distinct,
@@ -175,7 +176,7 @@ OverrideBodies = Annotated[list[OverrideBody], Field(max_length=OVERRIDES_MAX)]
 
 class _FilterValues(Body):
     group_key: Key
-    group_values: Annotated[list[Key], Field(min_length=1, max_length=1000), AfterValidator(distinct)]
+    group_values: Annotated[list[PropertyValue], Field(min_length=1, max_length=1000), AfterValidator(distinct)]
 
 
 class UsageFilterBody(_FilterValues):

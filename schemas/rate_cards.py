@@ -22,6 +22,7 @@ from schemas.common import (
     OutNumber,
     PageQuery,
     Positive,
+    PropertyValue,
     Unsupported,
     Upper,
     rfc3339,
@@ -148,7 +149,7 @@ class Rate(Body):
     price: NotNegative | None = None
     tiers: Annotated[list[RateTier], Field(max_length=100)] = Field(default_factory=list)
     credit_type_id: Id = USD_CENTS
-    pricing_group_values: Annotated[dict[str, Key], Field(max_length=10)] = Field(default_factory=dict)
+    pricing_group_values: Annotated[dict[str, PropertyValue], Field(max_length=10)] = Field(default_factory=dict)
     billing_frequency: BillingFrequency | None = Field(default=None, description="Of SUBSCRIPTION products, and only of these.")
     commit_rate: CommitRate | None = None
     custom_rate: Unsupported = None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import AfterValidator, Field, model_validator
 
 from engine.catalog import BillableMetric
@@ -22,6 +23,7 @@ from schemas.common import (
     OutInstant,
     OutNumber,
     PageQuery,
+    PropertyValue,
     Upper,
     distinct,
 )
@@ -42,9 +44,13 @@ def _check_bounds(starting_on: Any, ending_before: Any) -> None:
         raise ValueError(f"ending_before must be at most {SPAN_DAYS_MAX} days after starting_on")
 
 
+AskedValue = PropertyValue | None
+"""None: of the events that have no value."""
+
+
 class GroupBy(Body):
     key: Key
-    values: Annotated[list[Key], Field(min_length=1, max_length=GROUP_VALUES_MAX), AfterValidator(distinct)] | None = None
+    values: Annotated[list[AskedValue], Field(min_length=1, max_length=GROUP_VALUES_MAX), AfterValidator(distinct)] | None = None
 
 
 class UsageMetric(Body):
@@ -105,7 +111,7 @@ class UsageGroups(Body):
     ending_before: MidnightInstant | None = None
     current_period: bool = False
     group_key: Annotated[list[Key], Field(max_length=10), AfterValidator(distinct)] = Field(default_factory=list)
-    group_filters: dict[str, list[Key]] = Field(default_factory=dict)
+    group_filters: dict[str, list[AskedValue]] = Field(default_factory=dict)
     group_by: GroupBy | None = Field(default=None, description="Deprecated: group_key and group_filters.")
 
     @model_validator(mode="after")
@@ -128,7 +134,7 @@ class UsageGroups(Body):
     def keys(self) -> tuple[str, ...]:
         return (self.group_by.key,) if self.group_by is not None else tuple(self.group_key)
 
-    def wanted(self) -> dict[str, set[str]]:
+    def wanted(self) -> dict[str, set[str | None]]:
         """Key -> the values to show, for keys that are filtered."""
         if self.group_by is not None:
             return {self.group_by.key: set(self.group_by.values)} if self.group_by.values else {}
@@ -217,7 +223,14 @@ def hour_text(hour: int) -> str:
 
 
 NO_VALUE = "null"
-"""How ``groups`` of a usage row names the events that lack the group key's property."""
+
+
+def group_name(value: str | None) -> str:
+    """What ``groups`` of a usage row calls a group: its value as it is, and ``null`` for the events that have none. A value that
+    itself reads ``null``, or begins with a quotation mark, is written as a JSON string, so that no two groups share a name."""
+    if value is None:
+        return NO_VALUE
+    return orjson.dumps(value).decode() if value == NO_VALUE or value.startswith('"') else value
 
 
 def _in_order(values: tuple[str | None, ...]) -> tuple[tuple[bool, str], ...]:
@@ -241,8 +254,8 @@ def usage_rows(
         }
         if group_by is not None:
             grouped = usage_by_group(metric, (group_by.key,), part, *span)
-            found = {NO_VALUE if values[0] is None else values[0]: value for values, value in grouped.items()}
-            shown = group_by.values or sorted(found)[:GROUP_VALUES_MAX]
+            found = {group_name(values[0]): value for values, value in grouped.items()}
+            shown = sorted(found)[:GROUP_VALUES_MAX] if group_by.values is None else map(group_name, group_by.values)
             fields["groups"] = {value: found.get(value) for value in shown}
         rows.append(UsageRow(**fields))
     return rows
