@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -16,9 +17,12 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from schemas.common import Answer, Body, Name, OutInstant, PageQuery
 from schemas.documents import Document
 from schemas.errors import BadRequest
+from schemas.notifications import notification_types
 from schemas.urls import parse_target
 
 SECRET_BYTES = 32
+EVENT_TYPES = (*notification_types(), "webhooks.test")
+"""All that an endpoint may be sent."""
 
 
 def _webhook_url(url: str) -> str:
@@ -49,6 +53,9 @@ _WITH_URL = frozenset({"webhook", "slack"})
 def _pattern(text: str) -> str:
     if not re.fullmatch(r"[a-zA-Z0-9_.*]{1,200}", text):
         raise ValueError("must consist of letters, digits, underscores and full stops; * stands for any text")
+    if "*" not in text and text not in EVENT_TYPES:
+        near = get_close_matches(text, EVENT_TYPES, 1)
+        raise ValueError(f"there is no type {text}{f': did you mean {near[0]}?' if near else ''}")
     return text
 
 
@@ -167,6 +174,7 @@ class DigestAnswer(Answer):
 
 class Endpoint(Answer):
     id: str
+    warnings: list[str] = Field(description="What the filter names and does not exist: of that nothing will ever come.")
     type: EndpointType = Field(description=_TYPE)
     url: str | None
     name: str | None
@@ -253,17 +261,17 @@ def rotated_endpoint(document: Document, secret: str, body: SecretRotation, now:
     return {**document, "secret": secret, "previous_secrets": previous[:PREVIOUS_SECRETS_MAX], "updated_at": now}
 
 
-def endpoint_fields(document: Document, failing_since: str | None) -> dict[str, Any]:
+def endpoint_fields(document: Document, failing_since: str | None, warnings: list[str]) -> dict[str, Any]:
     enabled = document["enabled"]
     state = "disabled" if not enabled else "active" if failing_since is None else "failing"
-    shown = {"url": document["url"] or None, "state": state, "failing_since": failing_since}
+    shown = {"url": document["url"] or None, "state": state, "failing_since": failing_since, "warnings": warnings}
     return {**_DEFAULTS, **document, **shown}
 
 
-def endpoint_answer(document: Document, failing_since: str | None) -> Endpoint:
-    return Endpoint.model_validate(endpoint_fields(document, failing_since))
+def endpoint_answer(document: Document, failing_since: str | None, warnings: list[str]) -> Endpoint:
+    return Endpoint.model_validate(endpoint_fields(document, failing_since, warnings))
 
 
-def endpoint_with_secret(document: Document, failing_since: str | None = None) -> EndpointWithSecret:
-    fields = endpoint_fields(document, failing_since)
+def endpoint_with_secret(document: Document, failing_since: str | None, warnings: list[str]) -> EndpointWithSecret:
+    fields = endpoint_fields(document, failing_since, warnings)
     return EndpointWithSecret.model_validate(fields if is_signed(document) else fields | {"secret": None})

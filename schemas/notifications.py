@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -375,3 +375,9 @@ WebhookPayload = Annotated[
     Field(discriminator="type"),
 ]
 """Any payload that we send, for ``pydantic.TypeAdapter`` and the ``webhooks`` part of the OpenAPI document."""
+
+
+def notification_types() -> tuple[str, ...]:
+    """Of all payloads."""
+    models = get_args(get_args(WebhookPayload)[0])
+    return tuple(name for model in models for name in get_args(model.model_fields["type"].annotation))

@@ -10,6 +10,7 @@ import orjson
 
 from connectors.http.deliveries import milliseconds_of, resend_result
 from connectors.http.editing import unknown
+from connectors.http.endpoint_warnings import warnings_of
 from connectors.http.idempotency import kept_answer
 from connectors.http.pages import page
 from connectors.http.replies import Answered
@@ -94,7 +95,8 @@ async def create(call: Call[EndpointCreate, NoQuery]) -> Data[EndpointWithSecret
         raise BadRequest(f"there may be at most {ENDPOINTS_MAX} webhook endpoints")
     secret = new_secret(secrets.token_bytes(SECRET_BYTES))
     document = endpoint_document(call.body, call.services.new_id(), secret, call.now) | _key_pair(call.body.ed25519)
-    answer = Data(data=endpoint_with_secret(document))
+    (warnings,) = await warnings_of(call.services, [document])
+    answer = Data(data=endpoint_with_secret(document, None, warnings))
     await call.services.catalog.put_endpoint(document["id"], encode(document), kept_answer(answer))
     return answer
 
@@ -118,15 +120,21 @@ def _instant(at_ms: int | None) -> str | None:
 
 
 async def get(call: Call[NoBody, NoQuery]) -> Data[Endpoint]:
-    document = await _find(call)
-    return Data(data=endpoint_answer(document, await _failing_since(call.services, document["id"])))
+    return await _shown(call.services, await _find(call))
+
+
+async def _shown(services: Services, document: Document) -> Data[Endpoint]:
+    (warnings,) = await warnings_of(services, [document])
+    return Data(data=endpoint_answer(document, await _failing_since(services, document["id"]), warnings))
 
 
 async def list_all(call: Call[NoBody, EndpointQuery]) -> Page[Endpoint]:
     documents = [orjson.loads(raw) for raw in (await call.services.catalog.endpoints()).values()]
     shown, cursor = page(documents, lambda each: (each["created_at"], each["id"]), call.query.limit, call.query.next_page)
     failing = await call.services.catalog.failing()
-    return Page(data=[endpoint_answer(each, _instant(failing.get(each["id"]))) for each in shown], next_page=cursor)
+    warnings = await warnings_of(call.services, shown)
+    data = [endpoint_answer(each, _instant(failing.get(each["id"])), told) for each, told in zip(shown, warnings, strict=True)]
+    return Page(data=data, next_page=cursor)
 
 
 async def update(call: Call[EndpointUpdate, NoQuery]) -> Data[Endpoint]:
@@ -136,7 +144,7 @@ async def update(call: Call[EndpointUpdate, NoQuery]) -> Data[Endpoint]:
     document = await _edit(call, lambda stored: updated_endpoint(stored, call.body, call.now), None)
     if call.body.enabled or call.body.url is not None:
         await call.services.catalog.recovered(document["id"])
-    return Data(data=endpoint_answer(document, await _failing_since(call.services, document["id"])))
+    return await _shown(call.services, document)
 
 
 async def rotate_secret(call: Call[SecretRotation, NoQuery]) -> Data[EndpointWithSecret]:
@@ -144,9 +152,10 @@ async def rotate_secret(call: Call[SecretRotation, NoQuery]) -> Data[EndpointWit
     secret = new_secret(secrets.token_bytes(SECRET_BYTES))
     now_s = call.now_us / 1_000_000
     failing_since = await _failing_since(call.services, call.path["endpoint_id"])
+    (warnings,) = await warnings_of(call.services, [await _find(call)])
 
     def answer(document: Document) -> Data[EndpointWithSecret]:
-        return Data(data=endpoint_with_secret(document, failing_since))
+        return Data(data=endpoint_with_secret(document, failing_since, warnings))
 
     return answer(await _edit(call, lambda stored: rotated_endpoint(stored, secret, call.body, call.now, now_s), answer))
 

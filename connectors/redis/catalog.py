@@ -119,6 +119,11 @@ class CatalogStore:
         claim = await self._redis.hget(CatalogKeys.claims(kind), key)
         return None if claim is None else str(orjson.loads(claim)["id"])
 
+    async def claimed_by(self, kind: str, keys: Sequence[str]) -> dict[str, str]:
+        """``claimed`` for many keys; those that nobody holds are left out."""
+        claims = await self._redis.hmget(CatalogKeys.claims(kind), list(keys)) if keys else []
+        return {key: str(orjson.loads(raw)["id"]) for key, raw in zip(keys, claims, strict=True) if raw is not None}
+
     # --- customers' references ------------------------------------------------------------------------------------------
 
     async def resolve(self, refs: Sequence[str]) -> dict[str, str]:

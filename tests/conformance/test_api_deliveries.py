@@ -335,3 +335,26 @@ async def test_command_line(site: Site, receiver: Receiver, monkeypatch: pytest.
     await run("resend", "n-1:a", "--dry-run", exit_code=2)
     await run("recover", "a", "--since", "yesterday", exit_code=2)
     await run("show", "n-9:a", exit_code=1)
+
+
+async def test_what_no_endpoint_wanted_is_listed_and_sent_where_it_is_told_to(site: Site, receiver: Receiver) -> None:
+    await site.add_endpoint("a", receiver.url, customer_ids=["customer-9"])
+    await site.write(notification(1), notification(2))
+    async with site.dispatched():
+        pass
+    listed = await site.listed(status="unwanted")
+    assert {(each["notification_id"], each["endpoint_id"]) for each in listed} == {("n-1", None), ("n-2", None)}
+    assert all(each["unwanted"] == [{"endpoint_id": "a", "reason": "customer_ids"}] for each in listed)
+    one = f"{BASE}/n-1:/resend"
+    for body, status in ((None, 400), ({"endpoint_id": "b"}, 404), ({"endpoint_id": "a"}, 200)):
+        answer = await site.http.post(one, json=body)
+        assert answer.status_code == status, answer.text
+    answer = await site.http.post(f"{BASE}/resend", json={"status": ["unwanted"], "since": PAST, "dry_run": True})
+    assert answer.json()["data"]["count"] == 0  # nowhere to go
+    body = {"status": ["unwanted"], "customer_id": "customer-2", "to_endpoint_id": "a"}
+    answer = await site.http.post(f"{BASE}/resend", json=body)
+    assert (answer.json()["data"]["count"], answer.json()["data"]["delivery_ids"]) == (1, ["n-2:a"])
+    async with site.dispatched():
+        pass
+    assert sorted(request.id for request in receiver.received) == ["n-1", "n-2"]
+    assert (await site.http.get(f"{BASE}/n-1:")).json()["data"]["status"] == "unwanted"

@@ -75,6 +75,11 @@ async def test_filters_are_kept_changed_and_removed(http: httpx.AsyncClient) -> 
         ({"url": URL, "event_types": []}, "event_types"),
         ({"url": URL, "event_types": ["alerts.(a|b)"]}, "event_types"),
         ({"url": URL, "event_types": ["alerts.*", "alerts.*"]}, "event_types"),
+        ({"url": URL, "event_types": ["spend_threshold_reached"]}, "did you mean alerts.spend_threshold_reached?"),
+        ({"url": URL, "event_types": ["alerts.spend_treshold_reached"]}, "did you mean alerts.spend_threshold_reached?"),
+        ({"url": URL, "event_types": ["alerts.*", "nothing.like.it"]}, "there is no type nothing.like.it"),
+        ({"url": "http://hooks..example.com/in"}, "empty label"),
+        ({"type": "slack", "url": "http://xn--/"}, "url"),
         ({"url": URL, "customer_ids": [""]}, "customer_ids"),
         ({"url": URL, "alert_ids": ["a"] * 1001}, "alert_ids"),
         ({"url": URL, "severity": {"key": "severity"}}, "severity"),
@@ -110,3 +115,40 @@ async def test_digests_are_switched_on_and_off_and_exclude_superseding(http: htt
     for given in ({"more_than": 0, "window_seconds": 60}, {"more_than": 1, "window_seconds": 86_401}, {"more_than": 1}):
         assert (await http.post(ENDPOINTS, json={"url": URL, "digest": given})).status_code == 400
     assert (await http.post(ENDPOINTS, json={"url": URL, "digest": digest, "supersede": True})).status_code == 400
+
+
+async def test_what_a_filter_names_and_does_not_exist_is_warned_of(http: httpx.AsyncClient) -> None:
+    customer = (await http.post("/v1/customers", json={"name": "c", "ingest_aliases": ["acme"]})).json()["data"]["id"]
+    other = (await http.post("/v1/customers", json={"name": "d"})).json()["data"]["id"]
+    metric = (await http.post("/v1/billable-metrics/create", json={"name": "n", "aggregation_type": "COUNT"})).json()["data"][
+        "id"
+    ]
+    body = {"alert_type": "usage_threshold_reached", "name": "a", "threshold": 1, "billable_metric_id": metric}
+    mine = (await http.post("/v1/alerts/create", json=body | {"customer_id": customer})).json()["data"]["id"]
+    all_of_us = (await http.post("/v1/alerts/create", json=body)).json()["data"]["id"]
+
+    sound = await create(http, url=URL, customer_ids=[customer], alert_ids=[mine, all_of_us], event_types=["alerts.*"])
+    assert sound["warnings"] == []
+    odd = await create(
+        http,
+        url=URL,
+        event_types=["*" * 30 + "Z", "alerts.*"],
+        customer_ids=["nobody", "acme", other],
+        alert_ids=["none", mine],
+        severity={"minimum": "eror"},
+    )
+    assert odd["warnings"] == [
+        f"event_types: '{'*' * 30}Z': match no type of notification",
+        "customer_ids: 'nobody': are no customers",
+        f"customer_ids: 'acme' is an ingest alias; the customer's id is {customer}",
+        "alert_ids: 'none': are no alerts",
+        f"alert_ids: '{mine}': belong to customers that customer_ids does not name",
+        "severity: no alert passes 'eror', which is neither a number nor one of info, warning, error, critical",
+    ]
+    assert (await shown(http, odd["id"]))["warnings"] == odd["warnings"]
+    listed = {each["id"]: each["warnings"] for each in (await http.get(ENDPOINTS)).json()["data"]}
+    assert listed == {sound["id"]: [], odd["id"]: odd["warnings"]}
+    answer = await http.patch(f"{ENDPOINTS}/{odd['id']}", json={"customer_ids": None, "alert_ids": None, "severity": None})
+    assert answer.json()["data"]["warnings"] == odd["warnings"][:1]
+    answer = await http.patch(f"{ENDPOINTS}/{odd['id']}", json={"event_types": ["spend_threshold_reached"]})
+    assert (answer.status_code, "did you mean" in answer.json()["message"]) == (400, True)
