@@ -15,6 +15,7 @@ RUN_STAMP := $(VENV)/.run.stamp
 DEV_STAMP := $(VENV)/.dev.stamp
 KAFKA_PORT ?= 9092
 SEEDS ?= 200
+WORKERS ?= auto
 SEARCHES ?= 20
 KAFKA_DATA_DIR ?= .cache/kafka-data
 
@@ -26,8 +27,8 @@ help: ## list the targets
 demo: $(RUN_STAMP) ## run the whole path once: usage events in, signed webhooks out (TRACE=file.csv replays a trace)
 	$(BIN)/tidemark demo $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
 
-test: lint types ## every check and every test; what is skipped says why
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: lint types ## every check and every test, on all cores (WORKERS=auto); what is skipped says why
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 search: $(DEV_STAMP) ## the property tests under other examples: SEARCHES=20 times as many (two minutes each)
 	for seed in $$(seq 1 $(SEARCHES)); do $(BIN)/python -m pytest tests/property --hypothesis-seed=$$seed $(PYTEST_ARGS); done
