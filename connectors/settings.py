@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     dedup_days: int = Field(default=34, ge=1, le=400)
     record_bytes_max: int = Field(default=1_048_576, ge=1024)
     record_events_max: int = Field(default=1_000, ge=1)
+    batch_bytes_max: int = Field(default=134_217_728, ge=1_048_576)  # of a compressed batch of records, decompressed
     properties_bytes_max: int = Field(default=65_536, ge=64)
     parked_days: int = Field(default=34, ge=1)
     # What waits for its customer, in each partition and for each customer reference; what is beyond goes to the dead letters at

@@ -13,6 +13,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.helpers import create_ssl_context
 
 from connectors.kafka.errors import KafkaMisconfigured
+from connectors.kafka.unpacking import bound_batches
 from connectors.settings import Settings
 
 _PARTITION_FETCH_BYTES_MAX = 4 * 1_048_576
@@ -66,6 +67,7 @@ def consumer(settings: Settings, *, group: str | None = None, committed: bool = 
 
     ``group``: a consumer group, or None for one that is assigned its partitions by hand.
     """
+    bound_batches(settings.batch_bytes_max)
     return AIOKafkaConsumer(
         **connection(settings),
         group_id=group,

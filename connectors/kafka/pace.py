@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 from connectors.kafka.intake import Record
 
+_FETCH_BYTES_MAX = 8 * 1_048_576
+"""What is taken out of the consumer at once: each record is a copy of its part of a batch that may be much larger."""
+_RECORD_BYTES_FIRST = 262_144
+"""Records are taken for this large until some were seen: 32 in the first fetch."""
 _RECORDS_FIRST = 256
 _RECORDS_MIN = 16
 _BYTES_MAX = 4 * 1_048_576
@@ -24,6 +28,18 @@ class Pace:
         self._records_max = records_max
         self._target_s = target_ms / 1000
         self.records = min(_RECORDS_FIRST, records_max)
+        self._record_bytes = _RECORD_BYTES_FIRST
+
+    @property
+    def fetch(self) -> int:
+        """How many records to ask for: ``records``, unless the latest ones were so large that these would be too many bytes."""
+        return max(1, min(self.records, _FETCH_BYTES_MAX // self._record_bytes))
+
+    def weigh(self, records: Sequence[Record]) -> None:
+        """After a fetch. A larger mean counts at once, a smaller one by halves: large records come in runs."""
+        if records:
+            mean = sum(len(record.value or b"") for record in records) // len(records)
+            self._record_bytes = max(1, mean, self._record_bytes // 2)
 
     def learn(self, records: int, elapsed_s: float) -> None:
         """After a batch: too slow shrinks the next one in proportion; a full one that was quick doubles it."""

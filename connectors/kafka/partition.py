@@ -239,7 +239,7 @@ class PartitionTask:
     async def _fetch(self) -> list[Record]:
         busy = (self._changes.walking or self._releases.waiting) and PROCESS.agrees
         timeout_ms = 0 if busy else self._context.settings.tick_ms
-        max_records = min(self._pace.records, self._readable_max)
+        max_records = min(self._pace.fetch, self._readable_max)
         self._fetching = True
         try:
             fetched = await self._consumer.getmany(self._here, timeout_ms=timeout_ms, max_records=max_records)
@@ -259,6 +259,7 @@ class PartitionTask:
         records: list[Record] = fetched.get(self._here, [])
         if records:
             self._readable_max = min(2 * self._readable_max, _READABLE_MAX)
+            self._pace.weigh(records)
         self._fetch_offset = await self._consumer.position(self._here)
         return records
 

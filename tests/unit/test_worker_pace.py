@@ -39,3 +39,21 @@ def test_a_batch_is_bounded_in_bytes_but_never_empty() -> None:
     assert Pace.cut(records(10, 10)) == 2
     assert Pace.cut(records(*[megabyte] * 10)) == 4
     assert Pace.cut(records(5 * megabyte, 1)) == 1
+
+
+def test_a_fetch_is_bounded_in_bytes_by_the_size_of_the_latest_records() -> None:
+    """One compressed batch may hold hundreds of records of a megabyte; each that is taken out is a copy."""
+    megabyte = 1_048_576
+    pace = Pace(4_000, 50)
+    assert pace.fetch == 32
+    for _ in range(12):
+        pace.weigh(records(*[200] * 32))
+    assert pace.fetch == pace.records
+    pace.weigh(records(megabyte, megabyte))
+    assert pace.fetch == 8
+    pace.weigh(records(200, 200))
+    assert pace.fetch == 16
+    pace.weigh(records(100 * megabyte))
+    assert pace.fetch == 1
+    pace.weigh([])
+    assert pace.fetch == 1
