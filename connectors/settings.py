@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     record_events_max: int = Field(default=1_000, ge=1)
     batch_bytes_max: int = Field(default=134_217_728, ge=1_048_576)  # of a compressed batch of records, decompressed
     properties_bytes_max: int = Field(default=65_536, ge=64)
+    fates_max: int = Field(default=5_000, ge=0)  # notes for events/search on events not simply applied; in each partition, latest
     parked_days: int = Field(default=34, ge=1)
     # What waits for its customer, in each partition and for each customer reference; what is beyond goes to the dead letters at
     # once. With 12 partitions at their bound: 1.5 GB and about 0.3 GB of Redis' own for 2.4 million events.

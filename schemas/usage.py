@@ -174,7 +174,9 @@ class MatchedCustomer(Answer):
 
 
 class FoundEvent(Answer):
-    """``id`` says where the event is: topic, partition, offset and place in its record."""
+    """``id`` says where the event is: topic, partition, offset and place in its record. ``status`` and what follows it are not in
+    the API that we speak. ``reason`` is a word, ``detail`` a sentence: why it is not applied, why it counted for some metrics
+    only (it did not for ``missed_billable_metrics``), or why no invoice will hold it."""
 
     id: str
     transaction_id: str
@@ -184,8 +186,12 @@ class FoundEvent(Answer):
     properties: dict[str, Any]
     is_duplicate: bool
     processed_at: OutInstant
-    matched_customer: MatchedCustomer
+    matched_customer: MatchedCustomer | None = None
     matched_billable_metrics: list[Metric]
+    status: Literal["applied", "parked", "quarantined", "rejected"]
+    reason: str | None = None
+    detail: str | None = None
+    missed_billable_metrics: list[str] | None = None
 
 
 def spans(start_hour: int, end_hour: int, window_size: str) -> Iterator[Span]:

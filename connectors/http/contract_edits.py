@@ -7,6 +7,7 @@ from typing import Any
 
 from connectors.http.balance_edits import balance_to_change
 from connectors.http.balances import replaced
+from connectors.http.closed import closed_hour
 from connectors.http.contract_balances import new_balances, placed, real_ids
 from connectors.http.contract_recurring import edited
 from connectors.http.contracts import contract_in, with_end
@@ -15,7 +16,8 @@ from connectors.http.routing import Call, Route, route
 from connectors.http.scheduled_charges import new_charges
 from schemas.balance_edits import CommitUpdate, CreditUpdate, edited_balance
 from schemas.balance_rules import check_balance, with_balances
-from schemas.common import Answer, Data, NoQuery
+from schemas.closed_periods import closed_warnings
+from schemas.common import Answer, NoQuery, Warned, warned
 from schemas.documents import Document
 from schemas.edits import (
     EDITS_MAX,
@@ -93,8 +95,9 @@ def _changed_contract(contract: Document, body: ContractEdit, now_us: int, grace
     return contract
 
 
-async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
-    """All of it or nothing; the draft invoices are computed anew from it at once."""
+async def edit(call: Call[ContractEdit, NoQuery]) -> Warned[EditDone]:
+    """All of it or nothing; the draft invoices are computed anew from it at once. ``warnings`` name the time before now whose
+    usage will be on no invoice."""
     services, body = call.services, call.body
     contract_in(await get_customer(services, body.customer_id), body.contract_id)
     edit_id = services.new_id()
@@ -103,6 +106,8 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
     charges = await new_charges(services, body.add_scheduled_charges, "add_scheduled_charges", call.now, edit_id)
     record = edit_record(body, edit_id, added, charges, call.now)
     catalog = await read_catalog(services)
+    closed = await closed_hour(services, body.customer_id, call.now_us)
+    warnings: list[str] = []
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)
@@ -131,13 +136,14 @@ async def edit(call: Call[ContractEdit, NoQuery]) -> Data[EditDone]:
         contracts = [new if each is old else each for each in customer["contracts"]]
         changed = {**customer, "contracts": contracts, "contract_edits": [*edits, record], "updated_at": call.now}
         check_renewals(changed, "update_contract_end_date")
+        warnings[:] = closed_warnings("update_contract_end_date", old, new, closed)
         return with_balances(changed, added)
 
     claim = claim_of("contract_edits", body.uniqueness_key, edit_id, body.customer_id)
 
-    def answer(_: Document) -> Data[EditDone]:
+    def answer(_: Document) -> Warned[EditDone]:
         shown = edit_answer(record, catalog.all("products"), catalog.all("pricing_units"))
-        return Data(data=EditDone(id=edit_id, edit=shown))
+        return warned(EditDone(id=edit_id, edit=shown), warnings)
 
     return await edit_customer(services, body.customer_id, change, answer, [claim])
 

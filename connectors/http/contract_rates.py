@@ -6,7 +6,7 @@ from typing import Any
 
 from connectors.http.contract_balances import new_balances, placed, real_ids
 from connectors.http.contracts import contract_in, edit_contract
-from connectors.http.editing import edit_customer, get_customer, no_longer, read_catalog, with_id
+from connectors.http.editing import edit_customer, empty, get_customer, no_longer, read_catalog, with_id
 from connectors.http.pages import page
 from connectors.http.routing import Call, Route, route
 from connectors.http.scheduled_charges import new_charges
@@ -67,7 +67,7 @@ async def set_usage_filter(call: Call[SetUsageFilter, NoQuery]) -> None:
         no_longer("contracts", contract)
         return with_usage_filter(contract, usage_filter, catalog)
 
-    await edit_contract(call, body.customer_id, body.contract_id, change)
+    await edit_contract(call, body.customer_id, body.contract_id, change, empty)
 
 
 def _position(rate: ScheduledRate) -> tuple[str, str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from connectors.http.closed import closed_hour
 from connectors.http.contract_balances import new_balances, placed, real_ids, show_balances
 from connectors.http.contract_overrides import named_in, with_own_prices
 from connectors.http.contract_recurring import with_own_recurring
 from connectors.http.editing import claim_of, edit_customer, get_customer, no_longer, read_catalog, unknown, with_id
 from connectors.http.pages import page
+from connectors.http.replies import Answered
 from connectors.http.routing import Call, Route, route
 from connectors.http.scheduled_charges import new_charges
 from connectors.http.services import Services
@@ -18,7 +20,8 @@ from engine.periods import HOUR_US, period_at
 from schemas.alias_times import holder_at
 from schemas.balance_rules import with_balances
 from schemas.billing_configurations import configuration_for
-from schemas.common import CursorPage, Data, IdAnswer, NoQuery, rfc3339
+from schemas.closed_periods import closed_warnings
+from schemas.common import CursorPage, Data, IdAnswer, NoQuery, Warned, rfc3339, warned
 from schemas.contracts import (
     Contract,
     ContractArchive,
@@ -39,6 +42,8 @@ from schemas.errors import BadRequest
 from schemas.override_rules import with_real_ids
 from schemas.packages import WITH_PACKAGE, contract_request
 from schemas.renewals import check_renewals, with_renewal
+
+A = TypeVar("A", bound=Answered)
 
 CONTRACTS_MAX = 500
 """Of one customer, archived ones included. They are one document with it."""
@@ -94,11 +99,14 @@ async def _with_package(services: Services, body: ContractCreate) -> ContractCre
     return contract_request(package, own, body.starting_at)
 
 
-async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
+async def create(call: Call[ContractCreate, NoQuery]) -> Warned[IdAnswer]:
+    """``warnings`` name the time before now whose usage will be on no invoice."""
     services = call.services
     no_longer("customers", await get_customer(services, call.body.customer_id))
     body = await _with_package(services, call.body)
     document, balances = await new_contract(services, body, call.now)
+    closed = await closed_hour(services, body.customer_id, call.now_us)
+    answer = warned(IdAnswer(id=document["id"]), closed_warnings("starting_at", None, document, closed))
 
     def change(customer: Document) -> Document:
         no_longer("customers", customer)
@@ -114,7 +122,7 @@ async def create(call: Call[ContractCreate, NoQuery]) -> Data[IdAnswer]:
         return with_renewal(with_contract, made, body.transition, services.new_id, call.now)
 
     claim = claim_of("contracts", body.uniqueness_key, document["id"], body.customer_id)
-    return await edit_customer(services, body.customer_id, change, with_id(document["id"]), [claim])
+    return await edit_customer(services, body.customer_id, change, lambda _: answer, [claim])
 
 
 def contract_in(customer: Document, contract_id: str) -> Document:
@@ -165,8 +173,14 @@ async def list_all_v2(call: Call[ContractList, ContractListQuery]) -> CursorPage
 
 
 async def edit_contract(
-    call: Call[Any, NoQuery], customer_id: str, contract_id: str, change: Callable[[Document], Document]
-) -> Data[IdAnswer]:
+    call: Call[Any, NoQuery],
+    customer_id: str,
+    contract_id: str,
+    change: Callable[[Document], Document],
+    answer: Callable[[object], A],
+) -> A:
+    """``answer``: as for ``edit_customer``."""
+
     def change_customer(customer: Document) -> Document | None:
         contract = contract_in(customer, contract_id)
         changed = change(contract)
@@ -177,7 +191,7 @@ async def edit_contract(
         check_renewals(changed_customer, "ending_before")
         return changed_customer
 
-    return await edit_customer(call.services, customer_id, change_customer, with_id(contract_id))
+    return await edit_customer(call.services, customer_id, change_customer, answer)
 
 
 async def archive(call: Call[ContractArchive, NoQuery]) -> Data[IdAnswer]:
@@ -188,7 +202,7 @@ async def archive(call: Call[ContractArchive, NoQuery]) -> Data[IdAnswer]:
             return contract
         return {**contract, "archived_at": call.now, "voids_invoices": call.body.void_invoices}
 
-    return await edit_contract(call, call.body.customer_id, call.body.contract_id, change)
+    return await edit_contract(call, call.body.customer_id, call.body.contract_id, change, with_id(call.body.contract_id))
 
 
 def _cuts_final_invoice(contract: Document, ending_us: int, now_us: int, grace_hours: int) -> bool:
@@ -212,14 +226,22 @@ def with_end(
     return {**contract, "ending_before": None if ending is None else rfc3339(ending)}
 
 
-async def update_end_date(call: Call[ContractUpdateEndDate, NoQuery]) -> Data[IdAnswer]:
+async def update_end_date(call: Call[ContractUpdateEndDate, NoQuery]) -> Warned[IdAnswer]:
+    """``warnings`` name the time before now whose usage will be on no invoice."""
     body, grace_hours = call.body, call.services.settings.grace_period_hours
+    closed = await closed_hour(call.services, body.customer_id, call.now_us)
+    warnings: list[str] = []
 
     def change(contract: Document) -> Document:
         allow_final = body.allow_ending_before_finalized_invoice
-        return with_end(contract, "ending_before", body.ending_before, call.now_us, grace_hours, allow_final=allow_final)
+        moved = with_end(contract, "ending_before", body.ending_before, call.now_us, grace_hours, allow_final=allow_final)
+        warnings[:] = closed_warnings("ending_before", contract, moved, closed)
+        return moved
 
-    return await edit_contract(call, body.customer_id, body.contract_id, change)
+    def answer(_: object) -> Warned[IdAnswer]:
+        return warned(IdAnswer(id=body.contract_id), warnings)
+
+    return await edit_contract(call, body.customer_id, body.contract_id, change, answer)
 
 
 ROUTES: list[Route] = [

@@ -15,6 +15,7 @@ from connectors.kafka.patience import Patience
 from connectors.kafka.proofs import Proofs
 from connectors.kafka.quarantine import Quarantine
 from connectors.redis.catalog import CatalogStore
+from connectors.redis.fates import Fate, FateStore
 from connectors.redis.partition import PartitionStore
 from connectors.redis.types import LoadedCustomer
 from connectors.settings import Settings
@@ -46,6 +47,7 @@ class Context:
     patience: Patience
     commits: Commits
     quarantine: Quarantine
+    fates: FateStore
     clock_us: Clock
     catalog: Catalog
     topic_id: str | None
@@ -95,6 +97,12 @@ class Context:
     def gather(self, touched: Mapping[str, CustomerAggregate], now_us: int, traces: Mapping[int, str] = NO_TRACES) -> Gathered:
         """What the customers want written; those that raise are in quarantine from now on."""
         return gather(touched, now_us, traces, lambda customer_id, error: self.fail(customer_id, "collect", error, now_us))
+
+    async def note(self, fates: Iterable[Fate]) -> None:
+        """What became of events, for whoever searches for them."""
+        noted = list(fates)
+        if noted:
+            await self.patience(lambda: self.fates.note(noted, self.clock_us() // 1000))
 
     async def resolve(self, refs: Sequence[str]) -> dict[str, str]:
         resolved, _ = await self.patience(lambda: self.catalog_store.resolve(refs))

@@ -28,6 +28,7 @@ from connectors.kafka.context import Context
 from connectors.kafka.ends import Ends
 from connectors.kafka.errors import UNREADABLE, UnreadableRecords, told
 from connectors.kafka.evaluate import Evaluated, evaluate
+from connectors.kafka.fates import of_arrived, of_partial, of_rejected
 from connectors.kafka.intake import LOG_APPEND_TIME, Arrived, Plan, Record, Rejected
 from connectors.kafka.outgoing import Sent
 from connectors.kafka.pace import Pace
@@ -313,6 +314,14 @@ class PartitionTask:
             rejected = [*undecodable, *plan.rejected, *done.rejected, *no_room, *over]
             rejected += await context.outgoing.forward(plan.forwards, sent)
             await context.outgoing.bury([*rejected, *map(context.outgoing.partial_copy, done.partial)], sent)
+            await context.note(
+                [
+                    *of_arrived([*plan.parked, *done.parked], "parked"),
+                    *of_arrived([plan.here[at] for at in done.held], "quarantined"),
+                    *of_partial(done.partial),
+                    *of_rejected(rejected),
+                ]
+            )
             await context.commits.write(
                 gathered,
                 now_us,

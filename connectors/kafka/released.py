@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from connectors.kafka.commits import Gathered
 from connectors.kafka.context import Context
+from connectors.kafka.fates import of_buried
 from connectors.kafka.parking import decode_parked
 from connectors.metrics import EVENTS_CONSUMED, EVENTS_REJECTED, PARKED_BYTES, PARKED_EVENTS
 from connectors.redis.keys import partition_of
@@ -66,9 +67,9 @@ class Released:
         while refs:
             stored = await self._events(refs, limit)
             expired = {ref: _expired(events, oldest_ms) for ref, events in stored.items()}
-            await context.outgoing.bury_parked(
-                [decode_parked(event) for events in expired.values() for event in events], rejection
-            )
+            buried_now = [decode_parked(event) for events in expired.values() for event in events]
+            await context.outgoing.bury_parked(buried_now, rejection)
+            await context.note(of_buried(buried_now, rejection))
             # Each is then looked at again by the arrival of its first event that is left (commit.lua sees to that).
             await context.commits.write(Gathered(), now_us, unparked={ref: _size(events) for ref, events in expired.items()})
             buried = sum(map(len, expired.values()))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from connectors.kafka.commits import ConfigurationMoved, Gathered
 from connectors.kafka.context import Context
+from connectors.kafka.fates import of_buried
 from connectors.kafka.parking import Parked
 from connectors.kafka.proofs import replayed_metrics
 from connectors.metrics import EVENTS_APPLIED, EVENTS_CONSUMED, EVENTS_DUPLICATE, EVENTS_PARTIAL, EVENTS_REJECTED
@@ -103,7 +104,9 @@ class Releases:
             await context.commits.write(gathered, now_us)  # it is noted already
             return
         for each, rejection in counted.rejected:
-            await context.outgoing.bury_parked([self._letter(customer_id, each, rejection)], rejection)
+            letter = self._letter(customer_id, each, rejection)
+            await context.outgoing.bury_parked([letter], rejection)
+            await context.note(of_buried([letter], rejection))
         context.quarantine.counted(customer_id, page, leaves=last)
         await context.commits.write(gathered, now_us, seen=counted.seen)
         if not last:

@@ -45,6 +45,7 @@ from connectors.kafka.topics import ensure_topics
 from connectors.metrics import PARTITIONS_ASSIGNED
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.client import connect
+from connectors.redis.fates import fates_of
 from connectors.redis.partition import PartitionStore
 from connectors.settings import Settings
 from engine import numbers
@@ -298,6 +299,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             patience=patience,
             commits=Commits(store, patience, quarantine, here.partition),
             quarantine=quarantine,
+            fates=fates_of(self._redis, self._partitions, settings),
             clock_us=self._clock,
             catalog=Catalog(revision=0),
             topic_id=self._topics.topic_id,

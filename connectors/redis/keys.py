@@ -87,6 +87,8 @@ class PartitionKeys:
         "delivery_log_at",
         "delivery_places",
         "delivery_unwanted",
+        "fates",
+        "fates_at",
         "notices",
         "outbox",
         "parked",
@@ -121,6 +123,8 @@ class PartitionKeys:
         self.notices = f"{self._base}:notices"
         # ^ zset by time (ms): id of a notice that was written, or endpoint id of the latest message.exhausted
         self.parked = f"{self._base}:parked"  # zset: unknown customer reference by the arrival of its oldest parked event (ms)
+        self.fates_at = f"{self._base}:fates_at"  # zset: transaction id by the time of its note (see connectors.redis.fates)
+        self.fates = f"{self._base}:fates"  # hash: transaction id -> what became of its event
         self.parked_bytes = f"{self._base}:parked_bytes"  # hash: such a reference -> bytes of its parked events
         self.parked_total = f"{self._base}:parked_total"  # hash: events, bytes -> of all of them
         self.quarantined = f"{self._base}:quarantined"  # hash: customer id -> why, since when (see connectors.redis.quarantine)
