@@ -12,6 +12,7 @@ import click
 
 from connectors import DISTRIBUTION
 from connectors.cli.deliveries import deliveries
+from connectors.cli.partitions import partitions
 from connectors.cli.quarantine import quarantine
 
 _KAFKA_PORT_HELP = "Where the embedded broker listens; 0 = any.  [default: as the last time; else 9092, if that is free]"
@@ -154,6 +155,7 @@ def embedded_broker(topics: tuple[str, ...], port: int, or_any: bool) -> None:
 
 
 cli.add_command(deliveries)
+cli.add_command(partitions)
 cli.add_command(quarantine)
 
 

@@ -7,6 +7,7 @@ Ctrl-C in a terminal reaches the supervisor alone, which then drains them one af
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from asyncio.subprocess import Process
@@ -193,10 +194,13 @@ class Supervisor:
             failure.cancel()
 
     async def stop(self) -> None:
-        for child, task in reversed(self._children):
-            await child.stop()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        """In the reverse order; those of one name, such as several workers, at once."""
+        for _, alike in itertools.groupby(reversed(self._children), key=lambda each: each[0].spec.name):
+            children = list(alike)
+            await asyncio.gather(*(child.stop() for child, _ in children))
+            for _, task in children:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in children), return_exceptions=True)
 
     def kill(self) -> None:
         for child, _task in self._children:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
@@ -11,8 +14,6 @@ from prometheus_client import REGISTRY
 from connectors.kafka import stopped
 from connectors.kafka.outgoing import Outgoing
 from connectors.redis.keys import PartitionKeys
-from connectors.redis.partition import PartitionStore
-from engine.customer import stored_days
 from tests.support.broken_batches import BREAKS, bad_header_name, produce_broken
 from tests.support.worker_harness import EVENTS, Harness, customer_in, event
 
@@ -31,15 +32,22 @@ async def position(harness: Harness, partition: int) -> int:
     return int(await harness.redis.hget(PartitionKeys(partition).position, "next_offset") or 0)
 
 
-async def pass_over(harness: Harness, partition: int, offset: int) -> None:
-    store = PartitionStore(harness.redis, partition, dedup_days=34, stored_days=stored_days)
-    stored = await store.position()
-    await store.rewind(stored.epoch, stored.sequence, offset)
+async def pass_over(harness: Harness, partition: int, saved: Path) -> str:
+    """As an operator does."""
+    environment = {
+        "TIDEMARK_KAFKA_BOOTSTRAP_SERVERS": harness.settings.kafka_bootstrap_servers,
+        "TIDEMARK_REDIS_URL": harness.settings.redis_url.get_secret_value(),
+    }
+    command = [sys.executable, "-m", "connectors.cli.main", "partitions", "skip", str(partition), "--yes", "--save", str(saved)]
+    done = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    _, told = await done.communicate()
+    assert done.returncode == 0, told.decode()
+    return told.decode()
 
 
 @pytest.mark.parametrize("change", BREAKS, ids=lambda change: change.__name__)
 async def test_a_batch_that_cannot_be_read_stops_its_partition_alone(
-    harness: Harness, change: Callable[[bytearray], None]
+    harness: Harness, tmp_path: Path, change: Callable[[bytearray], None]
 ) -> None:
     """What is before it counts, up to the very record where that can be told; what is behind it waits for an operator."""
     here, elsewhere = customer_in(0), customer_in(1)
@@ -57,7 +65,8 @@ async def test_a_batch_that_cannot_be_read_stops_its_partition_alone(
     await harness.produce(1, event("elsewhere", elsewhere))
     await harness.until(lambda: _applied(harness, elsewhere, ["elsewhere"]), "the other partition to go on")
     assert not worker.over
-    await pass_over(harness, 0, 6)
+    assert await pass_over(harness, 0, tmp_path / "batch") == f"{EVENTS}[0] goes on at 6\n"
+    assert b"broken-2" in (tmp_path / "batch").read_bytes()
     expected = [*["before-0", "before-1", "before-2", "broken-0", "broken-1"][:readable], "behind"]
     await harness.until(lambda: _applied(harness, here, expected), "what is behind the batch")
     assert REGISTRY.get_sample_value("tidemark_partition_stopped", {"partition": "0"}) == 0
