@@ -156,6 +156,65 @@ def embedded_broker(topics: tuple[str, ...], port: int, or_any: bool) -> None:
 
 cli.add_command(deliveries)
 cli.add_command(partitions)
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 = any that is free.  [default: 0]")
+@click.option("--path", default="/", show_default=True, help="Of the requests.")
+@click.option(
+    "--secret", "given_secrets", multiple=True, help="Of an endpoint that exists: whsec_... or whpk_...; may be repeated."
+)
+@click.option("--api", default="http://127.0.0.1:8080", show_default=True, envvar="METRONOME_BASE_URL", help="The API's URL.")
+@click.option("--token", envvar="METRONOME_BEARER_TOKEN", help="The API's bearer token.")
+@click.option("--url", "public_url", help="How the dispatcher reaches this.  [default: the address that it listens at]")
+@click.option("--event-type", "event_types", multiple=True, help="Only these types, * for any text; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON each.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many requests.")
+def listen(
+    host: str,
+    port: int,
+    path: str,
+    given_secrets: tuple[str, ...],
+    api: str,
+    token: str | None,
+    public_url: str | None,
+    event_types: tuple[str, ...],
+    as_json: bool,
+    count: int | None,
+) -> None:
+    """Receive webhooks: verify both signatures of each, and print a line.
+
+    Without --secret an endpoint is registered through the API, and removed at the end (Ctrl-C). The API takes an address on
+    loopback where private targets are allowed, as under `tidemark up --embedded`. Exits 1 if anything was not signed rightly.
+
+    \b
+    Examples:
+      tidemark listen
+      tidemark listen --api http://127.0.0.1:8080 --token secret --json
+      tidemark listen --port 9999 --path /hook --secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+    """
+    from connectors.cli.listen import ListenOptions, run_listen
+
+    if not path.startswith("/") or "{" in path:
+        raise click.UsageError("--path begins with a slash, and has no braces")
+    if given_secrets and (public_url or event_types):
+        raise click.UsageError("--url and --event-type go with an endpoint that is registered: not with --secret")
+    options = ListenOptions(
+        host=host,
+        port=port,
+        path=path,
+        secrets=given_secrets,
+        api=api,
+        token=token,
+        public_url=public_url,
+        event_types=event_types,
+        as_json=as_json,
+        count=count,
+    )
+    sys.exit(run_listen(options))
+
+
 cli.add_command(quarantine)
 
 
