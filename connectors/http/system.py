@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 
 import orjson
@@ -20,6 +20,8 @@ from connectors.http.reach import Reach
 from connectors.http.routing import Route
 from connectors.http.services import Services
 from connectors.http.watch import Watch
+from connectors.redis.progress import Progress
+from schemas.documents import instant_text
 from schemas.openapi import Operation, document
 
 log = structlog.get_logger("http")
@@ -47,13 +49,16 @@ class RoleState(BaseModel):
 class Readiness(BaseModel):
     """``ready``: whether this process can serve requests, which is what a load balancer wants to know. ``checks``: "ok", or what
     is wrong. ``warnings``: what is wrong elsewhere, or should be changed. ``roles``: what the workers and dispatchers report.
-    ``lag_records``: by partition, what is in Kafka and not counted yet."""
+    ``lag_records``: by partition, what is in Kafka and not counted yet. ``last_commits``: by partition, when its worker committed
+    last (null = never). ``quarantined``: by partition, customers whose usage is held because their evaluation failed."""
 
     ready: bool
     checks: dict[str, str]
     warnings: list[str]
     roles: list[RoleState] = []
     lag_records: dict[str, int] = {}
+    last_commits: dict[str, str | None] = {}
+    quarantined: dict[str, int] = {}
 
 
 def _json(status: int, body: object) -> web.Response:
@@ -77,6 +82,18 @@ async def _endpoints_enabled(services: Services) -> bool:
     return any(orjson.loads(raw)["enabled"] for raw in (await services.catalog.endpoints()).values())
 
 
+def _quarantine_warnings(progress: Sequence[Progress]) -> list[str]:
+    count = sum(each.quarantined for each in progress)
+    if not count:
+        return []
+    who = "1 customer is" if count == 1 else f"{count} customers are"
+    return [f"{who} in quarantine, and usage is held: `tidemark quarantine list` tells why"]
+
+
+def _instant(at_ms: int | None) -> str | None:
+    return None if at_ms is None else instant_text(at_ms * 1_000)
+
+
 def readiness(services: Services, watch: Watch) -> _Handler:
     async def readyz(_: web.Request) -> web.Response:
         names = ("kafka", "redis", "catalog")
@@ -84,16 +101,18 @@ def readiness(services: Services, watch: Watch) -> _Handler:
         checks = dict(zip(names, await asyncio.gather(*map(_check, work)), strict=True))
         checks["topic"] = watch.topic
         roles: list[RoleState] = []
+        progress: Sequence[Progress] = ()
         warnings = [*watch.warnings, *([PROCESS.warning] if PROCESS.warning else [])]
         if all(checks[name] == "ok" for name in ("redis", "catalog")):
             try:
                 if not await _endpoints_enabled(services):
                     warnings.append(NOWHERE_TO_GO)
                 beats, problems = await watch.others()
+                progress = await watch.progress()
             except (RedisError, OSError) as error:
                 checks["redis"] = type(error).__name__
             else:
-                warnings += problems
+                warnings += [*problems, *watch.standing_still(), *_quarantine_warnings(progress)]
                 roles = [
                     RoleState(
                         role=beat.role,
@@ -106,7 +125,15 @@ def readiness(services: Services, watch: Watch) -> _Handler:
                 ]
         ready = all(result == "ok" for result in checks.values())
         lag = {str(partition): records for partition, records in sorted(watch.lag_records.items())}
-        answer = Readiness(ready=ready, checks=checks, warnings=warnings, roles=roles, lag_records=lag)
+        answer = Readiness(
+            ready=ready,
+            checks=checks,
+            warnings=warnings,
+            roles=roles,
+            lag_records=lag,
+            last_commits={str(at): _instant(each.committed_ms) for at, each in enumerate(progress)},
+            quarantined={str(at): each.quarantined for at, each in enumerate(progress) if each.quarantined},
+        )
         return _json(200 if ready else 503, answer.model_dump())
 
     return readyz

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 
+from connectors.agreement import PROCESS, SAMPLE_PAUSE_S
 from connectors.background import end, repeat, within
 from connectors.heartbeats import Beat, missing, read
 from connectors.kafka.client import admin
@@ -18,10 +20,12 @@ from connectors.kafka.lag import LagOfAll
 from connectors.kafka.metadata import topics_now
 from connectors.kafka.topic_settings import topic_warnings
 from connectors.redis.fitness import redis_warnings
+from connectors.redis.progress import Progress, read_progress
 from connectors.settings import Settings
 
 LAG_EVERY_S = 5.0
 LOOK_EVERY_S = 60.0
+STANDING_STILL_S = 60.0
 _END_S = 1.0
 
 log = structlog.get_logger("http")
@@ -35,12 +39,35 @@ class Watch:
         self._settings = settings
         self._redis = redis
         self._partitions = partitions
+        self._moved: dict[int, tuple[int | None, float]] = {}  # last commit (ms), and since when there was none and a lag
         self._lag = LagOfAll(settings, redis, partitions)
         self.warnings: tuple[str, ...] = ()
         self.topic = "ok"
 
     async def measure_lag(self) -> None:
         await self._lag.measure()
+        now_s, progress = time.monotonic(), await self.progress()
+        for partition, each in enumerate(progress):
+            before = self._moved.get(partition)
+            if before is None or before[0] != each.committed_ms or not self._lag.records.get(partition):
+                self._moved[partition] = (each.committed_ms, now_s)
+
+    async def look_at_clocks(self) -> None:
+        await PROCESS.sample(self._redis)
+
+    async def progress(self) -> Sequence[Progress]:
+        """Of each partition. Raises RedisError or OSError."""
+        return await read_progress(self._redis, self._partitions)
+
+    def standing_still(self) -> list[str]:
+        """Partitions in which usage waits, and nothing was committed for a while."""
+        now_s = time.monotonic()
+        return [
+            f"partition {partition}: {self._lag.records[partition]} records wait, and nothing was committed for "
+            f"{now_s - since_s:.0f} s"
+            for partition, (_, since_s) in self._moved.items()
+            if self._lag.records.get(partition) and now_s - since_s > STANDING_STILL_S
+        ]
 
     async def look(self) -> None:
         """Tells each warning once, and again when it comes back."""
@@ -84,9 +111,11 @@ class Watch:
 @asynccontextmanager
 async def watching(settings: Settings, redis: Redis, partitions: int) -> AsyncIterator[Watch]:
     """Looks until it is left."""
+    PROCESS.begin("api", settings.clock_tolerance_s)
     stop, watch = asyncio.Event(), Watch(settings, redis, partitions)
     loops: list[asyncio.Task[object]] = [
         asyncio.create_task(repeat("api.lag", watch.measure_lag, stop, LAG_EVERY_S)),
+        asyncio.create_task(repeat("api.clock", watch.look_at_clocks, stop, SAMPLE_PAUSE_S)),
         asyncio.create_task(repeat("api.look", watch.look, stop, LOOK_EVERY_S)),
     ]
     try:

@@ -121,6 +121,10 @@ class PartitionTask:
         return self._stopping.is_set()
 
     @property
+    def customers_quarantined(self) -> int:
+        return len(self._context.quarantine)
+
+    @property
     def customers_cached(self) -> int:
         return len(self._context.aggregates)
 

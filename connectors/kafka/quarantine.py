@@ -74,6 +74,10 @@ class Quarantine:
     def __bool__(self) -> bool:
         return bool(self._stored or self._changed)
 
+    def __len__(self) -> int:
+        """How many there are, by what is stored."""
+        return len(self._stored)
+
     def record(self, customer_id: str) -> Record | None:
         if customer_id in self._changed:
             return self._changed[customer_id]

@@ -239,7 +239,9 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             checks[f"partition {partition}"] = f"stopped: {reason}"
         for here, (task, _) in self._tasks.items():
             checks[f"partition {here.partition}"] = task.problem() or "ok"
-        return Report(checks)
+        quarantined = sum(task.customers_quarantined for task, _ in self._tasks.values())
+        warnings = (f"customers in quarantine: {quarantined}; see `tidemark quarantine list`",) if quarantined else ()
+        return Report(checks, warnings)
 
     async def _look_for_catalog(self) -> None:
         """The safety net under the change streams."""

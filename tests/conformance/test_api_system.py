@@ -15,9 +15,11 @@ from connectors import clock
 from connectors.heartbeats import STALE_S
 from connectors.http.event_log import EventLog
 from connectors.http.server import ROUTES
+from connectors.http.watch import Watch
+from connectors.kafka.lag import LagOfAll
 from connectors.redis.client import connect
-from connectors.redis.keys import CatalogKeys
-from tests.conformance.conftest import Api
+from connectors.redis.keys import CatalogKeys, PartitionKeys
+from tests.conformance.conftest import PARTITIONS, Api
 
 
 async def test_the_document_has_every_route_and_every_schema_resolves(http: httpx.AsyncClient) -> None:
@@ -84,6 +86,39 @@ async def test_readiness_says_what_the_other_roles_report_and_which_is_missing(h
     assert "a:1" not in told
     await redis.delete(CatalogKeys.HEARTBEATS)
     assert "no worker reports: no usage is counted" in "\n".join((await http.get("/readyz")).json()["warnings"])
+    await redis.aclose()
+
+
+async def test_readiness_tells_of_quarantine_last_commits_and_partitions_that_stand_still(
+    http: httpx.AsyncClient, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis: Any = connect(api.settings)
+    before = (await http.get("/readyz")).json()
+    assert (before["quarantined"], before["last_commits"]) == ({}, {str(partition): None for partition in range(PARTITIONS)})
+    await redis.hset(PartitionKeys(1).quarantined, mapping={"acme": b"{}", "globex": b"{}"})
+    await redis.hset(PartitionKeys(2).position, "committed_at_ms", 1_767_225_600_000)
+    answer = (await http.get("/readyz")).json()
+    assert answer["ready"]
+    assert answer["quarantined"] == {"1": 2}
+    assert answer["last_commits"]["2"] == "2026-01-01T00:00:00Z"
+    assert "2 customers are in quarantine" in "\n".join(answer["warnings"])
+
+    watch = Watch(api.settings, redis, PARTITIONS)
+
+    async def measured(_: LagOfAll) -> None:
+        watch._lag._lag.records = {1: 5, 2: 7, 3: 0}
+
+    monkeypatch.setattr(LagOfAll, "measure", measured)
+    monkeypatch.setattr("connectors.http.watch.STANDING_STILL_S", 0.0)
+    await watch.measure_lag()
+    await redis.hset(PartitionKeys(2).position, "committed_at_ms", 1_767_225_600_001)
+    moved = watch._moved[1], watch._moved[2]
+    await watch.measure_lag()
+    assert (watch._moved[1], watch._moved[2]) != moved
+    assert watch._moved[1] == moved[0]
+    (first, second) = sorted(watch.standing_still())
+    assert first.startswith("partition 1: 5 records wait, and nothing was committed for ")
+    assert second.startswith("partition 2: 7 records wait")
     await redis.aclose()
 
 
