@@ -74,8 +74,8 @@ _EventTypes = Annotated[
     AfterValidator(_distinct),
 ]
 _TYPES = (
-    "Types that the endpoint wants, exact or with * for any text: `alerts.*`. Null: all but notices (`endpoint.*`, `message.*`), "
-    "which go only to endpoints that name them, and never to the one that they are about."
+    "Types that the endpoint wants, exact or with * for any text: `alerts.*`. Null: all but notices (`endpoint.*`, `message.*`, "
+    "`event.*`), which go only to endpoints that name them, and never to the one that they are about."
 )
 _CUSTOMERS = "Only of these customers; null: of all."
 _ALERTS = "Only of these alerts; null: of all."

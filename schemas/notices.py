@@ -39,6 +39,20 @@ class ExhaustedProperties(_Model):
     last_error: str
 
 
+class EventErrorProperties(_Model):
+    timestamp: Instant = Field(description="When the event was appended to the topic.")
+    customer_id: str = Field(description="Empty where the event does not say it.")
+    transaction_id: str
+    reason: str
+    detail: str
+    counted: Literal["partially", "no"] = Field(description="`partially`: for all metrics but those that are named.")
+    billable_metric_ids: tuple[str, ...]
+    topic: str
+    partition: int
+    offset: int
+    index: int = Field(description="The event's place in its record.")
+
+
 class _Notice(_Model):
     id: str = Field(description="The same for every attempt to deliver this notice: drop an id that you have seen.")
 
@@ -62,3 +76,11 @@ class MessageExhaustedPayload(_Notice):
 
     type: Literal["message.exhausted"]
     properties: ExhaustedProperties
+
+
+class EventErrorPayload(_Notice):
+    """A usage event was rejected, or some metrics could not read it. Of one customer and reason, the first of a day is told; the
+    dead-letter topic holds all of them."""
+
+    type: Literal["event.error"]
+    properties: EventErrorProperties

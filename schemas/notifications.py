@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from engine.alerts.kinds import ENDLESS
 from engine.effects import Evidence, Notification
 from engine.periods import HOUR_US
-from schemas.notices import EndpointDisabledPayload, EndpointFailingPayload, MessageExhaustedPayload
+from schemas.notices import EndpointDisabledPayload, EndpointFailingPayload, EventErrorPayload, MessageExhaustedPayload
 from schemas.numbers import json_number
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -371,7 +371,8 @@ WebhookPayload = Annotated[
     | MonthTotalPayload
     | EndpointFailingPayload
     | EndpointDisabledPayload
-    | MessageExhaustedPayload,
+    | MessageExhaustedPayload
+    | EventErrorPayload,
     Field(discriminator="type"),
 ]
 """Any payload that we send, for ``pydantic.TypeAdapter`` and the ``webhooks`` part of the OpenAPI document."""

@@ -98,7 +98,8 @@ def _conclude(
         if rejection.missed:
             result.partial.append(Partial(item, plan.customers[place], rejection))
             continue
-        result.rejected.append(Rejected(rejection, item.record, item.place, item.appended_at_ms))
+        known = plan.customers[place], item.event.transaction_id
+        result.rejected.append(Rejected(rejection, item.record, item.place, item.appended_at_ms, None, *known))
         not_applied.add(place)
     for place, duplicate in enumerate(duplicates):
         if duplicate:

@@ -64,13 +64,16 @@ class Arrived(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """``value``: of the dead letter, where it is not that of the record."""
+    """``value``: of the dead letter, where it is not that of the record. ``customer_id``, ``transaction_id``: where they are
+    known."""
 
     rejection: Rejection
     record: Record
     place: int
     appended_at_ms: int
     value: bytes | None = None
+    customer_id: str = ""
+    transaction_id: str = ""
 
 
 class Forward(NamedTuple):

@@ -110,7 +110,8 @@ class Outgoing:
         lets it count for the others once it is mended."""
         arrived, customer_id, rejection = partial
         value = self.replayable(arrived.event, customer_id, rejection.missed)
-        return Rejected(rejection, arrived.record, arrived.place, arrived.appended_at_ms, value)
+        known = customer_id, arrived.event.transaction_id
+        return Rejected(rejection, arrived.record, arrived.place, arrived.appended_at_ms, value, *known)
 
     def replayable(self, event: Decoded, customer_id: str, metric_ids: Sequence[str]) -> bytes:
         source = "" if event.mark is None else event.mark.source

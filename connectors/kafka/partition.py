@@ -28,6 +28,7 @@ from connectors.kafka.context import Context
 from connectors.kafka.ends import Ends
 from connectors.kafka.errors import UNREADABLE, UnreadableRecords, told
 from connectors.kafka.evaluate import Evaluated, evaluate
+from connectors.kafka.event_errors import EventErrors
 from connectors.kafka.fates import of_arrived, of_partial, of_rejected
 from connectors.kafka.intake import LOG_APPEND_TIME, Arrived, Plan, Record, Rejected
 from connectors.kafka.outgoing import Sent
@@ -85,6 +86,7 @@ class PartitionTask:
         self._here = TopicPartition(topic, context.partition)
         self._log = log.bind(partition=context.partition)
         self._released = Released(context)
+        self._event_errors = EventErrors()
         self._changes = Changes(context, self._released)
         self._releases = Releases(context)
         self._pace = Pace(context.settings.batch_records_max, context.settings.batch_target_ms * context.assigned)
@@ -317,7 +319,9 @@ class PartitionTask:
             parked, over = await self._park([*plan.parked, *done.parked])
             rejected = [*undecodable, *plan.rejected, *done.rejected, *no_room, *over]
             rejected += await context.outgoing.forward(plan.forwards, sent)
-            await context.outgoing.bury([*rejected, *map(context.outgoing.partial_copy, done.partial)], sent)
+            letters = [*rejected, *map(context.outgoing.partial_copy, done.partial)]
+            await context.outgoing.bury(letters, sent)
+            gathered.entries += self._event_errors.notices(letters, now_us // 1000)
             await context.note(
                 [
                     *of_arrived([*plan.parked, *done.parked], "parked"),
@@ -336,6 +340,7 @@ class PartitionTask:
         except ConfigurationMoved:
             context.aggregates.drop(touched)
             raise
+        self._event_errors.told(letters)
         for partial in done.partial:
             EVENTS_PARTIAL.labels(partial.rejection.reason).inc()
         return _outcomes(done, rejected, len(parked) + held, len(arrived) + len(undecodable))

@@ -199,11 +199,11 @@ class KeyClaim:
     owner: str | None = None
 
 
-NOTICE_PREFIXES = ("endpoint.", "message.")
+NOTICE_PREFIXES = ("endpoint.", "message.", "event.")
 
 
 def is_notice(event_type: str) -> bool:
-    """Whether a notification of this type tells of endpoints and deliveries, not of an alert."""
+    """Whether a notification of this type tells of endpoints, deliveries or events, not of an alert."""
     return event_type.startswith(NOTICE_PREFIXES)
 
 

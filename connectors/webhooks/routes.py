@@ -38,7 +38,7 @@ class Routes:
             each: Sequence[Endpoint] = list(self.enabled.values())
         else:
             each = list(chain(self._of_all, self._of_customer.get(entry.customer_id, ())))
-        about = orjson.loads(entry.body)["properties"]["endpoint_id"] if notice else None
+        about = orjson.loads(entry.body)["properties"].get("endpoint_id") if notice else None
         return [
             endpoint
             for endpoint in each

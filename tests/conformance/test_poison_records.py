@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from metronome import AsyncMetronome
+from redis.asyncio import Redis
 
 from connectors import clock
 from connectors.kafka import client
-from connectors.redis.keys import partition_of
+from connectors.redis.keys import PartitionKeys, partition_of
 from connectors.settings import Settings
 from schemas.cloudevents import REPLAY, Headers
+from schemas.notices import EventErrorPayload
 from tests.conformance.conftest import PARTITIONS, Api
 from tests.conformance.test_with_worker import midnight, until, worker
 from tests.support.worker_harness import RunningWorker
@@ -75,17 +77,20 @@ class Log:
         await self._producer.stop()
         await self._consumer.stop()
 
-    async def produce(self, partition: int, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+    async def produce(self, partition: int, key: bytes | None, value: bytes | None, headers: Headers = ()) -> tuple[str, str]:
         """Not by ``send``, which refuses a record of nothing at all."""
         batch = self._producer.create_batch()
         batch.append(timestamp=None, key=key, value=value, headers=list(headers))
-        await (await self._producer.send_batch(batch, self._settings.topic_events, partition=partition))
+        sent = await (await self._producer.send_batch(batch, self._settings.topic_events, partition=partition))
+        return str(sent.partition), str(sent.offset)
 
-    async def letters(self, count: int) -> list[Any]:
+    async def letters(self, count: int, wanted: Callable[[Any], bool]) -> list[Any]:
+        """Those of this test: a worker that starts on an empty Redis reads those of earlier ones again."""
         self._consumer.seek(self._letters, self._start)
         found: list[Any] = []
         while len(found) < count:
-            found += (await self._consumer.getmany(self._letters, timeout_ms=1_000)).get(self._letters, [])
+            fetched = (await self._consumer.getmany(self._letters, timeout_ms=1_000)).get(self._letters, [])
+            found += [letter for letter in fetched if wanted(letter)]
         return found
 
 
@@ -111,6 +116,17 @@ async def alerting(sdk: AsyncMetronome, threshold: int) -> tuple[str, str, str]:
     return customer, calls, tokens.data.id
 
 
+async def notices(api: Api, customer: str) -> list[dict[str, Any]]:
+    """What "event.error" tells of a customer, as it waits in the outbox."""
+    redis: Any = Redis.from_url(api.settings.redis_url.get_secret_value())
+    entries = await redis.xrange(PartitionKeys(partition_of(customer, PARTITIONS)).outbox)
+    await redis.aclose()
+    bodies = [orjson.loads(fields[b"body"]) for _, fields in entries if fields[b"type"] == b"event.error"]
+    for body in bodies:
+        EventErrorPayload.model_validate_json(orjson.dumps(body))
+    return [body["properties"] for body in bodies if body["properties"]["customer_id"] == customer]
+
+
 async def status(sdk: AsyncMetronome, customer: str) -> Sequence[str | None]:
     return [each.customer_status async for each in sdk.v1.customers.alerts.list(customer_id=customer)]
 
@@ -119,13 +135,17 @@ async def test_every_poison_costs_itself_alone(sdk: AsyncMetronome, api: Api, wo
     customer, _, _ = await alerting(sdk, threshold=1)
     home = partition_of(customer, PARTITIONS)
     poisons = poison(customer)
+    places: set[tuple[str, str]] = set()
     async with Log(api.settings) as log:
         for reason, key, value, headers in poisons:
             # The one in a circle has to be away from home; all others lie before the good event.
-            await log.produce((home + 1) % PARTITIONS if reason == "routing_loop" else home, key, value, headers)
+            at = (home + 1) % PARTITIONS if reason == "routing_loop" else home
+            places.add(await log.produce(at, key, value, headers))
         await log.produce(home, None, orjson.dumps(event_of(customer, "good", tokens=1)))
         await until(lambda: status(sdk, customer), ["in_alarm"])
-        letters = await log.letters(len(poisons))
+        letters = await log.letters(
+            len(poisons), lambda letter: (header(letter, "partition"), header(letter, "offset")) in places
+        )
     assert sorted(header(letter, "reason") for letter in letters) == sorted(reason for reason, *_ in poisons)
     assert all(letter.key for letter in letters)
     now_ms = clock.now_ms()
@@ -143,14 +163,29 @@ async def test_an_event_counts_for_the_metrics_that_can_read_it_and_once_for_the
         rows = [row async for row in sdk.v1.usage.list(**span, customer_ids=[customer])]
         return {row.billable_metric_id: row.value for row in rows if row.billable_metric_id in (calls, tokens)}
 
+    def of_customer(letter: Any) -> bool:
+        return bool(letter.key == customer.encode())
+
     event = event_of(customer, "odd", tokens="many")
     async with Log(api.settings) as log:
         await sdk.v1.usage.ingest(usage=[event])  # type: ignore[list-item]
         await until(lambda: status(sdk, customer), ["in_alarm"])
         assert await usage() == {calls: 1, tokens: None}
-        (letter,) = await log.letters(1)
+        (letter,) = await log.letters(1, of_customer)
         assert (header(letter, "reason"), header(letter, "counted")) == ("property_not_a_number", "partially")
         assert header(letter, "metrics") == tokens
+        (told,) = await notices(api, customer)
+        assert told == {
+            **{name: told[name] for name in ("timestamp", "detail", "offset")},
+            "customer_id": customer,
+            "transaction_id": "odd",
+            "reason": "property_not_a_number",
+            "counted": "partially",
+            "billable_metric_ids": [tokens],
+            "topic": api.settings.topic_events,
+            "partition": partition_of(customer, PARTITIONS),
+            "index": 0,
+        }
         mended = orjson.loads(letter.value)
         assert {name: value for name, value in mended.items() if name != REPLAY} == {
             **event,
@@ -163,6 +198,9 @@ async def test_an_event_counts_for_the_metrics_that_can_read_it_and_once_for_the
         await sdk.v1.usage.ingest(usage=[without])  # the id of an event that has counted
         forged = {**mended, "transaction_id": "other"}
         await sdk.v1.usage.ingest(usage=[forged])
-        _, refused = await log.letters(2)
+        _, refused = await log.letters(2, of_customer)
         assert header(refused, "reason") == "invalid_replay"
-    assert await usage() == {calls: 1, tokens: 7.5}
+        await sdk.v1.usage.ingest(usage=[{**event, "transaction_id": "odd too"}])  # type: ignore[list-item]
+        await log.letters(3, of_customer)
+        assert len(await notices(api, customer)) == 1  # once a day and reason
+        assert await usage() == {calls: 2, tokens: 7.5}

@@ -43,6 +43,8 @@ def wanting(given: OutboxEntry, *endpoints: Endpoint, fields: dict[str, str] | N
         (None, "webhooks.test", True),
         (None, "endpoint.failing", False),
         (None, "message.exhausted", False),
+        (None, "event.error", False),
+        (["event.*"], "event.error", True),
         (["alerts.*"], REACHED, True),
         (["alerts.*"], "alerts", False),
         (["alerts.*"], "myalerts.x", False),
