@@ -13,12 +13,12 @@ does not count for that alert. An absent value of an alert's key belongs to no g
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.alerts.kinds import contract_has
 from engine.alerts.ladder import Gauge
-from engine.alerts.watch import Split, Watch, split_of
+from engine.alerts.watch import Scope, Split, Watch, split_of
 from engine.catalog import Aggregation, Alert, AlertType, Contract, Product
 from engine.cells import Line, Sink, usage_sink
 from engine.compiled import CompiledCatalog
@@ -114,14 +114,25 @@ class Family:
         """What takes the usage of an hour with these values of the dimension."""
         if not self._selection.admits(hour, lambda name: values[self._declared.index(name)]):
             return None
+        line = self._line_of(values)
+        if line is None:
+            return None
+        return line.read if self._aggregation is Aggregation.LATEST else line.sink_at(hour)
+
+    def feeds(self, gauge: Gauge, groups: Sequence[GroupValues], hour: int) -> bool:
+        """Whether usage of an hour of the period counts on a gauge. ``groups``: the values for each declared key."""
+        values = () if self.dimension == TOTAL else groups[self.dimension]
+        if not self._selection.admits(hour, lambda name: values[self._declared.index(name)]):
+            return False
+        line = self._line_of(values)
+        return line is not None and any(cell.gauge is gauge for cell in line.cells if cell.holds(hour))
+
+    def _line_of(self, values: GroupValues) -> Line | None:
         pricing, presentation, group = (tuple([values[place] for place in places]) for places in self._places)
         key = (*pricing, *presentation, *group)
         if key not in self._lines:
             self._lines[key] = self._line(pricing, presentation, group)
-        line = self._lines[key]
-        if line is None:
-            return None
-        return line.read if self._aggregation is Aggregation.LATEST else line.sink_at(hour)
+        return self._lines[key]
 
     def _line(self, pricing: GroupValues, presentation: GroupValues, group: GroupValues) -> Line | None:
         pricing_values = tuple(value for value in pricing if value is not None)
@@ -151,8 +162,9 @@ class Sinks(NamedTuple):
 
 
 class Board:
-    """``due``: where gauges that leave their headroom put themselves. ``drafting``: the billing periods (contract id, period) of
-    the frame whose lines report to ``headrooms``; the caller sees to it that each live one is on one board."""
+    """``scope``: the alerts on it are those that are about these contracts. ``due``: where gauges that leave their headroom put
+    themselves. ``drafting``: the billing periods (contract id, period) of the frame whose lines report to ``headrooms``; the
+    caller sees to it that each live one is on one board."""
 
     __slots__ = ("_families", "_headrooms", "_spend", "_usage", "_usage_sinks", "compiled", "due", "frame", "watch")
 
@@ -160,6 +172,7 @@ class Board:
         self,
         frame: Frame,
         watch: Watch,
+        scope: Scope,
         compiled: CompiledCatalog,
         due: list[Gauge],
         headrooms: Headrooms,
@@ -170,7 +183,8 @@ class Board:
         self.watch = watch
         self.compiled = compiled
         self.due = due
-        self._usage = {metric_id: Gauge(ladder, frame.span, due) for metric_id, ladder in watch.usage.items()}
+        on_usage = {} if scope else watch.usage
+        self._usage = {metric_id: Gauge(ladder, frame.span, due) for metric_id, ladder in on_usage.items()}
         self._usage_sinks = {
             metric_id: usage_sink(compiled.aggregations[metric_id], gauge)
             for metric_id, gauge in self._usage.items()
@@ -178,6 +192,8 @@ class Board:
         }
         self._spend: dict[tuple[str, Split], dict[tuple[str, ...], Gauge]] = {}
         for (credit_type, split), ladders in watch.spend.items():
+            if split.filters != scope:
+                continue
             self._spend[credit_type, split] = {}
             for group in ladders.fixed_groups() if split.names else [()]:
                 self.spend_gauge(credit_type, split, group)
@@ -219,6 +235,18 @@ class Board:
                 return None
             gauge = gauges[group] = Gauge(ladder, self.frame.span, self.due, group)
         return gauge
+
+    def period_counted(self, gauge: Gauge, groups: Mapping[str, Sequence[GroupValues]], hour: int) -> Period | None:
+        """See ``LiveGauges.period_counted``."""
+        periods = [
+            family.period
+            for metric_id, values in groups.items()
+            for family in self._families.get(metric_id, ())
+            if family.feeds(gauge, values, hour)
+        ]
+        if not periods:
+            return None
+        return Period(min(period.starting_hour for period in periods), max(period.ending_hour for period in periods))
 
     def draft_of(self, draft: Draft, credit_type: str, product: Product, values: GroupValues) -> Draft:
         """What one line reports to. ``values``: of the product's pricing and presentation keys."""

@@ -154,6 +154,9 @@ class Cell:
             case _:
                 self.sink = self.shift
 
+    def holds(self, hour: int) -> bool:
+        return self.starting_hour <= hour < self.ending_hour
+
     def shift(self, delta: Decimal, serial: int) -> None:
         """Adds to the quantity, and moves the gauge by what that costs. (It ends as Gauge.shift, spelled out for speed.)"""
         slope = self.slope
@@ -247,7 +250,7 @@ class Line:
     def sink_at(self, hour: int) -> Sink | None:
         """What takes the values of an hour; None if that hour is not billed."""
         for cell in self.cells:
-            if cell.starting_hour <= hour < cell.ending_hour:
+            if cell.holds(hour):
                 return cell.sink if self._ordered is None else self._in_order(cell.sink)
         return None
 

@@ -17,20 +17,22 @@ Exact arithmetic (engine.numbers.activate) must be current in the caller's threa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 from engine.alerts.kinds import GAUGED
+from engine.alerts.ladder import Gauge
 from engine.alerts.states import Input
-from engine.alerts.stored import CARRY_PREFIX, META, decode_meta, encode_meta, sub_key_values
+from engine.alerts.stored import CARRY_PREFIX, META, decode_meta, encode_meta, scope_text, sub_key_values
 from engine.alerts.tracker import Finding, Occasion, Tracker
-from engine.alerts.watch import Watch
+from engine.alerts.watch import Scope, Watch
 from engine.catalog import Alert, Catalog, CustomerConfig
 from engine.compiled import CompiledCatalog, compile_catalog
 from engine.counting import HOURS_A_DAY, Counting, Route
 from engine.effects import Counted, Delta, Evidence, Notification, Rejection, StoredCustomer, TriggeredBy, UsageEvent
-from engine.evaluation import crossings, end_states, hold, reconcile, tell
+from engine.evaluation import Moved, crossings, end_states, hold, reconcile, tell, turn
 from engine.finalization import FinalInvoices, next_end
 from engine.folding import fold_due_us, fold_windows
 from engine.former import FormerQuantities
@@ -82,6 +84,8 @@ class CustomerAggregate:
         self._now_us = self._meta.now_us or now_us
         if (self.customer_version, self.catalog_revision) == (customer.version, catalog.revision):
             self._rebuild()
+            if self._meta.frozen_at_us is None:
+                self._move()  # stored by a version that knew the periods of all contracts only
             self._reconcile(TriggeredBy.TIME)
             self.advance(now_us)
         else:
@@ -241,8 +245,21 @@ class CustomerAggregate:
         """Looks at the gauges that an event took out of their headroom."""
         due = self._live.due
         self._delta.evaluations += len(due)
-        tell(self._tracker, crossings(due), self._used(event))
+        told = partial(self._period_told, event) if self._live.several else None
+        tell(self._tracker, self._live, crossings(due, told), self._used(event))
         due.clear()
+
+    def _period_told(self, event: UsageEvent, gauge: Gauge) -> Period | None:
+        """Of the billing periods in which an event counts on a gauge; None: the gauge's own."""
+        matchers = self._compiled.matchers_for(event.event_type)
+        read = (
+            read_values(matchers, event.properties) if event.only is None else read_only(matchers, event.properties, event.only)
+        )
+        values = read.values if isinstance(read, Misread) else read
+        assert isinstance(values, list)  # it has been counted
+        counted = [matcher for matcher, value in zip(matchers, values, strict=True) if value is not None]
+        groups = {matcher.metric.id: self._counting.groups(matcher, event.properties) for matcher in counted}
+        return self._live.period_counted(gauge, groups, event.hour)
 
     def _used(self, event: UsageEvent) -> Occasion:
         evidence = Evidence(
@@ -339,18 +356,34 @@ class CustomerAggregate:
         self._rebuild()
         if self._meta.frozen_at_us is not None:
             return
-        old_span, span = self._meta.span, self._live.current.span
-        moved = old_span is not None and old_span != span
-        if old_span is not None and moved:
-            self._tracker.move(old_span, span, self._gauged(), old_is_live=old_span in self._live.boards)
-        self._meta.span = span
+        moved = self._move(new)
         self._finish_periods(was)
-        ended_before = moved and self._live.closed  # the new end lies further back than the grace period
+        ended_before = {scope for scope in moved if self._live.calendars[scope].closed}  # further back than the grace period
         if ended_before:
-            self._rebuild(last_look=True)
-        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new, moved_from=old_span if moved else None)
+            self._rebuild(last_look=ended_before)
+        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new, moved)
         if ended_before:
             self._rebuild()
+
+    def _move(self, new: frozenset[str] = frozenset()) -> Moved:
+        """Where current periods have got another span, states go with them. ``new``: alerts that have no states yet."""
+        moved: dict[Scope, Period] = {}
+        for scope, calendar in self._live.calendars.items():
+            alerts = self._watch.gauged(scope)
+            old, span = self._meta.spans.get(scope_text(scope), self._meta.span), calendar.current.span
+            if old is not None and old != span and (not scope or not alerts <= new):
+                self._tracker.move(old, span, alerts, old if old in calendar.frames else None)
+                moved[scope] = old
+        self._note_spans()
+        return moved
+
+    def _note_spans(self) -> None:
+        spans = {scope_text(scope): calendar.current.span for scope, calendar in self._live.calendars.items()}
+        whole = spans.pop("")
+        noted = whole, {scope: span for scope, span in spans.items() if span != whole}
+        if noted != (self._meta.span, self._meta.spans):
+            self._meta.span, self._meta.spans = noted
+            self._meta_changed = True
 
     # --- time -----------------------------------------------------------------------------------------------------------
 
@@ -358,15 +391,12 @@ class CustomerAggregate:
         """A frame ends, or a grace period does, at ``_boundary_us``."""
         self._now_us = self._meta.now_us = self._boundary_us
         self._meta_changed = True
-        was, old_span, former = self._live, self._live.current.span, self._standing.at(self._now_us - 1)
+        was, former = self._live, self._standing.at(self._now_us - 1)
         self._rebuild()
-        span = self._meta.span = self._live.current.span
-        if span != old_span:
-            gauged = self._gauged()
-            ended = [key for key, _ in self._tracker if key.period == old_span and key.alert_id in gauged]
-            end_states(self._tracker, ended, Input.PERIOD_END, self._watch, was, self._live, self._now_us)
+        self._note_spans()
+        moved = turn(self._tracker, self._watch, was, self._live, self._now_us)
         self._finish_periods(was)
-        self._reconcile(TriggeredBy.TIME, was, former)
+        self._reconcile(TriggeredBy.TIME, was, former, moved=moved)
 
     def _cross_instant(self) -> None:
         """A segment of a balance begins or ends, or has few days left, at ``_instant_us``."""
@@ -376,15 +406,15 @@ class CustomerAggregate:
         self._instant_us = self._standing.next_instant_us(self._now_us)
         self._schedule()
 
-    def _gauged(self) -> frozenset[str]:
-        return frozenset(alert.id for alert in self._watch.alerts.values() if alert.type in GAUGED)
-
     def _finish_periods(self, was: LiveGauges | None) -> None:
         """Forgets the states of periods that are final, and resolves what is still in alarm there."""
-        live, gauged = self._live, self._gauged()
-        lasting = live.current.span if live.closed else None
-        over = [key for key, _ in self._tracker if key.period not in live.boards and key.period != lasting]
-        final = [key for key in over if key.alert_id in gauged]
+        live, final = self._live, []
+        for key, _ in self._tracker:
+            alert = self._watch.alerts[key.alert_id]
+            if alert.type in GAUGED and not live.is_live(alert, key.period):
+                calendar = live.calendar(alert)
+                lasts = calendar.closed and key.period == calendar.current.span
+                final += [] if lasts else [key]
         end_states(self._tracker, final, Input.FINAL, self._watch, was, live, self._now_us)
 
     def _reconcile(
@@ -393,13 +423,11 @@ class CustomerAggregate:
         was: LiveGauges | None = None,
         former: Callable[[], Figures] | None = None,
         new: frozenset[str] = frozenset(),
-        moved_from: Period | None = None,
+        moved: Moved | None = None,
     ) -> None:
         occasion = Occasion(triggered_by, self._now_us)
         if self._meta.frozen_at_us is None:
-            self._delta.evaluations += reconcile(
-                self._tracker, self._watch, self._live, occasion, was=was, new=new, moved_from=moved_from
-            )
+            self._delta.evaluations += reconcile(self._tracker, self._watch, self._live, occasion, was=was, new=new, moved=moved)
             self._hold(occasion, former, new)
 
     def _hold(self, occasion: Occasion, former: Callable[[], Figures] | None, new: frozenset[str] = frozenset()) -> None:
@@ -420,7 +448,7 @@ class CustomerAggregate:
             hold(self._tracker, self._watch, figures, before, occasion, whole=False)
             self._headrooms.settle_seat(seat, margins(figures))
 
-    def _rebuild(self, hour_ahead: int | None = None, *, last_look: bool = False) -> None:
+    def _rebuild(self, hour_ahead: int | None = None, *, last_look: Container[Scope] = ()) -> None:
         """Computes the live frames and their gauges from the windows; an archived customer has none that matter."""
         frozen = self._meta.frozen_at_us is not None
         if not frozen:
@@ -440,7 +468,7 @@ class CustomerAggregate:
         named_by = (self._compiled.catalog, self._customer, self._watch.alerts.values())
         return GroupValueBound(self._settings.group_values_max, windows.series, windows.apart, *named_by)
 
-    def _gauges(self, watch: Watch, hour_ahead: int | None = None, *, last_look: bool = False) -> LiveGauges:
+    def _gauges(self, watch: Watch, hour_ahead: int | None = None, *, last_look: Container[Scope] = ()) -> LiveGauges:
         return LiveGauges(
             self._customer.contracts,
             watch,

@@ -10,7 +10,7 @@ from engine.alerts.ladder import Gauge
 from engine.alerts.states import Input, State
 from engine.alerts.stored import StateKey, sub_key_text, sub_key_values
 from engine.alerts.tracker import ALARMED, Finding, Occasion, Tracker
-from engine.alerts.watch import Watch, alert_group, group_names
+from engine.alerts.watch import Scope, Watch, alert_group, group_names, scope_of
 from engine.catalog import Alert, AlertType
 from engine.effects import TriggeredBy
 from engine.live import LiveGauges
@@ -20,24 +20,77 @@ from engine.standing import Figures, gone
 
 _OVERTAKEN = {Input.PERIOD_END: Input.PERIOD_END_OVERTAKEN, Input.FINAL: Input.FINAL_OVERTAKEN}
 
-
-def tell(tracker: Tracker, findings: Iterable[Finding], occasion: Occasion) -> None:
-    """Takes findings of one occasion to the tracker: lowest threshold first, then by alert, older periods first."""
-    for finding in sorted(findings, key=_order):
-        tracker.find(finding, occasion)
+Moved = Mapping[Scope, Period]
+"""By scope: the period that its current states had before a change, where it is another one now."""
 
 
-def crossings(due: Sequence[Gauge]) -> list[Finding]:
-    """Which rungs the gauges that left their headroom have crossed; gives each its new headroom."""
+def tell(tracker: Tracker, live: LiveGauges, findings: Iterable[Finding], occasion: Occasion) -> None:
+    """Takes findings on gauges of one occasion to the tracker: lowest threshold first, then by alert, older lives first, and of
+    one life the newest period first."""
+
+    def order(finding: Finding) -> tuple[object, ...]:
+        head = live.calendar(finding.alert).head(finding.period)
+        return *_order(finding._replace(period=head)), finding.period != head, -finding.period.ending_hour
+
+    for finding in sorted(findings, key=order):
+        tracker.find(finding._replace(cause=_in_its_life(tracker, live, finding)), occasion)
+
+
+def _in_its_life(tracker: Tracker, live: LiveGauges, finding: Finding) -> Input:
+    """What a finding means beside the other periods of its life: one that is over tells no alarm while another is in alarm."""
+    alert, group, cause = finding.alert, finding.group, finding.cause
+    calendar = live.calendar(alert)
+    head = calendar.head(finding.period)
+    if finding.period == head:
+        return cause
+    state = tracker.state(alert.id, finding.period, group)
+    others = calendar.siblings[finding.period]
+    if cause is Input.ABOVE and state is State.OK and any(tracker.state(alert.id, each, group) in ALARMED for each in others):
+        return Input.ABOVE_TOO_LATE
+    if cause is Input.BELOW and state is State.IN_ALARM and tracker.state(alert.id, head, group) in ALARMED:
+        return Input.BELOW_OVERTAKEN
+    return cause
+
+
+def crossings(due: Sequence[Gauge], period_told: Callable[[Gauge], Period | None] | None = None) -> list[Finding]:
+    """Which rungs the gauges that left their headroom have crossed; gives each its new headroom. ``period_told``: see Finding."""
     findings: list[Finding] = []
     for gauge in due:
         former = gauge.settle()
         low, high = sorted((former, gauge.rung))
         cause = Input.ABOVE if gauge.rung > former else Input.BELOW
+        told = period_told(gauge) if period_told is not None and low < high else None
         for alert in gauge.ladder.alerts[low:high]:
             group = alert_group(alert, group_names(alert), gauge.group)
-            findings.append(Finding(alert, gauge.period, group, cause, gauge.before, gauge.value))
+            findings.append(Finding(alert, gauge.period, group, cause, gauge.before, gauge.value, None, told))
     return findings
+
+
+def turn(tracker: Tracker, watch: Watch, was: LiveGauges, live: LiveGauges, now_us: int) -> Moved:
+    """The current frame of one scope or more has ended. A state whose life goes on is held against the new sum; one whose life is
+    over ends. Returns from which periods states have moved on."""
+    moved: dict[Scope, Period] = {}
+    ended: list[StateKey] = []
+    findings: list[Finding] = []
+    for scope, calendar in live.calendars.items():
+        old, new = was.calendars[scope].current, calendar.current
+        if old.span == new.span and old.parts() == new.parts():
+            continue
+        alerts = watch.gauged(scope)
+        if not old.goes_on_in(new):
+            ended += [key for key, _ in tracker if key.period == old.span and key.alert_id in alerts]
+            continue
+        moved[scope] = old.span
+        closed = old.closed().span
+        for key in tracker.move(old.span, new.span, alerts, closed if closed in calendar.frames else None):
+            alert, group = watch.alerts[key.alert_id], sub_key_values(key.sub_key)
+            if tracker.at(key) in ALARMED and not live.is_past(alert, key.period, group):
+                value = live.value(alert, key.period, group) or ZERO
+                before = _before(was, alert, old.span, group, value)
+                findings.append(Finding(alert, key.period, group, Input.BELOW, before, value))
+    tell(tracker, live, findings, Occasion(TriggeredBy.PERIOD_RESET, now_us))
+    end_states(tracker, ended, Input.PERIOD_END, watch, was, live, now_us)
+    return moved
 
 
 def end_states(
@@ -47,11 +100,12 @@ def end_states(
     findings: list[Finding] = []
     for key in keys:
         alert, group = watch.alerts[key.alert_id], sub_key_values(key.sub_key)
-        overtaken = tracker.state(alert.id, live.current.span, group) in ALARMED
-        value = live.value(alert, live.current.span, group) or ZERO
+        current = live.calendar(alert).current.span
+        overtaken = tracker.state(alert.id, current, group) in ALARMED or live.is_past(alert, current, group)
+        value = live.value(alert, current, group) or ZERO
         found = _OVERTAKEN[cause] if overtaken else cause
         findings.append(Finding(alert, key.period, group, found, _before(was, alert, key.period, group, value), value))
-    tell(tracker, findings, Occasion(TriggeredBy.PERIOD_RESET, now_us))
+    tell(tracker, live, findings, Occasion(TriggeredBy.PERIOD_RESET, now_us))
 
 
 def reconcile(
@@ -62,38 +116,44 @@ def reconcile(
     *,
     was: LiveGauges | None = None,
     new: frozenset[str] = frozenset(),
-    moved_from: Period | None = None,
+    moved: Moved | None = None,
 ) -> int:
     """Holds every state against its gauge; returns how many gauges there were.
 
-    ``was``: the gauges before the change, for the value before it; ``moved_from``: the current period was this one then. ``new``:
+    ``was``: the gauges before the change, for the value before it, which current states had in the periods of ``moved``. ``new``:
     alerts that the customer meets for the first time: those are told as "creation", or held silently, and do not look back at
-    periods that are over.
+    periods that are over. Nor is a closed picture that is past the line looked back at, beside a state that lives on: only late
+    usage raises an alarm there, which a reset may tell again.
     """
     findings, first, looked_at = [], [], 0
-    was_in = {} if moved_from is None else {live.current.span: moved_from}
     hour = occasion.timestamp_us // HOUR_US
+
+    def before(alert: Alert, period: Period, group: tuple[str, ...], value: Decimal) -> Decimal:
+        scope = scope_of(alert)
+        current = period == live.calendars[scope].current.span
+        return _before(was, alert, (moved or {}).get(scope, period) if current else period, group, value)
+
     for board, gauge in live.gauges():
         looked_at += 1
         for alert in gauge.ladder.alerts[: gauge.rung]:
             group = alert_group(alert, group_names(alert), gauge.group)
             if tracker.state(alert.id, gauge.period, group) is not State.OK:
                 continue
-            before = _before(was, alert, was_in.get(gauge.period, gauge.period), group, gauge.value)
+            found = Finding(alert, gauge.period, group, Input.ABOVE, before(alert, gauge.period, group, gauge.value), gauge.value)
             if alert.id in new:
-                cause = _first_cause(alert, over=board.frame.ending_hour <= hour)
-                first.append(Finding(alert, gauge.period, group, cause, before, gauge.value))
-            else:
-                findings.append(Finding(alert, gauge.period, group, Input.ABOVE, before, gauge.value))
+                first.append(found._replace(cause=_first_cause(alert, over=board.frame.ending_hour <= hour)))
+                continue
+            beside = live.calendar(alert).head(gauge.period) != gauge.period
+            too_late = beside and occasion.triggered_by is not TriggeredBy.RESET
+            findings.append(found._replace(cause=Input.ABOVE_TOO_LATE) if too_late else found)
     for key, state in tracker:
         alert, group = watch.alerts[key.alert_id], sub_key_values(key.sub_key)
         if alert.type not in GAUGED:
             continue
-        value = live.value(alert, key.period, group) or ZERO
-        if state in ALARMED and not live.is_past(alert, key.period, group) and key.period in live.boards:
-            before = _before(was, alert, was_in.get(key.period, key.period), group, value)
-            findings.append(Finding(alert, key.period, group, Input.BELOW, before, value))
-    tell(tracker, findings, occasion)
+        if state in ALARMED and not live.is_past(alert, key.period, group) and live.is_live(alert, key.period):
+            value = live.value(alert, key.period, group) or ZERO
+            findings.append(Finding(alert, key.period, group, Input.BELOW, before(alert, key.period, group, value), value))
+    tell(tracker, live, findings, occasion)
     met = Occasion(TriggeredBy.CREATION, occasion.timestamp_us)
     for finding in sorted(first, key=_order):
         tracker.find(finding, met, first=True)

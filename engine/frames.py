@@ -4,16 +4,12 @@
     contract B             |──────────── a year ─────────────...
     frames       |── F1 ───|─ F2 ──|────── F3 ───────|
 
-At any instant there is a set of running contracts, each in one billing period; that set is the frame. It is constant between two
-neighbouring boundaries of any contract. A frame's *span* is from the earliest start to the latest end of its billing periods; it
-is the period that alert states belong to. With one contract the span is simply its billing period.
+At any instant there is a set of running contracts, each in one billing period (its *part*); that set is the frame. It is constant
+between two neighbouring boundaries of any contract. A frame's *span* is from the earliest start to the latest end of its parts;
+with one contract it is simply its billing period.
 Before the first contract, and for customers that never have one, the frame's span is the UTC calendar month, cut where a contract
 begins: usage alerts need no contract. After a contract's end, until another one begins, its last frame goes on with the span that
 it had: nothing more is counted there, so the last status stays.
-
-Live frames are those whose invoices are not final: the current one, those that ended within the grace period, and those ahead
-that usage has already fallen in. Of live frames with the same span only one is evaluated: the current one, or else the newest of
-those past.
 """
 
 from __future__ import annotations
@@ -35,6 +31,25 @@ class Frame(NamedTuple):
     ending_hour: int
     span: Period
     running: tuple[tuple[Contract, Period], ...]
+
+    def parts(self) -> set[tuple[str, Period]]:
+        return {(contract.id, period) for contract, period in self.running}
+
+    def goes_on_in(self, later: Frame) -> bool:
+        """Whether a part of it runs on in the frame right after it."""
+        return not self.parts().isdisjoint(later.parts())
+
+    def has_ended_by(self, later: Frame) -> bool:
+        """Whether a part of it is over in the frame right after it."""
+        return not self.parts() <= later.parts() if self.running else self.span != later.span
+
+    def closed(self) -> Frame:
+        """The frame as it is measured once it is over: nothing counts that is dated after its end."""
+        end = min(self.ending_hour, self.span.ending_hour)
+        running = tuple(
+            (contract, Period(period.starting_hour, min(period.ending_hour, end))) for contract, period in self.running
+        )
+        return self._replace(span=Period(self.span.starting_hour, end), running=running)
 
 
 def frame_at(contracts: Sequence[Contract], hour: int) -> Frame:
@@ -79,28 +94,11 @@ def _is_over(contract: Contract, hour: int) -> bool:
 def past_frames(contracts: Sequence[Contract], current: Frame, now_hour: int, grace_hours: int) -> list[Frame]:
     """The frames before ``current`` that are not final yet, newest first. ``now_hour``: the hour that has begun."""
     frames: list[Frame] = []
-    hour = current.starting_hour
-    while hour + grace_hours > now_hour:
-        frame = frame_at(contracts, hour - 1)
+    later = current
+    while later.starting_hour + grace_hours > now_hour:
+        frame = frame_at(contracts, later.starting_hour - 1)
+        if frame.span.ending_hour + grace_hours <= now_hour:
+            break  # nothing ran for so long between its last contract's end and the next one's start
         frames.append(frame)
-        hour = frame.starting_hour
+        later = frame
     return frames
-
-
-def frames_ahead(contracts: Sequence[Contract], current: Frame, hours: Sequence[int]) -> list[Frame]:
-    """The frames after ``current`` that hold any of these hours, in order."""
-    frames: list[Frame] = []
-    last = current
-    for hour in sorted(hours):
-        if hour >= last.ending_hour:
-            last = frame_at(contracts, hour)
-            frames.append(last)
-    return frames
-
-
-def one_for_each_span(current: Frame, past: Sequence[Frame], ahead: Sequence[Frame]) -> list[Frame]:
-    """The frames to evaluate, the current one first."""
-    chosen: dict[Period, Frame] = {current.span: current}
-    for frame in (*past, *ahead):
-        chosen.setdefault(frame.span, frame)
-    return list(chosen.values())

@@ -15,6 +15,10 @@ be raised by a late event; the end of grace resolves that one too, and then all 
 An alarm that the current period has *overtaken*, being in alarm itself, ends without a word: "resolved" would tell a receiver
 that all is well while it is not. (That takes late usage of the old period, or usage dated ahead.)
 
+With several contracts a state can live on while the period of one of them ends (engine.calendars). Then the key goes with it.
+What ended has a state of its own beside it, for late usage: past its line *too late*, or below it *overtaken*, where an alarm of
+the same life was told already.
+
 An input is what was found out; a row says what becomes of the state and what is sent. A pair that is not in the table
 cannot happen, and raises KeyError.
 """
@@ -43,6 +47,7 @@ class Input(StrEnum):
     FINAL = "grace ends"
     FINAL_OVERTAKEN = "grace ends, the current period is in alarm"
     DROP = "reset"
+    BELOW_OVERTAKEN = "value < threshold in a period that is over, while its life is in alarm"
 
 
 class Message(StrEnum):
@@ -62,6 +67,7 @@ TABLE: dict[tuple[State, Input], Outcome] = {
     (State.EVALUATING, Input.ABOVE_TOO_LATE): Outcome(State.LAPSED),
     (State.OK, Input.ABOVE): Outcome(State.IN_ALARM, Message.REACHED),
     (State.OK, Input.BELOW): Outcome(State.OK),
+    (State.OK, Input.ABOVE_TOO_LATE): Outcome(State.LAPSED),
     (State.OK, Input.PERIOD_END): Outcome(State.OK),
     (State.OK, Input.PERIOD_END_OVERTAKEN): Outcome(State.OK),
     (State.OK, Input.FINAL): Outcome(State.OK),
@@ -69,6 +75,7 @@ TABLE: dict[tuple[State, Input], Outcome] = {
     (State.OK, Input.DROP): Outcome(State.OK),
     (State.IN_ALARM, Input.ABOVE): Outcome(State.IN_ALARM),
     (State.IN_ALARM, Input.BELOW): Outcome(State.OK, Message.RESOLVED),
+    (State.IN_ALARM, Input.BELOW_OVERTAKEN): Outcome(State.OK),
     (State.IN_ALARM, Input.PERIOD_END): Outcome(State.LAPSED, Message.RESOLVED),
     (State.IN_ALARM, Input.PERIOD_END_OVERTAKEN): Outcome(State.LAPSED),
     (State.IN_ALARM, Input.FINAL): Outcome(State.OK, Message.RESOLVED),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.alerts.kinds import GAUGED
-from engine.alerts.stored import META, STATE_PREFIX, decode_meta, decode_state, state_key, sub_key_values
+from engine.alerts.stored import META, STATE_PREFIX, decode_meta, decode_state, scope_text, state_key, sub_key_values
+from engine.alerts.watch import scope_of
 from engine.catalog import Alert
 from engine.periods import HOUR_US, Period
 
@@ -56,12 +57,13 @@ def read_status(
         now_us = min(now_us, meta.frozen_at_us)
     wanted = dict(group_values or ())
     prefix = f"{STATE_PREFIX}{alert.id}|"
+    span = meta.spans.get(scope_text(scope_of(alert)), meta.span)
     latest = None
     for field_name, text in state.items():
         if not field_name.startswith(prefix):
             continue
         key = state_key(field_name)
-        if alert.type in GAUGED and not _is_current(key.period, meta.span, now_us):
+        if alert.type in GAUGED and not _is_current(key.period, span, now_us):
             continue
         names = [name for name, _ in alert.group_values]
         values = dict(zip(names, sub_key_values(key.sub_key), strict=True)) if names else {}

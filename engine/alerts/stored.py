@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from engine.alerts.watch import Scope
 from engine.periods import Period
 from engine.versions import current
 
@@ -45,7 +46,8 @@ class StoredState(NamedTuple):
 @dataclass(slots=True)
 class StateMeta:
     """``now_us``: up to when time was looked at. ``frozen_at_us``: when the customer was archived (None: it is not).
-    ``span``: the period that was current at ``now_us``. ``days``: UTC days that have a window map. ``months``: months
+    ``span``: the period that was current at ``now_us``; ``spans``: that of scopes (as ``scope_text``) where it is another one.
+    ``days``: UTC days that have a window map. ``months``: months
     ("YYYY-MM") that have a folded map. ``folded_before``: days before this one are folded or never existed.
     ``final_hour``: invoices of periods that ended by then are final and stored, or never existed; None = never looked at.
     ``arrivals``: the highest arrival number that a reading has (LATEST)."""
@@ -60,6 +62,12 @@ class StateMeta:
     folded_before: int = 0
     final_hour: int | None = None
     arrivals: int = 0
+    spans: dict[str, Period] = field(default_factory=dict)
+
+
+def scope_text(scope: Scope) -> str:
+    """Names a scope in the meta field; "" is that of all contracts."""
+    return json.dumps([(each.entity.value, each.key, each.value) for each in scope]) if scope else ""
 
 
 def sub_key_text(values: tuple[str, ...]) -> str:
@@ -99,6 +107,8 @@ def encode_meta(meta: StateMeta) -> str:
         document["frozen"] = meta.frozen_at_us
     if meta.span is not None:
         document["span"] = meta.span
+    if meta.spans:
+        document["spans"] = meta.spans
     if meta.days:
         document["days"] = sorted(meta.days)
     if meta.months:
@@ -129,4 +139,5 @@ def decode_meta(state: Mapping[str, str]) -> StateMeta:
         folded_before=document.get("folded", 0),
         final_hour=document.get("final"),
         arrivals=document.get("arrivals", 0),
+        spans={scope: Period(*span) for scope, span in document.get("spans", {}).items()},
     )

@@ -36,7 +36,8 @@ ALARMED = frozenset({State.IN_ALARM, State.HELD})
 
 class Finding(NamedTuple):
     """What was found out about one alert. ``group``: values in the order of the alert's ``group_values``, or what else tells
-    several states of one period apart. ``measure``: type-specific fields of a notification, where they are not just the value."""
+    several states of one period apart. ``measure``: type-specific fields of a notification, where they are not just the value.
+    ``told_period``: the period to be told, where it is not that of the state."""
 
     alert: Alert
     period: Period
@@ -45,6 +46,7 @@ class Finding(NamedTuple):
     previous_value: Decimal
     value: Decimal
     measure: Mapping[str, object] | None = None
+    told_period: Period | None = None
 
 
 class Occasion(NamedTuple):
@@ -108,17 +110,22 @@ class Tracker:
         del self._states[key]
         self._changed[state_field(key)] = None
 
-    def move(self, old: Period, new: Period, gauged: Container[str], *, old_is_live: bool) -> None:
-        """The current period has got another span (a contract was added or changed): the states of gauges go with it.
+    def move(self, old: Period, new: Period, alerts: Container[str], closed: Period | None = None) -> list[StateKey]:
+        """The current period has got another span (a part of it ended or began, a contract was changed): the states of gauges go
+        with it. Returns their new keys.
 
-        ``old_is_live``: the old span is still a period of its own, in its grace; what was told for it must not be told again."""
-        for key in [key for key in self._states if key.period == old and key.alert_id in gauged]:
+        ``closed``: the period in which the old one goes on to be measured, in its grace; what was told for it must not be told
+        again."""
+        moved: list[StateKey] = []
+        for key in [key for key in self._states if key.period == old and key.alert_id in alerts]:
             state = self._states[key]
-            self._write(key._replace(period=new), state)
-            if old_is_live:
-                self._write(key, state._replace(state=State.LAPSED.value))
-            else:
+            if new != old:
                 self.forget(key)
+            moved.append(key._replace(period=new))
+            self._write(moved[-1], state)
+            if closed is not None:
+                self._write(key._replace(period=closed), state._replace(state=State.LAPSED.value))
+        return moved
 
     def move_one(self, old: StateKey, new: StateKey) -> None:
         """A state goes on under another period; nothing is told."""
@@ -151,7 +158,7 @@ class Tracker:
         counter = sequence_field(key.alert_id, key.sub_key)
         sequence = self._sequences[counter] = self._sequences.get(counter, 0) + 1
         self._changed[counter] = str(sequence)
-        start, end = key.period
+        (start, end), (told_start, told_end) = key.period, finding.told_period or key.period
         name = f"{self._customer_id}|{alert.id}|{key.sub_key}|{start}-{end}|{sequence}"
         names = [name for name, _ in alert.group_values]
         group_values = tuple(zip(names, sub_key_values(key.sub_key), strict=True)) if names else ()
@@ -166,8 +173,8 @@ class Tracker:
                 threshold=alert.threshold,
                 previous_value=finding.previous_value,
                 value=value,
-                period_starting_us=start * HOUR_US,
-                period_ending_us=end * HOUR_US,
+                period_starting_us=told_start * HOUR_US,
+                period_ending_us=told_end * HOUR_US,
                 sequence=sequence,
                 triggered_by=occasion.triggered_by,
                 timestamp_us=occasion.timestamp_us,

@@ -28,6 +28,14 @@ def split_of(alert: Alert) -> Split:
     return Split(group_names(alert), alert.custom_field_filters)
 
 
+Scope = tuple[CustomFieldFilter, ...]
+"""Which contracts an alert on a gauge is about: those with all of these custom fields; () for all of them."""
+
+
+def scope_of(alert: Alert) -> Scope:
+    return alert.custom_field_filters if alert.type is AlertType.SPEND_THRESHOLD else ()
+
+
 class SpendLadders:
     """The ladders of spend in one credit type and one split: one for each combination of group values.
 
@@ -62,15 +70,17 @@ class SpendLadders:
 
 class Watch:
     """``usage``: by metric; ``spend``: by credit type and split; ``lowest``: the least threshold of these, if any.
+    ``scopes``: those of any of these alerts, that of all contracts first.
     ``standing``: alerts that are read from a statement (engine.standing)."""
 
-    __slots__ = ("alerts", "lowest", "spend", "standing", "usage")
+    __slots__ = ("_gauged", "alerts", "lowest", "scopes", "spend", "standing", "usage")
 
     def __init__(self, alerts: Iterable[Alert]) -> None:
         self.alerts = {alert.id: alert for alert in alerts}
         gauged = [alert for alert in self.alerts.values() if alert.type in GAUGED]
         self.standing = tuple(alert for alert in self.alerts.values() if alert.type not in GAUGED)
         self.lowest = min((alert.threshold for alert in gauged), default=None)
+        self.scopes = tuple(dict.fromkeys([(), *(scope_of(alert) for alert in gauged)]))
         usage: dict[str, list[Alert]] = {}
         spend: dict[tuple[str, Split], list[Alert]] = {}
         for alert in gauged:
@@ -78,8 +88,13 @@ class Watch:
                 spend.setdefault((alert.credit_type_id, split_of(alert)), []).append(alert)
             elif alert.metric_id is not None:
                 usage.setdefault(alert.metric_id, []).append(alert)
+        self._gauged = {scope: frozenset(a.id for a in gauged if scope_of(a) == scope) for scope in self.scopes}
         self.usage = {metric_id: Ladder(group) for metric_id, group in usage.items()}
         self.spend = {key: SpendLadders(key[1].names, group) for key, group in spend.items()}
+
+    def gauged(self, scope: Scope) -> frozenset[str]:
+        """The ids of the alerts on spend and usage that are about these contracts."""
+        return self._gauged[scope]
 
 
 def alert_group(alert: Alert, names: NamesOf, group: tuple[str, ...]) -> tuple[str, ...]:

@@ -94,12 +94,11 @@ MUTANTS = (
         (
             Edit(
                 "engine/customer.py",
-                "        span = self._meta.span = self._live.current.span\n        if span != old_span:\n",
+                "        self._note_spans()\n        moved = turn(",
                 """        for (_, old), (_, new) in zip(was.gauges(), self._live.gauges(), strict=False):
             new.rung, new.high = old.rung, old.high
-        span = self._meta.span = self._live.current.span
-        if span != old_span:
-""",
+        self._note_spans()
+        moved = turn(""",
             ),
         ),
         (f"{CUSTOMER}::test_a_new_period_starts_at_nothing_and_alarms_again",),
@@ -241,8 +240,7 @@ MUTANTS = (
         (
             Edit(
                 "engine/customer.py",
-                "        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new, "
-                "moved_from=old_span if moved else None)\n",
+                "        self._reconcile(TriggeredBy.CONTRACT_CHANGE, was, former, new, moved)\n",
                 "",
             ),
         ),

@@ -140,15 +140,14 @@ def marked(draw: st.DrawFn) -> CustomerConfig:
 def test_filtered_spend_is_that_of_the_matching_contracts(
     config: CustomerConfig, catalog: Catalog, steps: list[Step], wanted: dict[str, str], data: st.DataObject
 ) -> None:
-    """It is what an unfiltered alert measures where all other contracts bill nothing: in value, in states, in what is told."""
+    """It is what an unfiltered alert measures where there are no other contracts: in value, in periods, in what is told. (Without
+    any that match, it has the periods of all, and nothing is billed in them.)"""
     filters = tuple(CustomFieldFilter(Entity.CONTRACT, *each) for each in wanted.items())
     spend = [each for each in catalog.alerts if each.type is AlertType.SPEND_THRESHOLD]
     filtered = replace(catalog, alerts=tuple(replace(each, custom_field_filters=filters) for each in spend))
     beside = replace(filtered, alerts=(*filtered.alerts, *(replace(each, id=f"{each.id}'") for each in spend)))
-    bare = tuple(
-        each if wanted.items() <= dict(each.custom_fields).items() else replace(each, rate_card_id=None)
-        for each in config.contracts
-    )
+    matching = tuple(each for each in config.contracts if wanted.items() <= dict(each.custom_fields).items())
+    bare = matching or tuple(replace(each, rate_card_id=None) for each in config.contracts)
     seen, plain = (
         Driver(config, beside, NOW_US),
         Driver(replace(config, contracts=bare), replace(catalog, alerts=tuple(spend)), NOW_US),

@@ -90,7 +90,7 @@ def test_the_value_before_an_event_is_that_before_all_of_its_metrics() -> None:
 def test_stored_fields_are_read_back() -> None:
     key = StateKey("id", Period(5, 9), sub_key_text(("a|b", "ü")))
     assert state_key(state_field(key)) == key
-    meta = StateMeta(3, 4, 5, 6, Period(7, 8), {10, 9}, {"2026-01"}, 9)
+    meta = StateMeta(3, 4, 5, 6, Period(7, 8), {10, 9}, {"2026-01"}, 9, spans={"team": Period(7, 9)})
     assert decode_meta({"meta": encode_meta(meta)}) == meta
     assert decode_meta({}) == StateMeta()
 

@@ -567,14 +567,14 @@ def test_without_alerts_nothing_is_evaluated() -> None:
     assert rig.evaluations == 0
 
 
-def test_spend_of_several_contracts_is_summed_over_the_longest_span() -> None:
+def test_spend_of_several_contracts_is_summed_over_the_period_of_each() -> None:
     yearly = replace(CONTRACT, id="year", schedule=BillingSchedule(Frequency.ANNUAL, START_US))
     rig = Driver(replace(CUSTOMER, contracts=(CONTRACT, yearly)), catalog(spend_alert("a", "40")), START_US)
     [told] = use(rig, 10)
     assert (told.value, told.period_ending_us) == (40, START_US + 365 * DAY_US)
-    assert said(rig.advance(FEBRUARY_US)) == [("a", "resolved", "time")], (
-        "the monthly contract begins at nothing, the span goes on"
-    )
+    [told] = rig.advance(FEBRUARY_US)
+    assert said([told]) == [("a", "resolved", "period_reset")], "the monthly contract begins at nothing, the year goes on"
+    assert (told.previous_value, told.value) == (40, 20)
     [told] = use(rig, 5)
     assert (told.previous_value, told.value) == (20, 40)
 
