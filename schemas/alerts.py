@@ -19,6 +19,7 @@ from schemas.common import (
     OutInstant,
     OutNumber,
     PropertyValue,
+    Text,
     UniquenessKey,
     Upper,
 )
@@ -123,7 +124,7 @@ class AlertCreate(Body):
     evaluate_on_create: bool = True
     access_type: Annotated[Literal["SPEND", "QUANTITY"], Upper] | None = None
     alert_specifiers: Annotated[list[AlertSpecifier], Field(max_length=SPECIFIERS_MAX)] = Field(default_factory=list)
-    credit_grant_type_filters: list[str] = Field(default_factory=list)
+    credit_grant_type_filters: list[Text] = Field(default_factory=list)
     custom_field_filters: Annotated[list[CustomFieldFilter], Field(max_length=FILTERS_MAX)] = Field(default_factory=list)
     invoice_types_filter: Annotated[list[InvoiceTypeName], Field(max_length=10)] = Field(default_factory=list)
     plan_id: Id | None = None

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from schemas.common import Answer, Instant, OutInstant, Query, rfc3339
+from schemas.common import Answer, Cursor, Instant, OutInstant, Query, Text, rfc3339
 from schemas.documents import Document, instant_text, instant_us
 
 _READS = re.compile(r"(get|list|search)([A-Z].*)?\Z")
@@ -98,12 +98,12 @@ class AuditLogQuery(Query):
     """``sort``, ``starting_on`` and ``ending_before`` are kept in the cursor."""
 
     limit: int = Field(default=100, ge=1, le=100)
-    next_page: str | None = None
+    next_page: Cursor | None = None
     starting_on: Instant | None = None
     ending_before: Instant | None = None
     sort: Literal["date_asc", "date_desc"] | None = None
-    resource_type: str | None = None
-    resource_id: str | None = None
+    resource_type: Text | None = None
+    resource_id: Text | None = None
 
     @model_validator(mode="after")
     def _together(self) -> AuditLogQuery:

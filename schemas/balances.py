@@ -14,6 +14,7 @@ from schemas.commits import AccessType
 from schemas.common import (
     Answer,
     Body,
+    Cursor,
     CustomFields,
     Id,
     Instant,
@@ -49,7 +50,7 @@ class _BalanceList(Body):
     include_balance: bool = False
     include_ledgers: bool = False
     limit: Annotated[int, Field(ge=1, le=25)] = 25
-    next_page: str | None = None
+    next_page: Cursor | None = None
 
 
 class CommitList(_BalanceList):

@@ -25,8 +25,24 @@ from pydantic_core import PydanticCustomError
 
 from engine.metering.matching import GROUP_VALUE_CHARACTERS_MAX
 from engine.numbers import NumberError, parse_decimal
+from schemas.texts import one_line
 
 T = TypeVar("T")
+
+
+Text = Annotated[str, StringConstraints(max_length=512), AfterValidator(one_line)]
+"""Every text that a client gives has a bound and no control characters: this type, or one of those below."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(one_line)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(one_line)]
+"""An alias, a property name."""
+UniquenessKey = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(one_line)]
+Cursor = Annotated[str, StringConstraints(max_length=4_096)]
+"""What a list gave as the place of its next page."""
+PropertyValue = Annotated[str, StringConstraints(max_length=GROUP_VALUE_CHARACTERS_MAX)]
+"""As text: of a group, of a filter. The empty text is a value, and another one than none at all."""
+CustomFieldValue = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line)]
+"""Of a custom field."""
+CustomFields = Annotated[dict[Key, CustomFieldValue], Field(max_length=100)]
 
 
 class Body(BaseModel):
@@ -53,13 +69,13 @@ class PageQuery(Query):
     """Pages in style A: ``limit`` and ``next_page`` in the query."""
 
     limit: int = Field(default=100, ge=1, le=100)
-    next_page: str | None = None
+    next_page: Cursor | None = None
 
 
 class CursorQuery(Query):
     """Pages in style B: only ``next_page`` in the query."""
 
-    next_page: str | None = None
+    next_page: Cursor | None = None
 
 
 class Answer(BaseModel):
@@ -175,14 +191,6 @@ Upper = _folded(str.upper)
 Lower = _folded(str.lower)
 
 Id = Annotated[str, AfterValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-"""An alias, a property name."""
-PropertyValue = Annotated[str, StringConstraints(max_length=GROUP_VALUE_CHARACTERS_MAX)]
-"""As text: of a group, of a filter. The empty text is a value, and another one than none at all."""
-UniquenessKey = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-CustomFields = Annotated[dict[str, str], Field(max_length=100)]
-
 Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 HourInstant = Annotated[Instant, AfterValidator(_on_the_hour)]
 MidnightInstant = Annotated[Instant, AfterValidator(_at_midnight)]

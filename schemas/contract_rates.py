@@ -10,13 +10,13 @@ from pydantic import Field
 from engine.catalog import CommitRate, Rate, RateType
 from engine.periods import HOUR_US
 from engine.rating.schedule import ScheduledRate
-from schemas.common import Answer, Body, Id, Instant, OutInstant
+from schemas.common import Answer, Body, Id, Instant, OutInstant, Text
 from schemas.documents import Document, instant_text
 from schemas.rate_cards import CommitRateAnswer, RateAnswer, ScheduleSelector, rate_answer
 
 
 class ContractRateSelector(ScheduleSelector):
-    product_tags: list[str] | None = Field(default=None, description="The product has any of them.")
+    product_tags: list[Text] | None = Field(default=None, description="The product has any of them.")
 
 
 class GetContractRateSchedule(Body):

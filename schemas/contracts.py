@@ -14,6 +14,7 @@ from schemas.commits import Commits, Credits
 from schemas.common import (
     Answer,
     Body,
+    Cursor,
     CustomFields,
     HourInstant,
     Id,
@@ -147,7 +148,7 @@ class ContractList(ContractFilters):
     include_balance: bool = False
     include_ledgers: bool = False
     limit: Annotated[int, Field(ge=1, le=20)] = 20
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
 
 class ContractListQuery(Query):

@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from schemas.common import Answer, Body, Id, Key, distinct
+from schemas.common import Answer, Body, CustomFieldValue, Id, Key, distinct
 from schemas.documents import Document
 
 KEYS_KIND = "custom_field_keys"
 FIELDS_MAX = 100
 """Of one entity."""
-VALUE_LENGTH_MAX = 200
 
 CATALOG_KINDS = {
     "billable_metric": "metrics",
@@ -64,7 +63,7 @@ def _known(value: str) -> str:
 
 
 Entity = Annotated[str, BeforeValidator(_entity), AfterValidator(_known)]
-Value = Annotated[str, StringConstraints(max_length=VALUE_LENGTH_MAX)]
+Value = CustomFieldValue
 
 
 class AddKey(Body):

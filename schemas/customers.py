@@ -7,22 +7,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints
 
 from schemas.billing_configurations import NewBillingConfigurations
-from schemas.common import (
-    Answer,
-    Body,
-    CustomFields,
-    Id,
-    Key,
-    OutInstant,
-    PageQuery,
-    Unsupported,
-    distinct,
-)
+from schemas.common import Answer, Body, CustomFields, Id, Key, OutInstant, PageQuery, Text, Unsupported, distinct
 from schemas.documents import Document
+from schemas.texts import one_line
 
 NAME_CHARACTERS_MAX = 160
 Aliases = Annotated[list[Key], Field(max_length=2000), AfterValidator(distinct)]
-_CutName = Annotated[str, StringConstraints(min_length=1), AfterValidator(lambda name: name[:NAME_CHARACTERS_MAX])]
+_CutName = Annotated[
+    str, StringConstraints(min_length=1), AfterValidator(one_line), AfterValidator(lambda name: name[:NAME_CHARACTERS_MAX])
+]
 
 
 class CustomerCreate(Body):
@@ -57,10 +50,10 @@ class UpdateConfig(Body):
 
 
 class CustomerListQuery(PageQuery):
-    ingest_alias: str | None = None
-    customer_ids: list[str] = Field(default_factory=list)
+    ingest_alias: Text | None = None
+    customer_ids: list[Text] = Field(default_factory=list)
     only_archived: bool = False
-    salesforce_account_ids: list[str] = Field(default_factory=list)
+    salesforce_account_ids: list[Text] = Field(default_factory=list)
 
 
 class Customer(Answer):

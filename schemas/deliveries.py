@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from schemas.common import Answer, Body, Instant, OutInstant, PageQuery
+from schemas.common import Answer, Body, Instant, OutInstant, PageQuery, Text
 
 Status = Literal["waiting", "delivered", "exhausted", "superseded", "endpoint_removed", "unwanted"]
 _STATUS = (
@@ -16,10 +16,10 @@ _STATUS = (
 
 
 class DeliveryQuery(PageQuery):
-    endpoint_id: str | None = None
-    customer_id: str | None = None
-    alert_id: str | None = None
-    type: str | None = None
+    endpoint_id: Text | None = None
+    customer_id: Text | None = None
+    alert_id: Text | None = None
+    type: Text | None = None
     status: Status | None = Field(default=None, description=_STATUS)
     since: Instant | None = Field(default=None, description="Of the last change, included.")
     until: Instant | None = Field(default=None, description="Of the last change, excluded.")
@@ -71,7 +71,7 @@ _TO = "To this endpoint, whatever its filter says; null: to the one that it was 
 
 
 class ResendOne(Body):
-    endpoint_id: str | None = Field(default=None, description=_TO)
+    endpoint_id: Text | None = Field(default=None, description=_TO)
 
 
 class ResendOutcome(Answer):
@@ -84,14 +84,14 @@ class ResendOutcome(Answer):
 class Resend(Body):
     """What matches all fields that are given is sent again."""
 
-    endpoint_id: str | None = None
-    customer_id: str | None = None
-    alert_id: str | None = None
-    type: str | None = None
+    endpoint_id: Text | None = None
+    customer_id: Text | None = None
+    alert_id: Text | None = None
+    type: Text | None = None
     status: list[Status] = Field(default=["exhausted"], min_length=1, description=_STATUS)
     since: Instant | None = None
     until: Instant | None = None
-    to_endpoint_id: str | None = Field(default=None, description=_TO + " What no endpoint wanted goes nowhere else.")
+    to_endpoint_id: Text | None = Field(default=None, description=_TO + " What no endpoint wanted goes nowhere else.")
     dry_run: bool = Field(default=False, description="Only tell what would be sent.")
 
     @model_validator(mode="after")

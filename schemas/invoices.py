@@ -12,7 +12,7 @@ from engine.invoices.breakdown import Breakdown
 from engine.invoices.items import Invoice, InvoiceType, ItemType, LineItem
 from engine.numbers import decimal_text
 from engine.periods import HOUR_US
-from schemas.common import Answer, Id, Instant, OutInstant, OutNumber, PageQuery, Query, Upper, rfc3339
+from schemas.common import Answer, Id, Instant, OutInstant, OutNumber, PageQuery, Query, Text, Upper, rfc3339
 from schemas.documents import Document, instant_text, instant_us
 from schemas.pricing_units import CreditType, credit_type
 from schemas.product_states import as_of
@@ -38,7 +38,7 @@ class InvoiceListQuery(PageQuery):
     include_historical_commit_invoices: bool = Field(
         default=False, description="Changes nothing: invoices of commits, those of past ones included, are always among them."
     )
-    webhook_notification_id: str | None = Field(default=None, description="Who asks; changes nothing.")
+    webhook_notification_id: Text | None = Field(default=None, description="Who asks; changes nothing.")
 
 
 class InvoiceQuery(Query):

@@ -23,6 +23,7 @@ from schemas.common import (
     PageQuery,
     Positive,
     PropertyValue,
+    Text,
     Unsupported,
     Upper,
     rfc3339,
@@ -149,7 +150,7 @@ class Rate(Body):
     price: NotNegative | None = None
     tiers: Annotated[list[RateTier], Field(max_length=100)] = Field(default_factory=list)
     credit_type_id: Id = USD_CENTS
-    pricing_group_values: Annotated[dict[str, PropertyValue], Field(max_length=10)] = Field(default_factory=dict)
+    pricing_group_values: Annotated[dict[Key, PropertyValue], Field(max_length=10)] = Field(default_factory=dict)
     billing_frequency: BillingFrequency | None = Field(default=None, description="Of SUBSCRIPTION products, and only of these.")
     commit_rate: CommitRate | None = None
     custom_rate: Unsupported = None
@@ -194,13 +195,13 @@ class ScheduleSelector(Body):
     """All fields that are given must fit."""
 
     product_id: Id | None = None
-    pricing_group_values: dict[str, str] | None = Field(default=None, description="Exactly these.")
-    partial_pricing_group_values: dict[str, str] | None = Field(default=None, description="At least these.")
+    pricing_group_values: dict[Key, PropertyValue] | None = Field(default=None, description="Exactly these.")
+    partial_pricing_group_values: dict[Key, PropertyValue] | None = Field(default=None, description="At least these.")
     billing_frequency: BillingFrequency | None = None
 
 
 class RateSelector(ScheduleSelector):
-    product_tags: list[str] | None = Field(default=None, description="The product has all of them.")
+    product_tags: list[Text] | None = Field(default=None, description="The product has all of them.")
 
 
 class GetRates(Body):

@@ -13,7 +13,7 @@ from engine.catalog import AccessType, BalanceType
 from engine.numbers import ZERO, exact
 from engine.periods import HOUR_US
 from schemas.balances import ManualEntryBody
-from schemas.common import Answer, Body, Id, Instant, OutInstant, OutNumber, rfc3339
+from schemas.common import Answer, Body, Cursor, Id, Instant, OutInstant, OutNumber, rfc3339
 from schemas.documents import Document, instant_text, instant_us
 from schemas.errors import BadRequest
 from schemas.seats import SeatIds, seats_over_time
@@ -39,7 +39,7 @@ class SeatBalancesBody(Body):
     starting_at: Instant | None = None
     effective_before: Instant | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 25
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> SeatBalancesBody:

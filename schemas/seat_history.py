@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from engine.numbers import exact
-from schemas.common import Answer, Body, Id, Instant, OutInstant, OutNumber, rfc3339
+from schemas.common import Answer, Body, Cursor, Id, Instant, OutInstant, OutNumber, rfc3339
 from schemas.documents import Document, instant_text, instant_us
 from schemas.seats import seats_over_time
 
@@ -28,7 +28,7 @@ class SeatsHistoryBody(QuantityHistoryBody):
     starting_at: Instant | None = None
     ending_before: Instant | None = None
     limit: Annotated[int, Field(ge=1, le=ENTRIES_MAX)] | None = None
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> SeatsHistoryBody:

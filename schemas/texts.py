@@ -11,7 +11,7 @@ import re
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_BUT_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_MAY_HOLD_ONE = re.compile(rb"\\u00[0189]|\\[bf]|\x7f|\xc2[\x80-\x9f]")
+_MAY_HOLD_ONE = re.compile(rb"\\[bfnrtu]|\x7f|\xc2[\x80-\x9f]")
 """In the bytes of JSON, where control characters are written as escapes."""
 _PLACE_CHARACTERS_MAX = 200
 FREE = "properties"

@@ -111,7 +111,7 @@ class UsageGroups(Body):
     ending_before: MidnightInstant | None = None
     current_period: bool = False
     group_key: Annotated[list[Key], Field(max_length=10), AfterValidator(distinct)] = Field(default_factory=list)
-    group_filters: dict[str, list[AskedValue]] = Field(default_factory=dict)
+    group_filters: dict[Key, list[AskedValue]] = Field(default_factory=dict)
     group_by: GroupBy | None = Field(default=None, description="Deprecated: group_key and group_filters.")
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ import asyncio
 import resource
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
@@ -74,8 +74,9 @@ def connections_possible(wanted: int) -> int:
     needed = wanted + FILES_RESERVED
     if soft != resource.RLIM_INFINITY and soft < needed:
         raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-        soft = raised
+        with suppress(OSError, ValueError):  # a container may set bounds of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
     possible = wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - FILES_RESERVED))
     if possible < wanted:
         log.warning("fewer connections than the setting asks for", possible=possible, wanted=wanted, open_files_max=soft)
@@ -165,11 +166,14 @@ class Connection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """What the parser could not read (400); anything else that gets here is a defect of ours."""
+        """What the parser could not read (400), and an Expect header that aiohttp fails to quote in its refusal (417); anything
+        else that gets here is a defect of ours."""
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the answer is sent already")
         kind = type(exc).__name__
-        if status >= 500:
+        if isinstance(exc, UnicodeError) and request.headers.get("Expect", "").lower() not in {"", "100-continue"}:
+            status, text = 417, "Expect: must be 100-continue, or left out"
+        elif status >= 500:
             log.error("request failed", error=kind, exc_info=exc)
             text = "internal error"
         else:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
 from connectors import logs
 from connectors.settings import Settings
@@ -56,6 +58,50 @@ def test_no_secret_passes_in_text_values_or_tracebacks(capsys: pytest.CaptureFix
     assert output.count("\n") == 3
     assert not [secret for secret in SECRETS if secret in output]
     assert output.count(logs.REDACTED) >= 5
+
+
+def test_every_secret_setting_is_one() -> None:
+    """Also one that is added tomorrow: they follow from the type."""
+    key = Fernet.generate_key().decode()
+    values = {
+        "redis_url": "redis://user:redis-pass@host/0",
+        "webhook_proxy_url": "http://user:proxy%2Fpass@host:1",
+        "secrets_keys": key,
+    }
+    secret = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+    given = {name: SecretStr(values.get(name, f"text-of-{name}")) for name in secret}
+    found = logs.secrets_of(Settings(**given))  # type: ignore[arg-type]
+    assert {"redis-pass", "proxy%2Fpass", "proxy/pass", key} <= set(found)
+    assert {f"text-of-{name}" for name in secret if name not in values} <= set(found)
+
+
+def test_a_token_that_is_a_common_word_mangles_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(SETTINGS.model_copy(update={"api_tokens": SecretStr("v1,customers")}), "api")
+    structlog.get_logger().info("request", route="/v1/customers", method="POST", given="v1", text="/v1/", more="my customers")
+    assert lines(capsys)[0] | {"timestamp": ""} == {
+        **{"event": "request", "role": "api", "level": "info", "timestamp": "", "route": "/v1/customers", "method": "POST"},
+        **{"given": logs.REDACTED, "text": "/v1/", "more": f"my {logs.REDACTED}"},
+    }
+
+
+def test_secrets_that_are_known_by_their_form_or_were_met(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(SETTINGS, "api")
+    logs.remember("a-token-that-was-made-later")
+    parts = ("whsec_c2VjcmV0+/=", "whsk_cHJpdmF0ZQ==", "T0/B0/unguessable", "sesame", "a-token-that-was-made-later", "in-a-url")
+    secret, private, slack, bearer, met, password = parts
+    text = (
+        f"Bad header: b'Authorization: Bearer {bearer}' {secret} {private} https://hooks.slack.com/services/{slack} "
+        f"({met}) amqp://user:{password}@host"
+    )
+    logging.getLogger("aiohttp.server").error(text)
+    structlog.get_logger().error("failed", detail=text, headers={met: [text]})
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logging.getLogger("aiohttp.server").exception("Error handling request")
+    output = capsys.readouterr().err
+    assert output.count("\n") == 3
+    assert not [part for part in parts if part in output]
 
 
 def test_levels_below_the_setting_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
