@@ -31,6 +31,7 @@ TOPIC = "tidemark.notifications"
 
 async def test_each_endpoint_gets_what_its_filter_lets_through(redis_url: str, box: Box, receiver: Receiver) -> None:
     before = sample("tidemark_webhook_deliveries_total", result="unwanted")
+    measured = sample("tidemark_event_to_success_seconds_count")
     await box.add_endpoint("one", receiver.url_of("/one"), customer_ids=["customer-1", "customer-2"])
     await box.add_endpoint("resolved", receiver.url_of("/resolved"), event_types=["alerts.*_resolved"])
     await box.write(notification(number) for number in range(4))
@@ -39,6 +40,7 @@ async def test_each_endpoint_gets_what_its_filter_lets_through(redis_url: str, b
     assert sorted(request.id for request in receiver.received) == ["n-1", "n-2"]
     assert {request.path for request in receiver.received} == {"/one"}
     assert sample("tidemark_webhook_deliveries_total", result="unwanted") == before + 2
+    assert sample("tidemark_event_to_success_seconds_count") == measured + 2
 
 
 async def test_while_there_is_no_endpoint_notifications_are_held(redis_url: str, box: Box, receiver: Receiver) -> None:
@@ -247,7 +249,7 @@ async def test_what_no_endpoint_wanted_is_listed_with_the_reason_of_each_and_can
     await box.add_endpoint("alerts", receiver.url_of("/alerts"), alert_ids=["a-9"])
     await box.add_endpoint("severe", receiver.url_of("/severe"), severity={"key": "severity", "minimum": "error"})
     await box.write([notification(1)])
-    settings = settings_for(redis_url)
+    settings, measured = settings_for(redis_url), sample("tidemark_event_to_success_seconds_count")
     operations = DeliveryOperations(box.redis, PARTITIONS, settings)
     async with dispatching(settings):
         await box.until_empty()
@@ -266,6 +268,7 @@ async def test_what_no_endpoint_wanted_is_listed_with_the_reason_of_each_and_can
         await operations.resend_all(missed, clock.now_ms())
         await box.until_empty()
     assert [request.path for request in receiver.received] == ["/severe", "/customers"]
+    assert sample("tidemark_event_to_success_seconds_count") == measured  # sent by hand: that says nothing about us
     assert {request.body for request in receiver.received} == {notification(1).body}
     assert sorted(each.status for each in await box.logged()) == ["delivered", "delivered", "unwanted"]
 

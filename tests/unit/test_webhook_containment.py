@@ -63,11 +63,13 @@ def lane_to(client: Faulty, tasks: list[asyncio.Task[None]]) -> Lane:
 async def test_what_a_destination_raises_is_a_fault_of_one_delivery(error: BaseException) -> None:
     found: dict[str, Attempt | None] = {}
     before = sample("tidemark_webhook_contained_total", where="attempt")
+    attempts = sample("tidemark_webhook_attempts_total", outcome="success")
     await run(lambda tasks: lane_to(Faulty(error), tasks), found.__setitem__)
     outcomes = {each: attempt and attempt.outcome for each, attempt in found.items()}
     assert outcomes == {"0": "success", "1": "fault", "2": "success"}
     assert type(error).__name__ in (found["1"] or Attempt("", 0, 0)).response.decode()
     assert sample("tidemark_webhook_contained_total", where="attempt") == before + 1
+    assert sample("tidemark_webhook_attempts_total", outcome="success") == attempts + 2  # whatever kind of destination it is
 
 
 async def test_what_is_raised_when_a_job_is_settled_harms_no_other() -> None:
