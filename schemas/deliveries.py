@@ -109,5 +109,8 @@ class Recovery(Body):
 class ResendResult(Answer):
     count: int
     dry_run: bool
-    complete: bool = Field(description="False: there are more; repeat the request.")
+    complete: bool = Field(
+        description="False: there are more; repeat the request, with `looked_until`, if there is one, as `since`."
+    )
+    looked_until: str | None = Field(default=None, description="Of a recovery: up to here the log was looked at.")
     delivery_ids: list[str] = Field(description="The first hundred.")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _STATUSES = ("waiting", "delivered", "exhausted", "superseded", "endpoint_removed", "unwanted")
 _IDS_SHOWN = 20
+_CLOCKS_APART_MS = 60_000
+"""A dispatcher's clock may be ahead of this machine's, and so may be what it writes into the log."""
 
 
 @click.group()
@@ -125,7 +127,7 @@ def resend(delivery_id: str | None, status: tuple[str, ...], to: str | None, dry
         click.echo(_with_operations(lambda operations: _resend_one(operations, one, to)))
         return
     wanted = _filter(status or ("exhausted",), **given)
-    _with_operations(lambda operations: _send(operations, operations.select(wanted), dry_run, to))
+    _with_operations(lambda operations: _select_and_send(operations, wanted, dry_run, to))
 
 
 @deliveries.command()
@@ -140,7 +142,7 @@ def recover(endpoint_id: str, since: str, dry_run: bool) -> None:
       tidemark deliveries recover 7f1c... --since 2026-03-01T00:00:00Z
     """
     since_ms = _milliseconds(since)
-    _with_operations(lambda operations: _send(operations, operations.missed(endpoint_id, since_ms), dry_run))
+    _with_operations(lambda operations: _recover(operations, endpoint_id, since_ms, dry_run))
 
 
 async def _found(operations: DeliveryOperations, delivery_id: str) -> tuple[LoggedDelivery, list[bytes]]:
@@ -172,10 +174,23 @@ async def _redirected(operations: DeliveryOperations, logged: LoggedDelivery, to
     return for_endpoint(logged, to)
 
 
-async def _send(operations: DeliveryOperations, selecting: Awaitable[Selection], dry_run: bool, to: str | None = None) -> None:
+async def _recover(operations: DeliveryOperations, endpoint_id: str, since_ms: int, dry_run: bool) -> None:
+    """Part by part, each told as it is done; what is sent meanwhile is none of it."""
+    until_ms = _now_ms() + _CLOCKS_APART_MS
+    at_ms: int | None = since_ms
+    while at_ms is not None:
+        selection = await operations.missed(endpoint_id, at_ms, until_ms)
+        await _send(operations, selection, dry_run)
+        at_ms = selection.looked_until_ms
+
+
+async def _select_and_send(operations: DeliveryOperations, wanted: DeliveryFilter, dry_run: bool, to: str | None) -> None:
+    await _send(operations, await operations.select(wanted), dry_run, to)
+
+
+async def _send(operations: DeliveryOperations, selection: Selection, dry_run: bool, to: str | None = None) -> None:
     from connectors.webhooks.operations import Selection
 
-    selection = await selecting
     redirected = [await _redirected(operations, each, to) for each in selection.deliveries]
     selection = Selection([each for each in redirected if each.delivery.endpoint_id], selection.complete)
     if not dry_run:

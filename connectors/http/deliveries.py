@@ -80,7 +80,14 @@ def _attempt(raw: bytes) -> Attempt:
 
 def resend_result(selection: Selection, dry_run: bool) -> ResendResult:
     ids = [logged.delivery.id for logged in reversed(selection.deliveries)]
-    return ResendResult(count=len(ids), dry_run=dry_run, complete=selection.complete, delivery_ids=ids[:_IDS_SHOWN])
+    until_ms = selection.looked_until_ms
+    return ResendResult(
+        count=len(ids),
+        dry_run=dry_run,
+        complete=selection.complete,
+        looked_until=None if until_ms is None else _text(until_ms),
+        delivery_ids=ids[:_IDS_SHOWN],
+    )
 
 
 def _operations(services: Services) -> DeliveryOperations:

@@ -170,7 +170,8 @@ async def send_test(call: Call[NoBody, NoQuery]) -> Data[IdAnswer]:
 
 
 async def recover(call: Call[Recovery, NoQuery]) -> Data[ResendResult]:
-    """Send what the endpoint has not got since then, as far as the log reaches back."""
+    """Send what the endpoint has not got since then, as far as the log reaches back; from the earliest on, and so much of it as
+    one request may take."""
     document = await _find(call)
     operations = DeliveryOperations(call.services.redis, call.services.partitions, call.services.settings)
     selection = await operations.missed(document["id"], milliseconds_of(call.body.since))

@@ -68,6 +68,27 @@ class DeliveryLog:
             start += limit
         return await self._read(rows[:limit])
 
+    async def after(self, changed_ms: int, delivery_id: str | None, until_ms: int, limit: int) -> list[LoggedDelivery]:
+        """In the order of their last change, the earliest first: those that changed at ``changed_ms`` or later (and, of several
+        in this millisecond, those after ``delivery_id``), but before ``until_ms``."""
+        rows: list[tuple[bytes, float]] = []
+        start = 0
+        while len(rows) < limit:
+            chunk = await self._redis.zrangebyscore(
+                self.keys.delivery_log_at, changed_ms, f"({until_ms}", start=start, num=limit, withscores=True
+            )
+            rows += [row for row in chunk if delivery_id is None or (row[1], row[0].decode()) > (changed_ms, delivery_id)]
+            if len(chunk) < limit:
+                break
+            start += limit
+        return await self._read(rows[:limit])
+
+    async def changed(self, delivery_ids: Sequence[str]) -> list[int | None]:
+        """When each of these changed last (ms); None: it is not in the log."""
+        if not delivery_ids:
+            return []
+        return [None if at is None else int(at) for at in await self._redis.zmscore(self.keys.delivery_log_at, delivery_ids)]
+
     async def _read(self, rows: Sequence[tuple[bytes, float]]) -> list[LoggedDelivery]:
         if not rows:
             return []

@@ -23,7 +23,12 @@ STATUSES = ("waiting", "delivered", "exhausted", "superseded", "endpoint_removed
 RESEND_MAX = 10_000
 """How many deliveries one request may send again; a repetition goes on where it ended, since what was resent then waits."""
 
+LOOKED_AT_MAX = 100_000
+"""How many deliveries of the log one search for what an endpoint has missed looks at; it takes some seconds."""
+
 TEST_TYPE = "webhooks.test"
+
+_SERVED = frozenset({"delivered", "waiting", "superseded"})
 
 _SCAN = 200
 _SCANNED_MAX = 5_000  # of the log, for one page
@@ -58,10 +63,12 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """``complete``: there are no more than these."""
+    """``deliveries``: the latest change first. ``complete``: there are no more than these. ``looked_until_ms``: where it is not
+    complete, the last change up to which the log was looked at, for a search from the earliest on."""
 
     deliveries: list[LoggedDelivery]
     complete: bool
+    looked_until_ms: int | None = None
 
 
 class DeliveryOperations:
@@ -108,24 +115,56 @@ class DeliveryOperations:
                 found.append(logged)
         return Selection(found, True)
 
-    async def missed(self, endpoint_id: str, since_ms: int) -> Selection:
-        """What an endpoint wants and has not got of all notifications since then, also of those that others alone were sent.
-        What was superseded, the endpoint did not want any more."""
-        served: set[str] = set()
+    async def missed(self, endpoint_id: str, since_ms: int, until_ms: int = 2**53) -> Selection:
+        """What an endpoint wants and has not got of the notifications of that time (by the last change of any of their
+        deliveries; ``until_ms`` excluded), also of those that others alone were sent. What was superseded, the endpoint did not
+        want any more.
+
+        The log may hold millions: so much of it as ``RESEND_MAX`` and ``LOOKED_AT_MAX`` let is looked at, from the earliest on,
+        and the answer says up to when."""
+        found: dict[str, LoggedDelivery] = {}
+        looked_at = 0
+        cursor: Cursor = since_ms, None
+        while page := await self._oldest_first(cursor, until_ms):
+            for logged in await self._wanted(endpoint_id, await self._not_got(endpoint_id, page, since_ms)):
+                found.setdefault(logged.delivery.entry.id, logged)
+            looked_at += len(page)
+            cursor = _position(page[-1])
+            if (len(found) >= RESEND_MAX or looked_at >= LOOKED_AT_MAX) and cursor[0] > since_ms:
+                return Selection([*reversed(found.values())], False, cursor[0])
+        return Selection([*reversed(found.values())], True)
+
+    async def _not_got(self, endpoint_id: str, page: Sequence[LoggedDelivery], since_ms: int) -> list[LoggedDelivery]:
+        """Of the notifications of a page those that were not delivered to the endpoint and are not on their way to it. Where it
+        has a delivery of its own that has changed since then, that one's page decides."""
         missing: dict[str, LoggedDelivery] = {}
-        async for logged in self._newest_first(START):
-            if logged.changed_ms < since_ms:
-                break
+        own_ids = {logged.delivery.id for logged in page if logged.delivery.endpoint_id == endpoint_id}
+        for logged in page:
             delivery = logged.delivery
             if delivery.entry.type == TEST_TYPE or delivery.members:
                 continue
-            if delivery.endpoint_id == endpoint_id and logged.status in {"delivered", "waiting", "superseded"}:
-                served.add(delivery.entry.id)
-            elif delivery.endpoint_id == endpoint_id or delivery.entry.id not in missing:
-                missing[delivery.entry.id] = for_endpoint(logged, endpoint_id)
-        found = [logged for notification_id, logged in missing.items() if notification_id not in served]
-        found = await self._wanted(endpoint_id, found)
-        return Selection(found[:RESEND_MAX], len(found) <= RESEND_MAX)
+            if delivery.endpoint_id != endpoint_id:
+                delivery_id = f"{delivery.entry.id}:{endpoint_id}"
+                if delivery_id not in own_ids:
+                    missing.setdefault(delivery_id, for_endpoint(logged, endpoint_id))
+            elif logged.status not in _SERVED:
+                missing[delivery.id] = logged
+        by_partition: dict[int, list[str]] = {}
+        for delivery_id, logged in missing.items():
+            by_partition.setdefault(partition_of(logged.delivery.entry.customer_id, len(self._logs)), []).append(delivery_id)
+        for partition, ids in by_partition.items():
+            for delivery_id, changed_ms in zip(ids, await self._logs[partition].changed(ids), strict=True):
+                if changed_ms is None or delivery_id in own_ids:
+                    continue
+                own = await self._logs[partition].get(delivery_id) if changed_ms < since_ms else None
+                if own is None or own.status in _SERVED:
+                    del missing[delivery_id]
+        return list(missing.values())
+
+    async def _oldest_first(self, cursor: Cursor, until_ms: int) -> list[LoggedDelivery]:
+        """A page of all partitions, in the order of the last change and then of the id."""
+        pages = await asyncio.gather(*(log.after(*cursor, until_ms, _SCAN) for log in self._logs))
+        return sorted((each for page in pages for each in page), key=_position)[:_SCAN]
 
     async def _wanted(self, endpoint_id: str, missing: Sequence[LoggedDelivery]) -> list[LoggedDelivery]:
         document = await self._catalog.endpoint(endpoint_id)

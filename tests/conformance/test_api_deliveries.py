@@ -21,6 +21,7 @@ from connectors.redis.batches import outbox_fields
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.keys import PartitionKeys, partition_of
 from connectors.redis.types import OutboxEntry
+from connectors.webhooks import operations
 from connectors.webhooks.verify import VerificationError, verify, verify_standard
 from schemas.documents import instant_text
 from tests.conformance.conftest import PARTITIONS, Api
@@ -206,6 +207,29 @@ async def test_recover_sends_what_one_endpoint_has_missed(site: Site, receiver: 
     assert sorted((request.path, request.id) for request in receiver.received[before:]) == [("/hook", "n-1"), ("/hook", "n-2")]
     assert (await site.post(f"{ENDPOINTS}/a/recover", {"since": PAST}))["count"] == 0
     assert (await site.http.post(f"{ENDPOINTS}/b/recover", json={"since": PAST})).status_code == 404
+
+
+async def test_recover_goes_through_a_long_log_in_parts(site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part says up to when it has looked; together they send everything, once, and the oldest first."""
+    await site.add_endpoint("other", receiver.url_of("/other"))
+    for number in range(6):
+        await site.write(notification(number))
+        async with site.dispatched():
+            pass
+    await site.add_endpoint("a", receiver.url)
+    monkeypatch.setattr(operations, "_SCAN", 2)
+    monkeypatch.setattr(operations, "LOOKED_AT_MAX", 2)
+    sent: list[str] = []
+    since: str | None = PAST
+    parts = 0
+    while since is not None:
+        part = await site.post(f"{ENDPOINTS}/a/recover", {"since": since})
+        assert part["complete"] is (part["looked_until"] is None)
+        sent += part["delivery_ids"]
+        since = part["looked_until"]
+        parts += 1
+    assert parts > 2
+    assert sent == [f"n-{number}:a" for number in range(6)]
 
 
 async def test_recover_heeds_the_filter_and_leaves_alone_what_was_superseded(site: Site, receiver: Receiver) -> None:
