@@ -2,7 +2,7 @@
 
 Each process writes its report (health.py) every 5 s, stamped with Redis' own time, so that no clock but one has to be right.
 A report that is older than 20 s is of a process that hangs, died, or lost Redis; one that ended in order takes its report along,
-and after an hour the reports of the dead are dropped.
+and after ten minutes the reports of the dead are dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from connectors.settings import Settings
 EVERY_S = 5.0
 STALE_S = 20.0
 _END_S = 0.5
-_FORGOTTEN_S = 3600.0
+_FORGOTTEN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)

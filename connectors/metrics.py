@@ -50,7 +50,7 @@ BATCH_EVENTS = Histogram(
 BATCH_SECONDS = Histogram("tidemark_batch_seconds", "Time from a batch's fetch to its commit.", buckets=_SECONDS)
 COMMIT_SECONDS = Histogram("tidemark_commit_seconds", "Time of one commit script, round trip included.", buckets=_SECONDS)
 COMMITS_REFUSED = Counter("tidemark_commits_refused_total", "Commits that changed nothing.", ["reason"])
-PARTITIONS_ASSIGNED = Gauge("tidemark_partitions_assigned", "Partitions the workers own.", multiprocess_mode="livesum")
+PARTITIONS_ASSIGNED = Gauge("tidemark_partitions_assigned", "Partitions that the workers serve.", multiprocess_mode="livesum")
 CONSUMER_LAG = Gauge(
     "tidemark_consumer_lag_records",
     "Records between the position and the end of the log.",

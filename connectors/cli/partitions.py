@@ -47,7 +47,7 @@ def list_() -> None:
 def skip(partition: int, to: int | None, save: Path | None, yes: bool) -> None:
     """Pass over the records at a partition's position, because nothing can read them. Their usage is never counted.
 
-    The worker that serves the partition goes on behind them when it tries again, within five minutes.
+    The worker that serves the partition goes on behind them when it tries again, within a minute.
 
     \b
     Examples:

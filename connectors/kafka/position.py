@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError, LeaderNotAvailableError
 
 from connectors.kafka.ends import Ends
 from connectors.metrics import POSITION_RESETS
@@ -49,7 +50,10 @@ async def place(
 ) -> Placement:
     """``made_anew``: the stored position is of a topic that was deleted. Raises UnreadRecordsLost, and KafkaError if the log
     cannot be asked."""
-    beginning = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
+    try:
+        beginning = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
+    except KafkaTimeoutError as error:
+        raise LeaderNotAvailableError(topic_partition) from error
     if next_offset is None:
         return Placement(beginning, False)
     end = (await ends.of([topic_partition]))[topic_partition]

@@ -1,7 +1,7 @@
 """Partitions that cannot be served at the moment, while the worker serves its others.
 
-Each is told once as it stops, with what to do about it, and tried again by itself: after 5 s, and then after ever longer waits of
-up to 5 minutes. So what is mended from outside (a setting of the topic, a right, a position that was moved) needs no restart.
+Each is told as it stops, with what to do about it, and tried again by itself: after 5 s, and then after ever longer waits of up
+to a minute. So what is mended from outside (a setting of the topic, a right, a position that was moved) needs no restart.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from connectors.kafka.errors import advice, told
 from connectors.metrics import PARTITION_STOPPED, PARTITION_STOPS
 
 AGAIN_FIRST_S = 5.0
-AGAIN_MAX_S = 300.0
+AGAIN_MAX_S = 60.0
 HEALTHY_S = 60.0
 """After so long without a stop the waits are short again."""
 

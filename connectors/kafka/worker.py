@@ -56,6 +56,7 @@ _SECOND_S = 1.0
 _LAG_EVERY_S = 2.0
 _DELAY_FIRST_S = 0.5
 _DELAY_MAX_S = 10.0
+_PLACED_WITHIN_S = 10.0
 _CLOSE_TIMEOUT_S = 2.0
 _MIRROR_TIMEOUT_S = 1.0  # aiokafka repeats a commit without end
 
@@ -172,11 +173,14 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _join(self) -> bool:
         """Returns when every partition knows where to read on: from then on a log that forgot cannot grow past a stored position
-        unseen (position.py). A task that failed instead is dealt with by ``_watch``."""
+        unseen (position.py). One that does not find out in time (it has no leader) keeps nobody waiting. A task that failed is
+        dealt with by ``_watch``."""
         await self._consumer.start()
         placed: set[asyncio.Future[Any]] = {asyncio.create_task(task.placed.wait()) for task, _ in self._tasks.values()}
-        while placed and not self._failed.done():
-            await asyncio.wait({*placed, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + _PLACED_WITHIN_S
+        while placed and not self._failed.done() and loop.time() < until_s:
+            await asyncio.wait({*placed, self._failed}, timeout=until_s - loop.time(), return_when=asyncio.FIRST_COMPLETED)
             placed = {waiting for waiting in placed if not waiting.done()}
         for waiting in placed:
             waiting.cancel()
@@ -262,7 +266,6 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._assigned = len(assigned)
         for here in assigned:
             self._start_task(here)
-        PARTITIONS_ASSIGNED.set(self._assigned)
         log.info("partitions assigned", partitions=self._numbers(assigned))
 
     def _start_task(self, here: TopicPartition) -> None:
@@ -272,6 +275,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         task = partition_task.start()
         task.add_done_callback(functools.partial(self._ended, here))
         self._tasks[here] = (partition_task, task)
+        PARTITIONS_ASSIGNED.set(len(self._tasks))
 
     def _partition_task(self, here: TopicPartition, assigned: int) -> PartitionTask:
         settings = self._settings
@@ -319,6 +323,9 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             del self._tasks[here]
             self._consumer.pause(here)  # what was fetched of it already must not be kept for it
             self._stopped.stop(here.partition, error)
+            PARTITIONS_ASSIGNED.set(len(self._tasks))
+        else:
+            log.warning("a partition's task failed as it was given up", partition=here.partition, error=told(error))
 
     def _try_again(self, partition: int) -> None:
         here = TopicPartition(self._settings.topic_events, partition)

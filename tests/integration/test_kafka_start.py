@@ -7,7 +7,9 @@ from uuid import uuid4
 
 import pytest
 from aiokafka.admin import NewTopic
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 
 from connectors.kafka.client import admin
 from connectors.kafka.errors import KafkaMisconfigured
@@ -29,6 +31,31 @@ async def test_a_broker_whose_certificate_nobody_vouches_for_refuses_the_start(w
         settings = Settings(kafka_bootstrap_servers=address, kafka_security_protocol="SSL", redis_url=worker_valkey.url)
         with pytest.raises(KafkaMisconfigured, match="TIDEMARK_KAFKA_SSL_CAFILE"):
             await asyncio.wait_for(ensure_topics(settings), 20)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (SaslAuthenticationFailed("no such user"), "TIDEMARK_KAFKA_SASL_PASSWORD"),
+        (UnsupportedSaslMechanismError("SCRAM only"), "TIDEMARK_KAFKA_SASL_MECHANISM"),
+    ],
+)
+async def test_credentials_that_the_brokers_do_not_take_refuse_the_start(
+    worker_valkey: RedisServer, monkeypatch: pytest.MonkeyPatch, said: KafkaError, told: str
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise said
+
+    monkeypatch.setattr("aiokafka.client.create_conn", refuse)
+    monkeypatch.setattr("connectors.kafka.probe.create_conn", refuse)
+    settings = Settings(
+        kafka_security_protocol="SASL_PLAINTEXT",
+        kafka_sasl_username="u",
+        kafka_sasl_password=SecretStr("p"),
+        redis_url=worker_valkey.url,
+    )
+    with pytest.raises(KafkaMisconfigured, match=told):
+        await asyncio.wait_for(ensure_topics(settings), 20)
 
 
 async def test_lag_is_measured_without_a_worker_and_without_redis(
