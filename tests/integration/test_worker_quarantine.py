@@ -11,13 +11,15 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 from prometheus_client import REGISTRY
+from redis.exceptions import ResponseError
 
 from connectors import clock
 from connectors.cli.main import cli
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.keys import PartitionKeys, partition_of
+from connectors.redis.partition import PartitionStore
 from connectors.redis.quarantine import QuarantineStore
-from connectors.redis.types import Written
+from connectors.redis.types import Batch, Committed, Refused, Written
 from engine import numbers
 from engine.customer import CustomerAggregate, EngineSettings
 from engine.effects import StoredCustomer, UsageEvent
@@ -28,6 +30,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.tally import TIMER_PROPERTY, TallyAggregate
 from tests.support.worker_harness import PARTITIONS, Counters, Harness, customer_in, event
 
+TROUBLES = ("refuses", "defect")
 METRIC = {"id": "calls", "name": "calls", "aggregation_type": "SUM", "aggregation_key": "amount"}
 ALERTS = [
     {
@@ -368,6 +371,62 @@ async def test_too_many_in_quarantine_stop_the_partition(
     for customer_id in await store(harness).records():
         await release(harness, customer_id)
     assert [await harness.applied(customer_id) for customer_id in customers] == [["a"]] * 4
+
+
+async def test_a_quarantine_goes_with_its_partition_from_worker_to_worker(
+    harness: Harness, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two groups make both workers believe that they own every partition, over and over."""
+    monkeypatch.setattr("connectors.kafka.partition._CLAIM_AGAIN_S", 0.5)
+    bad, good = customer_in(0), customer_in(0, 1)
+    for customer_id in (bad, good):
+        await harness.create(customer_id)
+    faults.chances = {bad: 0.3}
+    faults.dice.seed(3)
+    await harness.worker(consumer_group="one", batch_records_max=5)
+    await harness.worker(consumer_group="two", batch_records_max=3)
+    names = [f"t-{number}" for number in range(120)]
+    for start in range(0, 120, 20):
+        await harness.produce_many(0, [event(name, who) for name in names[start : start + 20] for who in (bad, good)])
+        if await is_in(harness, bad):
+            await store(harness).request_release(bad)
+    await harness.settled()
+    assert await harness.applied(good) == names
+    faults.chances = {}
+    if await is_in(harness, bad):
+        await release(harness, bad)
+    assert await harness.applied(bad) == names
+    notified = await harness.outbox()
+    assert [len(set(notified[each])) for each in (bad, good)] == [len(notified[each]) for each in (bad, good)] == [120, 120]
+
+
+async def test_an_error_of_a_script_stops_its_partition_and_one_that_passes_is_waited_out(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.kafka.stopped.AGAIN_FIRST_S", 0.05)
+    here, elsewhere = customer_in(0), customer_in(1)
+    for customer_id in (here, elsewhere):
+        await harness.create(customer_id)
+    commit = PartitionStore.commit
+    answers = [ResponseError("OOM command not allowed when used memory > 'maxmemory'.")] * 2
+    answers += [ResponseError("ERR user_script:7: attempt to index a nil value")] * 2
+
+    async def refuse(partition_store: PartitionStore, batch: Batch) -> Committed | Refused:
+        if batch.seen and partition_store._keys.partition == 0 and answers:
+            raise answers.pop(0)
+        return await commit(partition_store, batch)
+
+    monkeypatch.setattr(PartitionStore, "commit", refuse)
+    before = {kind: REGISTRY.get_sample_value("tidemark_redis_failures_total", {"kind": kind}) or 0 for kind in TROUBLES}
+    stops = REGISTRY.get_sample_value("tidemark_partition_stops_total", {"error": "ResponseError"}) or 0
+    await harness.worker()
+    await harness.produce(0, event("a", here))
+    await harness.produce(1, event("b", elsewhere))
+    await harness.settled()
+    assert (await harness.applied(here), await harness.applied(elsewhere)) == (["a"], ["b"])
+    failed = {kind: REGISTRY.get_sample_value("tidemark_redis_failures_total", {"kind": kind}) or 0 for kind in TROUBLES}
+    assert {kind: failed[kind] - before[kind] for kind in TROUBLES} == {"refuses": 2, "defect": 2}
+    assert REGISTRY.get_sample_value("tidemark_partition_stops_total", {"error": "ResponseError"}) == stops + 2
 
 
 async def test_the_command_line_lists_shows_and_releases(
