@@ -303,6 +303,13 @@ def place_of(entry: OutboxEntry, endpoint_id: str, position: str) -> str:
     return _place(entry, _group(entry), endpoint_id, position)
 
 
+def is_readable(body: bytes) -> bool:
+    """Whether a notification has the form by which its order is kept. Raises ValueError, AttributeError or TypeError where it is
+    something else altogether."""
+    properties = orjson.loads(body).get("properties", {})
+    return all("key" in part and "value" in part for part in properties.get("group_values", ()))
+
+
 def _group(entry: OutboxEntry) -> Sequence[Mapping[str, str]]:
     """What tells apart orders of one customer and alert. Notices about one endpoint have an order, those about messages none."""
     properties = orjson.loads(entry.body).get("properties", {})

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from connectors import clock
 from connectors.agreement import PROCESS
 from connectors.metrics import EVENT_TO_DELIVERY, EVENT_TO_SUCCESS, WEBHOOK_DELIVERIES
-from connectors.redis.outbox import UNREADABLE, Outbox, admit_all, due_endpoints, take_all
+from connectors.redis.outbox import UNREADABLE, Outbox, admit_all, due_endpoints, is_readable, take_all
 from connectors.redis.types import Admission, Delivery, Ended, Ending, OutboxEntry, PutBack, is_notice
 from connectors.webhooks.client import Attempt
 from connectors.webhooks.conclusions import Conclusions
@@ -340,7 +340,7 @@ class Deliveries:
 def _wanting(routes: Routes, entry: OutboxEntry, fields: Mapping[str, Mapping[str, str]]) -> list[Endpoint] | None:
     """None: it cannot be read, so that nobody can be asked."""
     with contained("entry", notification_id=entry.id):
-        if entry.type != UNREADABLE and isinstance(orjson.loads(entry.body)["properties"], dict):
+        if entry.type != UNREADABLE and is_readable(entry.body):
             return routes.wanted(entry, fields)
     return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -70,6 +71,10 @@ class CrashingRedis:
             return await self._at_points(lambda: command(*args, **named))
 
         return call
+
+    async def time(self) -> Any:
+        """The server's clock is real; here it is simulated with all else."""
+        return await self._at_points(lambda: (int(time.time()), int(time.time() % 1 * 1_000_000)))
 
     async def xread(self, streams: dict[str, str], count: int, block: int | None) -> Any:
         """A blocking read looks again and again, since the client may not wait."""
