@@ -333,6 +333,7 @@ class CustomerAggregate:
             self._watching(watch)
         self._now_us = now_us
         self._evaluate_change(was, former, new)
+        self._tracker.forget_sequences(watch.alerts)
         meta.customer_version, meta.catalog_revision = self._customer.version, self._compiled.catalog.revision
         if self._customer.archived and meta.frozen_at_us is None:
             meta.frozen_at_us = now_us

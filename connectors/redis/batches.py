@@ -102,13 +102,13 @@ def _add_delta(writes: _Writes, keys: PartitionKeys, customer_id: str, delta: De
     if delta.state_set:
         writes.add("HSET", keys.state(customer_id), _flat(delta.state_set.items()))
     for day in delta.windows_deleted:
-        writes.commands.append(["DEL", writes.place(keys.windows(customer_id, day))])
+        writes.commands.append(["UNLINK", writes.place(keys.windows(customer_id, day))])
     for day, fields in delta.windows_set.items():
         writes.add("HSET", keys.windows(customer_id, day), _flat(fields.items()))
     for month, fields in delta.folded_set.items():
         writes.add("HSET", keys.folded(customer_id, month), _flat(fields.items()))
     for month in delta.folded_deleted:
-        writes.commands.append(["DEL", writes.place(keys.folded(customer_id, month))])
+        writes.commands.append(["UNLINK", writes.place(keys.folded(customer_id, month))])
 
 
 def _add_timers(writes: _Writes, keys: PartitionKeys, deltas: Iterable[tuple[str, Delta]]) -> None:

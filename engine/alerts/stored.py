@@ -101,6 +101,10 @@ def sequence_field(alert_id: str, sub_key: str) -> str:
     return f"{SEQUENCE_PREFIX}{alert_id}|{sub_key}"
 
 
+def sequence_alert(field_name: str) -> str:
+    return field_name.split("|", 2)[1]
+
+
 def encode_meta(meta: StateMeta) -> str:
     document: dict[str, object] = {"cv": meta.customer_version, "cr": meta.catalog_revision, "now": meta.now_us}
     if meta.frozen_at_us is not None:

@@ -18,6 +18,7 @@ from engine.alerts.stored import (
     StoredState,
     decode_state,
     encode_state,
+    sequence_alert,
     sequence_field,
     state_field,
     state_key,
@@ -109,6 +110,12 @@ class Tracker:
         """Drops a state without a word."""
         del self._states[key]
         self._changed[state_field(key)] = None
+
+    def forget_sequences(self, alert_ids: Container[str]) -> None:
+        """Drops how often all other alerts were told. Their ids never come back, so no notification's id can be made again."""
+        for name in [name for name in self._sequences if sequence_alert(name) not in alert_ids]:
+            del self._sequences[name]
+            self._changed[name] = None
 
     def move(self, old: Period, new: Period, alerts: Container[str], closed: Period | None = None) -> list[StateKey]:
         """The current period has got another span (a part of it ended or began, a contract was changed): the states of gauges go

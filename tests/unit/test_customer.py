@@ -420,6 +420,18 @@ def test_an_archived_alert_leaves_no_state() -> None:
     assert not [name for name in rig.store.state if name.startswith("s|")]
 
 
+def test_how_often_an_archived_alert_was_told_is_forgotten_with_it() -> None:
+    rig = driver(usage_alert("gone", "1"), usage_alert("stays", "1"))
+    assert len(use(rig, 5)) == 2
+    assert {name for name in rig.store.state if name.startswith("q|")} == {"q|gone|", "q|stays|"}
+    rig.reconfigure(catalog=catalog(usage_alert("stays", "1"), revision=2))
+    assert {name for name in rig.store.state if name.startswith("q|")} == {"q|stays|"}
+    rig.reload()
+    rig.aggregate.reset("stays", rig.now_us)
+    (again,) = rig.collect()
+    assert again.sequence == 2
+
+
 def test_a_reset_tells_a_breach_that_still_holds_again() -> None:
     rig = driver(usage_alert("a", "10"), usage_alert("b", "10"))
     first = {each.id for each in use(rig, 10)}

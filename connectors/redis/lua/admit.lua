@@ -26,8 +26,10 @@ local function under_way(id)
   return lease and tonumber(lease) > tonumber(now)
 end
 
+local AT_ONCE = 500  -- of what has piled up before; the next one of its kind goes on with the rest
+
 local function supersede(due, order)
-  for _, place in ipairs(redis.call('ZRANGEBYLEX', KEYS[6], '[' .. order .. ':', '(' .. order .. ';')) do
+  for _, place in ipairs(redis.call('ZRANGEBYLEX', KEYS[6], '[' .. order .. ':', '(' .. order .. ';', 'LIMIT', 0, AT_ONCE)) do
     local id = string.sub(place, ID_FROM)
     if not under_way(id) then
       log_end(KEYS[7], KEYS[8], id, 'superseded', now, redis.call('HGET', KEYS[4], id))
@@ -78,7 +80,7 @@ for _, entry in ipairs(cmsgpack.unpack(ARGV[4])) do
 end
 local over = redis.call('ZCARD', KEYS[9]) - tonumber(ARGV[5])
 if over > 0 then
-  local oldest = redis.call('ZPOPMIN', KEYS[9], over)
+  local oldest = redis.call('ZPOPMIN', KEYS[9], math.min(over, AT_ONCE))
   for at = 1, #oldest, 2 do
     redis.call('HDEL', KEYS[7], oldest[at])
     redis.call('ZREM', KEYS[8], oldest[at])

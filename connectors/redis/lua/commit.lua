@@ -21,7 +21,7 @@ local position = stored_position(KEYS[1])
 local reason = refusal(position, guard[1], guard[2], guard[3], guard[4])
 if reason then return { reason, position } end
 
-local allowed = { HSET = true, HDEL = true, DEL = true, ZADD = true, ZREM = true, RPUSH = true, XADD = true, LTRIM = true }
+local allowed = { HSET = true, HDEL = true, UNLINK = true, ZADD = true, ZREM = true, RPUSH = true, XADD = true, LTRIM = true }
 for _, write in ipairs(writes) do
   if not allowed[write[1]] or not KEYS[write[2]] then return redis.error_reply('ERR malformed write in a commit') end
   write[2] = KEYS[write[2]]
@@ -47,7 +47,7 @@ for _, each in ipairs(parking) do
   redis.call('HINCRBY', KEYS[6], 'events', each[4])
   redis.call('HINCRBY', KEYS[6], 'bytes', each[5])
 end
-if #parking > 0 and redis.call('EXISTS', KEYS[4]) == 0 then redis.call('DEL', KEYS[5], KEYS[6]) end
+if #parking > 0 and redis.call('EXISTS', KEYS[4]) == 0 then redis.call('UNLINK', KEYS[5], KEYS[6]) end
 if #filter[6] > 0 then remember(KEYS[2], unpack(filter)) end
 redis.call('HSET', KEYS[1], 'committed_at_ms', filter[1])
 if next_[1] then redis.call('HSET', KEYS[1], 'next_offset', next_[1]) end
