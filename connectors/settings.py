@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"  # of worker and dispatcher, where they serve their metrics themselves
     metrics_port: int = Field(default=0, ge=0, le=65535)  # of worker and dispatcher; 0 = any free port; the API serves its own
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    otel_traces: bool = False  # spans of delivery attempts, where OTEL_EXPORTER_OTLP_ENDPOINT says; needs tidemark[otel]
+    otel_traces: bool = False  # spans of delivery attempts, where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra otel
     log_format: Literal["json", "console"] = "json"
     drain_timeout_s: float = Field(default=20.0, gt=0)
     clock_tolerance_s: float = Field(default=60.0, ge=1)  # by more than this clocks disagree (connectors/agreement.py)

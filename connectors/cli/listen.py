@@ -110,6 +110,7 @@ def _line(body: bytes, fault: str | None, again: bool) -> str:
     content = _content(body)
     properties = content.get("properties")
     told = properties if isinstance(properties, dict) else {}
+    evidence = told.get("evidence")
     parts = [
         _now(),
         "signed" if fault is None else f"NOT TO BE TRUSTED: {fault}",
@@ -118,6 +119,7 @@ def _line(body: bytes, fault: str | None, again: bool) -> str:
         _named(told, "alert_name"),
         _named(told, "customer_name") or _named(told, "customer_id"),
         f"{told['value']} of {told['threshold']}" if {"value", "threshold"} <= told.keys() else "",
+        f"at event {evidence['transaction_id']}" if isinstance(evidence, dict) and evidence.get("transaction_id") else "",
         str(content.get("id", "")),
     ]
     return "  ".join(_printable(part) for part in parts if part)

@@ -17,7 +17,7 @@ from connectors.http.replies import Answered
 from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from connectors.webhooks.addresses import TargetPolicy
-from connectors.webhooks.asymmetric import ExtraMissing, SigningKey, new_signing_key
+from connectors.webhooks.asymmetric import SigningKey, new_signing_key
 from connectors.webhooks.operations import DeliveryOperations
 from schemas.common import Data, IdAnswer, NoBody, NoQuery, Page
 from schemas.deliveries import Recovery, ResendResult
@@ -38,7 +38,7 @@ from schemas.endpoints import (
     rotated_endpoint,
     updated_endpoint,
 )
-from schemas.errors import BadRequest, Conflict, NotSupported
+from schemas.errors import BadRequest, Conflict
 from schemas.urls import parse_target
 
 ENDPOINTS_MAX = 10_000
@@ -104,10 +104,7 @@ async def create(call: Call[EndpointCreate, NoQuery]) -> Data[EndpointWithSecret
 def _key_pair(wanted: bool) -> Document:
     if not wanted:
         return {}
-    try:
-        key = SigningKey.parse(new_signing_key())
-    except ExtraMissing as error:
-        raise NotSupported(f"ed25519: {error}") from error
+    key = SigningKey.parse(new_signing_key())
     return {"signing_key": key.text, "public_key": key.public}
 
 

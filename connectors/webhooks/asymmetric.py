@@ -1,33 +1,16 @@
-"""Ed25519 signatures of Standard Webhooks (``v1a``), for endpoints with a key pair: whoever can verify cannot sign.
-
-The package ``cryptography`` is an optional extra (``pip install 'tidemark[ed25519]'``): it is the only compiled dependency that
-most installations would not use, and HMAC, which the standard library has, is what receivers support everywhere.
-"""
+"""Ed25519 signatures of Standard Webhooks (``v1a``), for endpoints with a key pair: whoever can verify cannot sign."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, cast
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PRIVATE_PREFIX = "whsk_"
 PUBLIC_PREFIX = "whpk_"
 _KEY_BYTES = 32
-
-
-class ExtraMissing(ValueError):
-    """The extra is not installed."""
-
-    def __init__(self) -> None:
-        super().__init__("Ed25519 signatures need the package cryptography: pip install 'tidemark[ed25519]'")
-
-
-def _ed25519() -> Any:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError:
-        raise ExtraMissing from None
-    return ed25519
 
 
 class SigningKey:
@@ -35,14 +18,14 @@ class SigningKey:
 
     __slots__ = ("_key", "text")
 
-    def __init__(self, text: str, key: Any) -> None:
+    def __init__(self, text: str, key: Ed25519PrivateKey) -> None:
         self.text = text
         self._key = key
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:
-        """Raises ValueError for a text that is no key, and ``ExtraMissing``."""
-        return cls(text, _ed25519().Ed25519PrivateKey.from_private_bytes(_raw(text, PRIVATE_PREFIX)))
+        """Raises ValueError for a text that is no key."""
+        return cls(text, Ed25519PrivateKey.from_private_bytes(_raw(text, PRIVATE_PREFIX)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SigningKey) and self.text == other.text
@@ -52,25 +35,21 @@ class SigningKey:
 
     def sign(self, text: bytes) -> str:
         """One entry of ``webhook-signature``."""
-        return "v1a," + base64.b64encode(cast(bytes, self._key.sign(text))).decode()
+        return "v1a," + base64.b64encode(self._key.sign(text)).decode()
 
     @property
     def public(self) -> str:
         """What receivers verify with: ``whpk_`` and the base64 of 32 bytes."""
-        return PUBLIC_PREFIX + base64.b64encode(cast(bytes, self._key.public_key().public_bytes_raw())).decode()
+        return PUBLIC_PREFIX + base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
 
 
 def new_signing_key() -> str:
-    """Raises ``ExtraMissing``."""
-    return PRIVATE_PREFIX + base64.b64encode(_ed25519().Ed25519PrivateKey.generate().private_bytes_raw()).decode()
+    return PRIVATE_PREFIX + base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()).decode()
 
 
 def is_signature_of(public_key: str, text: bytes, entry: str) -> bool:
-    """Whether ``entry`` ("v1a,...") signs ``text``. Raises ValueError for a key that is none, and ``ExtraMissing``."""
-    from_bytes = _ed25519().Ed25519PublicKey.from_public_bytes
-    key = from_bytes(_raw(public_key, PUBLIC_PREFIX))
-    from cryptography.exceptions import InvalidSignature
-
+    """Whether ``entry`` ("v1a,...") signs ``text``. Raises ValueError for a key that is none."""
+    key = Ed25519PublicKey.from_public_bytes(_raw(public_key, PUBLIC_PREFIX))
     try:
         key.verify(base64.b64decode(entry.removeprefix("v1a,"), validate=True), text)
     except (InvalidSignature, ValueError):  # ValueError: not base64, or not ASCII

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans of delivery attempts: the optional extra ``tidemark[otel]``, switched on by the setting ``otel_traces``.
+"""OpenTelemetry spans of delivery attempts: the optional extra ``otel``, switched on by the setting ``otel_traces``.
 
 An attempt's span is a child of the event's that crossed the line, where its record had a ``traceparent``, and the root of a new
 trace where not; the request carries the span's own context on to the receiver. Spans go to where the standard variables say
@@ -28,7 +28,7 @@ class OtelMissing(ValueError):
     """The extra is not installed."""
 
     def __init__(self) -> None:
-        super().__init__("TIDEMARK_OTEL_TRACES needs OpenTelemetry: pip install 'tidemark[otel]'")
+        super().__init__("TIDEMARK_OTEL_TRACES needs OpenTelemetry: pip install '.[otel]' in the checkout")
 
 
 class Tracing:

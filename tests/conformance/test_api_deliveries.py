@@ -297,7 +297,6 @@ async def test_at_most_ten_secrets_sign(site: Site, receiver: Receiver) -> None:
 
 
 async def test_key_pair(site: Site, http: httpx.AsyncClient, receiver: Receiver) -> None:
-    pytest.importorskip("cryptography")
     created = await site.post(ENDPOINTS, {"url": "https://example.com/hook", "ed25519": True})
     assert len(base64.b64decode(created["public_key"].removeprefix("whpk_"), validate=True)) == 32
     stored = orjson.loads((await CatalogStore(site.redis).endpoints())[created["id"]])
