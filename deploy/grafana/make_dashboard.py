@@ -32,6 +32,7 @@ ROWS: list[tuple[str, list[tuple[str, str, list[Query]]]]] = [
         "Is it healthy?",
         [
             ("From append to webhook", "s", _quantiles("tidemark_event_to_delivery_seconds")),
+            ("From append to the receiver's 2xx", "s", _quantiles("tidemark_event_to_success_seconds")),
             ("Lag by partition (records)", "short", [("max by (partition) (tidemark_consumer_lag_records)", "{{partition}}")]),
             ("Alert transitions per second", "ops", [(_rate("tidemark_transitions_total", "type, to"), "{{type}} {{to}}")]),
         ],
@@ -48,6 +49,14 @@ ROWS: list[tuple[str, list[tuple[str, str, list[Query]]]]] = [
                 ],
             ),
             ("Dead letters per second", "ops", [(_rate("tidemark_events_rejected_total", "reason"), "{{reason}}")]),
+            (
+                "Applied, but not for every metric, per second",
+                "ops",
+                [(_rate("tidemark_events_partial_total", "reason"), "{{reason}}")],
+            ),
+            ("Waiting for their customer", "short", [("sum(tidemark_parked_events)", "events")]),
+            ("The same in memory", "bytes", [("sum(tidemark_parked_bytes)", "bytes")]),
+            ("Group values counted as others, per second", "ops", [(_rate("tidemark_group_values_other_total"), "values")]),
             ("After finalization, per second", "ops", [(_rate("tidemark_events_after_finalization_total"), "events")]),
         ],
     ),
@@ -57,6 +66,7 @@ ROWS: list[tuple[str, list[tuple[str, str, list[Query]]]]] = [
             ("Batch size (events)", "short", _quantiles("tidemark_batch_events")),
             ("Batch time", "s", _quantiles("tidemark_batch_seconds")),
             ("Full evaluations per second", "ops", [(_rate("tidemark_evaluations_total"), "evaluations")]),
+            ("Alerts that can never fire", "short", [("max(tidemark_alerts_unreachable)", "alerts")]),
         ],
     ),
     (
@@ -84,7 +94,14 @@ ROWS: list[tuple[str, list[tuple[str, str, list[Query]]]]] = [
                 [("time() - max(tidemark_outbox_oldest_timestamp_seconds > 0)", "age")],
             ),
             ("Enabled endpoints", "short", [("max(tidemark_webhook_endpoints)", "endpoints")]),
-            ("Deliveries in the log", "short", [("max(tidemark_webhook_log_deliveries)", "deliveries")]),
+            (
+                "Deliveries in the log",
+                "short",
+                [
+                    ("max(tidemark_webhook_log_deliveries)", "deliveries"),
+                    ("max(tidemark_webhook_log_unwanted)", "wanted by no endpoint"),
+                ],
+            ),
             ("Memory of the log", "bytes", [("max(tidemark_webhook_log_bytes)", "ended deliveries")]),
         ],
     ),
@@ -94,11 +111,39 @@ ROWS: list[tuple[str, list[tuple[str, str, list[Query]]]]] = [
             ("Requests per second, by status", "ops", [(_rate("tidemark_http_requests_total", "status"), "{{status}}")]),
             ("Request time", "s", _quantiles("tidemark_http_request_seconds")),
             ("Ingested events per second", "ops", [(_rate("tidemark_ingest_events_total"), "events")]),
+            ("Refused connections per second", "ops", [(_rate("tidemark_http_connections_refused_total"), "connections")]),
         ],
     ),
     (
         "Containment",
         [
+            ("Customers in quarantine", "short", [("sum by (partition) (tidemark_quarantined_customers)", "{{partition}}")]),
+            (
+                "Into quarantine and out, per hour",
+                "short",
+                [
+                    ("sum by (stage) (increase(tidemark_quarantine_entries_total[1h]))", "in: {{stage}}"),
+                    ("sum(increase(tidemark_quarantine_released_total[1h]))", "out"),
+                ],
+            ),
+            ("Partitions that stand still", "short", [("max by (partition) (tidemark_partition_stopped)", "{{partition}}")]),
+            (
+                "Stops of partitions, per hour",
+                "short",
+                [("sum by (error) (increase(tidemark_partition_stops_total[1h]))", "{{error}}")],
+            ),
+            (
+                "Since the last commit",
+                "s",
+                [("time() - max by (partition) (tidemark_last_commit_timestamp_seconds > 0)", "{{partition}}")],
+            ),
+            ("Failed calls to Redis, per second", "ops", [(_rate("tidemark_redis_failures_total", "kind"), "{{kind}}")]),
+            ("Clocks apart", "s", [("max by (role, source) (tidemark_clock_offset_seconds)", "{{role}}: {{source}}")]),
+            (
+                "Defects kept to one delivery, per second",
+                "ops",
+                [(_rate("tidemark_webhook_contained_total", "where"), "{{where}}")],
+            ),
             (
                 "Failed turns of background loops, per second",
                 "ops",

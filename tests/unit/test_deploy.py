@@ -84,6 +84,15 @@ def test_files_that_the_compose_file_mounts_exist() -> None:
     assert [path for path in local if not (DEPLOY / path).exists()] == []
 
 
+def test_images_are_pinned_by_digest() -> None:
+    services = load_yaml(DEPLOY / "compose.yaml")["services"]
+    images = {service["image"] for service in services.values()} - {"tidemark"}  # which is built from the Dockerfile
+    bases = re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(images) == 4
+    assert bases
+    assert [image for image in (*images, *bases) if not re.search(r":\S+@sha256:[0-9a-f]{64}$", image)] == []
+
+
 def test_prometheus_asks_the_ports_that_the_compose_file_opens() -> None:
     jobs = load_yaml(DEPLOY / "prometheus.yml")["scrape_configs"]
     asked = {job["dns_sd_configs"][0]["names"][0]: job["dns_sd_configs"][0]["port"] for job in jobs}
