@@ -57,6 +57,7 @@ NESTING_MAX = 32
 """How deep a property's value may nest. (orjson writes 254 levels, so an accepted event can always be written again.)"""
 
 _TEXT_FIELDS = ("transaction_id", "customer_id", "event_type")
+_HOUR_US = 3_600_000_000
 _FIELDS = 5  # of an event without a replay
 _PLAIN = frozenset((str, int, bool, NoneType))
 is_plain = _PLAIN.issuperset
@@ -395,6 +396,20 @@ def checked_timestamp(value: str) -> str:
     return value
 
 
+def credible_timestamp(value: str, info: ValidationInfo) -> str:
+    """As ``checked_timestamp``; and not of an age for which the worker would reject it: a success would hide that it never
+    counts. The validation context may hold ``now_us``, ``age_max_days``, ``ahead_max_hours``."""
+    timestamp_us = parse_timestamp(checked_timestamp(value))
+    limits = info.context or {}
+    if timestamp_us is not None and "now_us" in limits:
+        age_us = limits["now_us"] - timestamp_us
+        if age_us > limits["age_max_days"] * 24 * _HOUR_US:
+            raise ValueError(f"must not be more than {limits['age_max_days']} days ago")
+        if -age_us > limits["ahead_max_hours"] * _HOUR_US:
+            raise ValueError(f"must not be more than {limits['ahead_max_hours']} hours ahead")
+    return value
+
+
 def none_is_empty(value: object) -> object:
     return {} if value is None else value
 
@@ -415,7 +430,8 @@ EventText = Annotated[str, Field(min_length=1, max_length=TEXT_CHARACTERS_MAX), 
 class UsageEventBody(BaseModel):
     """One usage event, as an item of ``POST /v1/ingest``: the rules of EventDecoder, told field by field.
 
-    Validate what ``loads_exact`` gave (no floats). The validation context may hold ``properties_bytes_max``.
+    Validate what ``loads_exact`` gave (no floats). The validation context may hold ``properties_bytes_max``, and what
+    ``credible_timestamp`` says.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -423,7 +439,7 @@ class UsageEventBody(BaseModel):
     transaction_id: EventText = Field(description="Unique for each event of a customer; a repeat within 34 days is ignored.")
     customer_id: EventText = Field(description="The customer's id, or one of its ingest aliases.")
     event_type: EventText
-    timestamp: Annotated[str, AfterValidator(checked_timestamp), WithJsonSchema({"type": "string", "format": "date-time"})]
+    timestamp: Annotated[str, AfterValidator(credible_timestamp), WithJsonSchema({"type": "string", "format": "date-time"})]
     properties: Annotated[dict[str, Any], AfterValidator(checked_properties), BeforeValidator(none_is_empty)] = Field(
         default_factory=dict, description="Send numbers as JSON numbers or as text: both are taken exactly."
     )

@@ -1,17 +1,19 @@
-"""The body of ``POST /v1/ingest``: an array of usage events, checked as a whole; nothing of a request with a fault is taken."""
+"""The body of ``POST /v1/ingest``: an array of usage events, checked as a whole; nothing of a request with a fault is taken.
+
+So a request that was refused can be mended and sent again as it is, and a client need not know which of its events were taken.
+The answer names every event with a fault: the first few faults of each.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import RootModel, ValidationError
+from pydantic import Field, RootModel, ValidationError
 
 from schemas.errors import ApiError, BadRequest, field_rules
 from schemas.events import UsageEventBody
-from schemas.timestamps import parse_timestamp
 
-_ERRORS_MAX = 100
-_HOUR_US = 3_600_000_000
+_FAULTS_OF_EACH_MAX = 5
 
 
 def _refused(faults: list[dict[str, Any]]) -> BadRequest:
@@ -19,11 +21,19 @@ def _refused(faults: list[dict[str, Any]]) -> BadRequest:
     message = f"event {first['index']}: {first['field']} {first['rule']}"
     if len(faults) > 1:
         message += f"; and {len(faults) - 1} more"
-    return BadRequest(message, errors=faults[:_ERRORS_MAX])
+    told: dict[int, list[dict[str, Any]]] = {}
+    for fault in faults:
+        told.setdefault(fault["index"], []).append(fault)
+    return BadRequest(message, errors=[fault for each in told.values() for fault in each[:_FAULTS_OF_EACH_MAX]])
 
 
-class IngestBody(RootModel[list[UsageEventBody]]):
-    """Usage events, 1 to 100 of them. An empty body is an empty array."""
+class IngestBody(RootModel[Annotated[list[UsageEventBody], Field(min_length=1)]]):
+    """Usage events, 1 to 100 of them. No body at all is no events, and taken as such; an empty array is refused: connectors try
+    out their token by one, and expect 400 where the token is right."""
+
+    @staticmethod
+    def nothing() -> IngestBody:
+        return IngestBody.model_construct(root=[])
 
     @staticmethod
     def refusal(error: ValidationError) -> ApiError:
@@ -33,19 +43,4 @@ class IngestBody(RootModel[list[UsageEventBody]]):
             for where, rule in field_rules(error)
             if where
         ]
-        return _refused(faults) if faults else BadRequest("the body must be a JSON array of events")
-
-    def check_age(self, now_us: int, age_max_days: int, ahead_max_hours: int) -> None:
-        """Raises BadRequest for events that the worker would reject for their age: a success would hide that they never count."""
-        faults: list[dict[str, Any]] = []
-        for index, event in enumerate(self.root):
-            timestamp_us = parse_timestamp(event.timestamp)
-            assert timestamp_us is not None, "checked by the model"
-            if now_us - timestamp_us > age_max_days * 24 * _HOUR_US:
-                faults.append({"index": index, "field": "timestamp", "rule": f"must not be more than {age_max_days} days ago"})
-            elif timestamp_us - now_us > ahead_max_hours * _HOUR_US:
-                faults.append(
-                    {"index": index, "field": "timestamp", "rule": f"must not be more than {ahead_max_hours} hours ahead"}
-                )
-        if faults:
-            raise _refused(faults)
+        return _refused(faults) if faults else BadRequest("the body must be a JSON array of at least one event")

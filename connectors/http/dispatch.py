@@ -45,15 +45,22 @@ def response(reply: Reply) -> web.Response:
 
 
 def _body(route: Route, raw: bytes, services: Services) -> BaseModel:
-    empty = b"[]" if route.body is IngestBody else b"{}"
+    if route.body is IngestBody and not raw:
+        return IngestBody.nothing()
     try:
-        parsed = parse_json(raw or empty)
+        parsed = parse_json(raw or b"{}")
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
     odd = None if route.body is IngestBody else odd_place(raw, parsed)
     if odd is not None:
         raise BadRequest(f"{odd}: {RULE}")
-    context = {"properties_bytes_max": services.settings.properties_bytes_max}
+    settings = services.settings
+    context = {
+        "properties_bytes_max": settings.properties_bytes_max,
+        "now_us": services.now_us(),
+        "age_max_days": settings.event_age_max_days,
+        "ahead_max_hours": settings.event_ahead_max_hours,
+    }
     try:
         return route.body.model_validate(parsed, context=context)
     except ValidationError as error:

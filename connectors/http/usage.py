@@ -46,7 +46,6 @@ async def ingest(call: Call[IngestBody, NoQuery]) -> None:
     settings, events = call.services.settings, call.body.root
     if len(events) > settings.ingest_events_max:
         raise BadRequest(f"the array has {len(events)} events; at most {settings.ingest_events_max} are taken at once")
-    call.body.check_age(call.now_us, settings.event_age_max_days, settings.event_ahead_max_hours)
     if not events:
         return
     known = await call.services.catalog.resolve(list({event.customer_id for event in events}))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -88,11 +90,21 @@ async def test_numbers_arrive_with_every_digit(http: httpx.AsyncClient, tail: Ta
     assert digits in record.value
 
 
-@pytest.mark.parametrize("body", [b"", b"[]"])
-async def test_nothing_to_take(http: httpx.AsyncClient, tail: Tail, body: bytes) -> None:
-    answer = await http.post("/v1/ingest", content=body)
+async def test_nothing_to_take(http: httpx.AsyncClient, tail: Tail) -> None:
+    answer = await http.post("/v1/ingest", content=b"")
     assert (answer.status_code, answer.content) == (200, b"")
+    answer = await http.post("/v1/ingest", content=b"[]")
+    assert (answer.status_code, answer.json()["message"]) == (400, "the body must be a JSON array of at least one event")
     assert await tail.appended() == 0
+
+
+async def test_costs_as_clients_write_their_floats_are_taken_to_the_last_digit(http: httpx.AsyncClient, tail: Tail) -> None:
+    costs = [0.0036899999999999997, 1.2345678901234567e-07, *(1.23e-3 * number * 0.1 for number in range(1, 99))]
+    assert any(Decimal(repr(cost)) != round(Decimal(repr(cost)), 18) for cost in costs[2:])
+    answer = await http.post("/v1/ingest", json=[event(f"cost-{n}", properties={"cost": cost}) for n, cost in enumerate(costs)])
+    assert answer.status_code == 200
+    kept = [re.search(rb'"cost":([0-9.eE+-]+)', record.value) for record in await tail.records(100)]
+    assert [Decimal(found[1].decode()) for found in kept if found] == [Decimal(repr(cost)) for cost in costs]
 
 
 @pytest.mark.parametrize(
@@ -122,11 +134,15 @@ async def test_one_bad_event_refuses_all(http: httpx.AsyncClient, tail: Tail, wr
 
 
 async def test_every_bad_event_is_named(http: httpx.AsyncClient) -> None:
-    answer = await http.post("/v1/ingest", json=[event("a", timestamp="x"), event("b"), event("c", customer_id=1), "text"])
+    answer = await http.post("/v1/ingest", json=[{f"unknown-{n}": n for n in range(200)} for _ in range(100)])
+    assert {fault["index"] for fault in answer.json()["errors"]} == set(range(100))
+    old = event("d", timestamp="1970-01-01T00:00:00Z")  # a rule on one more event, in the same answer
+    answer = await http.post("/v1/ingest", json=[event("a", timestamp="x"), event("b"), event("c", customer_id=1), "text", old])
     assert [(fault["index"], fault["field"]) for fault in answer.json()["errors"]] == [
         (0, "timestamp"),
         (2, "customer_id"),
         (3, "event"),
+        (4, "timestamp"),
     ]
 
 
@@ -142,7 +158,7 @@ async def test_events_near_the_limits_of_time_are_taken(http: httpx.AsyncClient,
 async def test_other_json_is_400(http: httpx.AsyncClient, body: Any) -> None:
     answer = await http.post("/v1/ingest", content=orjson.dumps(body))
     assert answer.status_code == 400
-    assert answer.json() == {"message": "the body must be a JSON array of events"}
+    assert answer.json() == {"message": "the body must be a JSON array of at least one event"}
 
 
 async def test_too_many_events(http: httpx.AsyncClient, tail: Tail) -> None:
