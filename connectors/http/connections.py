@@ -137,6 +137,7 @@ class Connection(web.RequestHandler):
 
     def resume_writing(self) -> None:
         self._blocked_since = None
+        self._since = self._loop.time()  # who reads on, however slowly, is not idle
         super().resume_writing()
 
     @contextmanager
@@ -151,8 +152,8 @@ class Connection(web.RequestHandler):
             self._since = self._loop.time()
 
     def overdue(self, now: float) -> bool:
-        if self._blocked_since is not None and now - self._blocked_since > self._limits.write_s:
-            return True
+        if self._blocked_since is not None:
+            return now - self._blocked_since > self._limits.write_s
         if self._running:
             return False
         return now - self._since > (self._limits.idle_s if self._idle else self._limits.header_s)

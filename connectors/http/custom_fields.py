@@ -110,12 +110,15 @@ async def remove_key(call: Call[RemoveKey, NoQuery]) -> None:
     """Values that are there go with it, one entity after the other."""
     services, entity, key = call.services, call.body.entity, call.body.key
     kind = CATALOG_KINDS.get(entity)
+
+    def without_key(customer: Document) -> Document | None:
+        changed = with_values(customer, entity, None, {}, [key])
+        return None if changed == customer else changed
+
     if kind is None or entity == "alert":
         async for customer in customers_holding(services, orjson.dumps(key)):
             if any((each.entity, each.key) == (entity, key) for each in values_in(customer)):
-                await edit_customer_on_the_way(
-                    services, customer["id"], lambda document: with_values(document, entity, None, {}, [key])
-                )
+                await edit_customer_on_the_way(services, customer["id"], without_key)
 
     def change(edit: CatalogEdit) -> None:
         for document in edit.all(kind).values() if kind is not None else ():

@@ -61,17 +61,24 @@ class QuickLife(Life):
         pass
 
 
+class SlowLife(Life):
+    """Its steps come in any order with those of others."""
+
+    async def latency(self) -> None:
+        await asyncio.sleep(self.dice.uniform(0, 0.002))
+
+
 @dataclass
 class Api:
     """One life of an API process. ``dies_at``: the point at which it ends."""
 
     server: Any
     dies_at: int | None = None
-    life: QuickLife = field(init=False)
+    life: Life = field(default=None)  # type: ignore[assignment]
     services: Services = field(init=False)
 
     def __post_init__(self) -> None:
-        self.life = QuickLife(random.Random(0), self.dies_at)
+        self.life = self.life or QuickLife(random.Random(0), self.dies_at)
         client = cast(Redis, CrashingRedis(self.server, self.life))
         self.services = Services(
             SETTINGS,
@@ -100,7 +107,7 @@ class Api:
         text = cast(bytes, answered.body)
         return cast(dict[str, Any], orjson.loads(text)["data"]) if text else {}
 
-    async def ends_in(self, path: str, body: dict[str, Any], key: str) -> bool:
+    async def ends_in(self, path: str, body: dict[str, Any], key: str | None) -> bool:
         """Whether the process died in the request, which then stays without an answer."""
         asked, died = asyncio.create_task(self.post(path, body, key)), asyncio.create_task(self.life.died.wait())
         await asyncio.wait({asked, died}, return_when=asyncio.FIRST_COMPLETED)
@@ -264,3 +271,53 @@ async def test_one_effect_and_one_answer_whatever_dies(server: blocking.Redis, m
             assert told(server), (name, point)
             once_more = await Api(server).post(path, body, name)
             assert (once_more.body, stored(server)) == (expected.body, after), (name, point)
+
+
+WITH_UNIQUENESS = ("contract", "edit", "commit", "manual entry", "alert", "alert for all", "package")
+
+
+async def test_a_uniqueness_key_alone_makes_one_object_whatever_dies(server: blocking.Redis) -> None:
+    """Without an Idempotency-Key the repetition is another request, with other ids: it makes the object, or is told that it is
+    there, and by which id. Never is it told of an object that does not exist."""
+    server.set(CatalogKeys.PARTITIONS, PARTITIONS)
+    requests = await world(Api(server))
+    before = {key: server.dump(key) for key in cast(list[bytes], server.keys("*"))}
+    for name in WITH_UNIQUENESS:
+        path, body = requests[name]
+        outcomes = set()
+        for point in range(1, 200):
+            server.flushdb()
+            for key, value in before.items():
+                server.restore(key, 0, cast(Any, value))
+            if not await Api(server, dies_at=point).ends_in(path, body, None):
+                break
+            again = await Api(server).post(path, body)
+            assert again.status in {200, 409}, (name, point, again.body)
+            if again.status == 409:
+                holder = orjson.loads(cast(bytes, again.body))["conflicting_id"]
+                assert any(holder in str(value) for key, value in stored(server).items() if b":claims:" not in key), (name, point)
+            assert (await Api(server).post(path, body)).status == 409, (name, point)
+            outcomes.add(again.status)
+        assert outcomes == {200, 409}, name
+
+
+async def test_three_runs_of_one_key_at_once_make_one_change(server: blocking.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a lease runs out while its request lives: whichever is faster, all have its answer."""
+    server.set(CatalogKeys.PARTITIONS, PARTITIONS)
+    requests = await world(Api(server))
+    before = {key: server.dump(key) for key in cast(list[bytes], server.keys("*"))}
+    monkeypatch.setattr(once.uuid, "uuid4", lambda: SEED)
+    for name, (path, body) in requests.items():
+        found = []
+        for seed in range(4):
+            server.flushdb()
+            for key, value in before.items():
+                server.restore(key, 0, cast(Any, value))
+            runs = 1 if seed == 0 else 3
+            apis = [Api(server, life=SlowLife(random.Random(f"{seed} {each}"), None)) for each in range(runs)]
+            answers = await asyncio.gather(*(api.post(path, body, name) for api in apis))
+            assert {answer.status for answer in answers} == {200}, (name, seed, [answer.body for answer in answers])
+            assert told(server), (name, seed)
+            found.append((answers[0].body, stored(server)))
+            assert {answer.body for answer in answers} == {found[0][0]}, (name, seed)
+            assert found[seed] == found[0], (name, seed)
