@@ -66,7 +66,7 @@ PARTITION_STOPPED = Gauge(
 PARTITION_STOPS = Counter("tidemark_partition_stops_total", "Partitions that stopped, by the kind of error.", ["error"])
 LAST_COMMIT = Gauge(
     "tidemark_last_commit_timestamp_seconds",
-    "When a partition was last committed by the worker that owns it; 0 = not yet.",
+    "When a partition was last committed, by the worker that owns it.",
     ["partition"],
     multiprocess_mode="livemostrecent",
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
-from connectors import clock
+from connectors.agreement import PROCESS
 from connectors.http.event_log import EventLog
 from connectors.redis.catalog import CatalogStore
 from connectors.redis.customers import CustomerStore
@@ -37,7 +37,7 @@ class Services:
     keys: KeyStore
     partitions: int
     vault: Vault = UNSEALED
-    now_us: Callable[[], int] = clock.now_us
+    now_us: Callable[[], int] = PROCESS.now_us
     new_id: Callable[[], str] = _new_id
     editing: Lock = field(default_factory=Lock)
     editing_customers: tuple[Lock, ...] = field(default_factory=lambda: tuple(Lock() for _ in range(_CUSTOMER_LOCKS)))

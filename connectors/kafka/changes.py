@@ -160,6 +160,7 @@ class Changes:
         await self._take_catalog(0)
         await self._released.release_all(revision)
         self._walk_cursor = 0
+        context.quarantine.release_all()
         await context.commits.write(Gathered(), context.clock_us(), expected_revision=revision, applied_revision=revision)
 
     async def _take_catalog(self, revision: int) -> None:

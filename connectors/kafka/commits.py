@@ -90,7 +90,6 @@ class Commits:
         self._last_commit = LAST_COMMIT.labels(str(partition))
         self.position = Position(0, None, 0, 0, 0, 0)
         self._told_others: set[str] = set()
-        self.committed_ms: int | None = None  # when the last commit was made by this worker
 
     def adopt(self, position: Position) -> None:
         self.position = position
@@ -161,7 +160,6 @@ class Commits:
             raise self.refused(outcome)
         self._quarantine.committed()
         COMMIT_SECONDS.observe(time.perf_counter() - started)
-        self.committed_ms = batch.now_ms
         self._last_commit.set(batch.now_ms / 1000)
         self.position = Position(
             epoch=mine.epoch,

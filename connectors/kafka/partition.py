@@ -163,7 +163,8 @@ class PartitionTask:
                 raise
         finally:
             self._drop()
-            self._context.quarantine.let_go()
+            if self._stopping.is_set():  # else it has stopped, and those in quarantine are still its own
+                self._context.quarantine.let_go()
             self.placed.set()
 
     # --- taking the partition -------------------------------------------------------------------------------------

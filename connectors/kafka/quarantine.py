@@ -167,6 +167,11 @@ class Quarantine:
             names = tuple(dict.fromkeys((*record.without, *without)))
             self._changed[customer_id] = replace(record, releasing=True, without=names)
 
+    def release_all(self) -> None:
+        """Anything may have changed."""
+        for customer_id in self._stored:
+            self.release(customer_id)
+
     def reset(self, customer_id: str, alert_id: str) -> None:
         """An alert of it is to be reset: that is done when it is released."""
         record = self.record(customer_id)

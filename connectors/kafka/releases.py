@@ -90,16 +90,16 @@ class Releases:
         started_us = min([now_us, *(each.appended_at_ms * 1000 for each in held)])
         aggregate = self._load(customer_id, loaded, started_us)
         counted = _Counted()
-        last = len(page) == record.events
+        last = len(page) < _PAGE
         try:
-            at_us = self._count(aggregate, list(zip(held, events, ids, strict=True)), duplicates, record, now_us, counted)
+            self._count(aggregate, list(zip(held, events, ids, strict=True)), duplicates, record, now_us, counted)
             if last:
                 for alert_id in record.resets:
                     aggregate.reset(alert_id, now_us)
                 aggregate.advance(now_us)
         except Exception as error:
             raise _Raised("apply", error, counted.transaction_id) from error
-        gathered = context.gather({customer_id: aggregate}, now_us if last else at_us, _traces(held))
+        gathered = context.gather({customer_id: aggregate}, now_us, _traces(held))
         if not gathered.deltas:
             await context.commits.write(gathered, now_us)  # it is noted already
             return
@@ -155,8 +155,8 @@ class Releases:
         record: Record,
         now_us: int,
         counted: _Counted,
-    ) -> int:
-        """Counts the events one by one, each at its arrival; returns up to when time has passed."""
+    ) -> None:
+        """Counts the events one by one, each at its arrival."""
         at_us = 0
         for held, event, event_id in items:
             at_us = max(at_us, min(held.appended_at_ms * 1000, now_us))
@@ -175,7 +175,6 @@ class Releases:
                 if rejection is not None:
                     counted.rejected.append((held, rejection))
         counted.transaction_id = ""
-        return at_us or now_us
 
 
 def _usage_event(held: HeldEvent, event: Decoded) -> UsageEvent:

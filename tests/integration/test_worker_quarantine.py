@@ -204,10 +204,11 @@ async def test_a_change_of_its_document_tries_it_again_and_a_reset_waits_for_it(
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_whatever_raises_the_others_are_right_and_so_is_everyone_after_the_release(
-    harness: Harness, faults: Faults, seed: int
+    harness: Harness, faults: Faults, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Each call may raise: load, apply, apply_all, advance, reconfigure, reset, collect; with changes, timers and a restart."""
     dice = faults.dice = Random(seed)
+    monkeypatch.setattr("connectors.kafka.releases._PAGE", (1, 2, 5, 500)[seed])
     customers = [customer_in(partition, number) for partition in range(PARTITIONS) for number in range(4)]
     for customer_id in customers:
         await harness.create(customer_id)
@@ -277,6 +278,41 @@ async def test_alerts_after_a_release_are_those_of_a_run_without_faults(
     notified = await harness.outbox()
     for customer_id in customers:
         assert sorted(notified[customer_id]) == sorted(await _expected(harness, customer_id, sent[customer_id]))
+
+
+async def test_time_passes_for_a_released_customer_as_it_would_have_passed(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was in quarantine over the end of its period: what waits counts in the period in which it arrived, which ends then."""
+    faults = Faults()
+    monkeypatch.setattr("connectors.kafka.aggregates.CustomerAggregate", faulty(CustomerAggregate, faults))
+    documents = {"metrics": {"calls": orjson.dumps(METRIC)}, "alerts": {a["id"]: orjson.dumps(a) for a in ALERTS}}
+    assert isinstance(await CatalogStore(harness.redis).write(0, documents), Written)
+    bad, good = customer_in(0), customer_in(0, 1)
+    for customer_id in (bad, good):
+        await harness.create(customer_id)
+    await harness.worker()
+    await harness.produce_many(0, [event(f"t-{n}", each, amount=3) for n in range(2) for each in (bad, good)])
+    await harness.settled()
+    faults.chances = {bad: 1.0}
+    await harness.produce_many(0, [event(f"t-{n}", each, amount=4) for n in range(2, 5) for each in (bad, good)])
+    await harness.settled()
+    before_s = clock.shift_s()
+    try:
+        clock.set_shift_s(before_s + 40 * 86_400)
+
+        async def resolved() -> bool:
+            return len((await harness.outbox())[good]) == 6
+
+        await harness.until(resolved, "the good customer's period to end")
+        faults.chances = {}
+        await release(harness, bad)
+        told: dict[str, list[tuple[str, bytes]]] = {bad: [], good: []}
+        for _, fields in await harness.redis.xrange(PartitionKeys(0).outbox):
+            told[fields[b"customer_id"].decode()].append((fields[b"alert_id"].decode(), fields[b"type"]))
+        assert told[bad] == told[good]
+    finally:
+        clock.set_shift_s(before_s)
 
 
 async def _expected(harness: Harness, customer_id: str, amounts: list[int]) -> list[str]:
