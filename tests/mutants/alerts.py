@@ -74,8 +74,8 @@ ALERT_MUTANTS = (
             ),
         ),
         (
-            f"{SEVERAL}::test_a_boundary_of_another_contract_tells_nothing_of_what_stays_past_the_line[False-it begins-24]",
-            f"{SEVERAL}::test_a_boundary_of_another_contract_tells_nothing_of_what_stays_past_the_line[True-it ends-0]",
+            f"{SEVERAL}::test_a_month_is_told_once_however_the_span_of_all_changes_beside_it[its weeks roll-24]",
+            f"{SEVERAL}::test_a_month_is_told_once_however_the_span_of_all_changes_beside_it[its month ends-0]",
         ),
     ),
     Mutant(

@@ -98,6 +98,24 @@ def test_a_boundary_of_another_contract_tells_nothing_of_what_stays_past_the_lin
     assert {status(driver, each.id) for each in alerts} == {"in_alarm"}
 
 
+@pytest.mark.parametrize("grace_hours", [0, 24])
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_a_month_is_told_once_however_the_span_of_all_changes_beside_it(grace_hours: int, other: Contract) -> None:
+    """Seventy were spent against fifty; periods of the other one reach past the month's end."""
+    driver = rig(
+        spend_alert("a", "50"), red("f", "50"), contracts=(contract("own", custom_fields=RED), other), grace_hours=grace_hours
+    )
+    told = use(driver, 35, START_US + DAY_US)
+    assert [(each.value, period(each)) for each in told if each.alert_id == "f"] == [(70, Period(START, FEBRUARY))]
+    for day in range(2, 31):
+        assert driver.advance(START_US + day * DAY_US) == []
+        driver.reload()
+    told = driver.advance(FEBRUARY_US)
+    assert sorted(said(told)) == [("a", "resolved", "period_reset"), ("f", "resolved", "period_reset")]
+    assert [(each.previous_value, each.value) for each in told] == [(70, 0)] * 2
+    assert said(use(driver, 25, FEBRUARY_US + DAY_US // 2)) == [("a", "reached", "usage"), ("f", "reached", "usage")]
+
+
 def test_a_part_that_begins_again_resolves_what_is_below_the_line_without_it() -> None:
     driver = rig(spend_alert("a", "50"), contracts=(contract("month"), YEAR))
     [told] = use(driver, 14, START_US + DAY_US)
