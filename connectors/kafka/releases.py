@@ -82,10 +82,10 @@ class Releases:
         page, _ = await context.patience(lambda: context.store.held_events(customer_id, _PAGE))
         try:
             held = [decode_held(raw) for raw in page]
-        except ValueError as error:
+            ids = [bytes.fromhex(each.seen_id) for each in held]
+        except (ValueError, TypeError) as error:  # of a newer release, or none of ours
             raise _Raised("load", error) from error
         events = [self._decoder.decode(each.event)[0] for each in held]
-        ids = [bytes.fromhex(each.seen_id) for each in held]
         duplicates, loaded = await self._prepare(customer_id, ids, now_us)
         started_us = min([now_us, *(each.appended_at_ms * 1000 for each in held)])
         aggregate = self._load(customer_id, loaded, started_us)
@@ -98,7 +98,7 @@ class Releases:
                     aggregate.reset(alert_id, now_us)
                 aggregate.advance(now_us)
         except Exception as error:
-            raise _Raised("apply", error, counted.transaction_id) from error
+            raise _Raised("apply" if counted.transaction_id else "advance", error, counted.transaction_id) from error
         gathered = context.gather({customer_id: aggregate}, now_us, _traces(held))
         if not gathered.deltas:
             await context.commits.write(gathered, now_us)  # it is noted already
