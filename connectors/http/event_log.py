@@ -41,7 +41,7 @@ class EventLog:
     def __init__(self, settings: Settings, partitions: int) -> None:
         self._settings = settings
         self._partitions = partitions
-        self._producer: AIOKafkaProducer = client.producer(settings)
+        self._producer: AIOKafkaProducer = client.producer(settings, repeats=True)  # the duplicate filter drops them
         self._consumer: AIOKafkaConsumer | None = None
         self._reading = asyncio.Lock()
 
