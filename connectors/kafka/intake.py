@@ -130,7 +130,8 @@ class Intake:
         shift_ms = shifted_ms(0)
         for record in records:
             try:
-                appended_at_ms = now_ms if record.timestamp is None else record.timestamp + shift_ms
+                stamp_ms = record.timestamp
+                appended_at_ms = now_ms if stamp_ms is None else stamp_ms + shift_ms
                 if record.timestamp_type != LOG_APPEND_TIME and not 0 <= now_ms - appended_at_ms <= _CREDIBLE_MS:
                     appended_at_ms = now_ms
                 value = record.value

@@ -83,7 +83,7 @@ async def test_refused_composites(sdk: AsyncMetronome, http: httpx.AsyncClient) 
     for change, message in (
         ({"rate_type": "FLAT", "price": 1}, "rate_type: a COMPOSITE product, and only one, has PERCENTAGE"),
         ({"rate_type": "PERCENTAGE", "price": 1, "product_id": product}, "has PERCENTAGE or TIERED_PERCENTAGE rates"),
-        ({"rate_type": "PERCENTAGE", "price": 0.12345678901}, "a percentage is a fraction of at most 6 digits"),
+        ({"rate_type": "PERCENTAGE", "price": 1e-39}, "at most 38 digits after the decimal point"),
         ({"rate_type": "PERCENTAGE"}, "price is required for a PERCENTAGE rate"),
         ({"rate_type": "TIERED_PERCENTAGE", "tiers": [{"size": 1, "price": 1}]}, "every tier but the last"),
         ({"rate_type": "FLAT", "price": 1, "minimum_config": {"minimum": 1}}, "minimum_config does not apply to a FLAT rate"),

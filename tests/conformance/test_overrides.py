@@ -234,7 +234,7 @@ TIERS = [{"multiplier": 1}]
         ({"multiplier": 0.5}, 400, "type is required unless entitled is given"),
         ({"entitled": True, "multiplier": 0.5}, 400, "multiplier is required when type is MULTIPLIER, and only then"),
         ({"type": "MULTIPLIER", "multiplier": -1}, 400, "multiplier: must not be negative"),
-        ({"type": "MULTIPLIER", "multiplier": 1000000}, 400, "at most 6 digits before the point and 10 after it"),
+        ({"type": "MULTIPLIER", "multiplier": 10**38}, 400, "multiplier: must have at most 38 digits before the decimal point"),
         ({"type": "MULTIPLIER", "multiplier": 0.5, "priority": 0}, 400, "priority: must be greater than 0"),
         ({"type": "MULTIPLIER", "multiplier": 0.5, "ending_before": AT}, 400, "ending_before must be after starting_at"),
         ({"type": "MULTIPLIER", "multiplier": 0.5, "starting_at": "2026-01-01T00:30:00Z"}, 400, "must be on the hour"),
