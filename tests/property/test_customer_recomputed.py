@@ -60,10 +60,10 @@ def test_every_event_gives_what_recomputing_everything_gives(catalog: Catalog, s
 @BOUNDED
 @given(
     catalog=one_product(),
-    deltas=st.lists(st.sampled_from(["1", "2", "3", "4.5", "-1", "-4", "0.25", "1E-16", "0.000000000000000001"]), max_size=12),
+    deltas=st.lists(st.sampled_from(["1", "2", "3", "4.5", "-1", "-4", "0.25", "1E-36", "1E-38"]), max_size=12),
 )
 def test_spend_is_exact_up_and_down_the_tiers(catalog: Catalog, deltas: list[str]) -> None:
-    """Amounts as small as are allowed: divided by 8 they do not come out even within 18 digits."""
+    """Amounts as small as are allowed: divided by 8 they do not come out even within 38 places."""
     oracle, driver = Oracle(catalog, FIRST_HOUR, 24, NOW_US), Driver(customer(), catalog, NOW_US)
     for number, amount in enumerate(deltas):
         event = UsageEvent(f"t{number}", "call", NOW_US, NOW_US // HOUR_US, {"amount": amount}, "t", 0, number, 0)
