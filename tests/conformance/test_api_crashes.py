@@ -269,8 +269,8 @@ async def test_one_effect_and_one_answer_whatever_dies(server: blocking.Redis, m
             assert (again.status, again.body) == (200, expected.body), (name, point, again.body)
             assert stored(server) == after, (name, point)
             assert told(server), (name, point)
-            once_more = await Api(server).post(path, body, name)
-            assert (once_more.body, stored(server)) == (expected.body, after), (name, point)
+        once_more = await Api(server).post(path, body, name)
+        assert (once_more.body, stored(server)) == (expected.body, after), name
 
 
 WITH_UNIQUENESS = ("contract", "edit", "commit", "manual entry", "alert", "alert for all", "package")
