@@ -41,7 +41,8 @@ def test_each_method_has_a_route(method: SdkMethod) -> None:
     route = BY_PATTERN.get((method.method, method.path))
     assert route is not None, f"{method.method} {method.path} would answer 404"
     if route.tag == "unsupported":
-        assert f"`{route.path}`" in README.read_text("utf-8"), f"{route.path} answers 501, and the README does not say so"
+        named = f"`{route.method} {route.path}`"
+        assert named in README.read_text("utf-8"), f"{route.path} answers 501, and the README does not say so"
 
 
 def test_no_path_has_two_routes() -> None:
