@@ -203,7 +203,7 @@ MUTANTS = (
     Mutant(
         15,
         "the Redis client repeats a write by itself after a lost reply",
-        (Edit("connectors/redis/client.py", "retry=Retry(NoBackoff(), 0)", "retry=Retry(NoBackoff(), 3)"),),
+        (Edit("connectors/redis/client.py", '"retry": Retry(NoBackoff(), 0)', '"retry": Retry(NoBackoff(), 3)'),),
         (f"{COMMITS}::test_the_client_never_repeats_a_write_by_itself",),
     ),
     Mutant(
