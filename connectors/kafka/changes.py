@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from connectors.kafka.commits import ConfigurationMoved, Gathered
+from connectors.kafka.commits import ConfigurationMoved
 from connectors.kafka.context import Context
+from connectors.kafka.gathered import WEIGHT_MAX, Gathered, weight
 from connectors.kafka.released import Released
 from connectors.redis.types import Change
 from engine.customer import CustomerAggregate
@@ -75,7 +76,7 @@ class Changes:
         touched = await context.bring(customer_ids, now_us)
         finished = context.catalog.revision if cursor == 0 else None
         try:
-            await context.commits.write(context.gather(touched, now_us), now_us, catalog_revision=finished)
+            await context.commits.write_in_slices(context.gather(touched, now_us), now_us, catalog_revision=finished)
         except ConfigurationMoved:  # this chunk again, after the changes
             context.aggregates.drop(touched)
             return
@@ -110,8 +111,11 @@ class Changes:
         customer_ids = list(dict.fromkeys(c.customer_id for c in changes if c.customer_id and c.customer_id not in reset_ids))
         self._release(changes)
         for start in range(0, len(customer_ids), _CHUNK):
-            await self._evaluate(customer_ids[start : start + _CHUNK], (), revision, None)
-        await self._evaluate([str(customer_id) for customer_id in reset_ids], resets, revision, revision)
+            await self._evaluate(customer_ids[start : start + _CHUNK], revision)
+        for start in range(0, len(resets), _CHUNK):
+            await self._reset(resets[start : start + _CHUNK], revision)
+        if self._context.commits.position.applied_revision < revision:
+            await self._write(Gathered(), self._context.clock_us(), revision, revision)
 
     def _release(self, changes: Sequence[Change]) -> None:
         """Customers in quarantine are tried again when somebody asks for it, or changes their document, which may have mended it.
@@ -125,30 +129,57 @@ class Changes:
             else:
                 quarantine.release(change.customer_id, change.refs)
 
-    async def _evaluate(
-        self, customer_ids: Sequence[str], resets: Sequence[Change], revision: int, applied_revision: int | None
-    ) -> None:
+    async def _evaluate(self, customer_ids: Sequence[str], revision: int) -> None:
         context = self._context
         now_us = context.clock_us()
-        touched: dict[str, CustomerAggregate] = {}
-        if customer_ids:
-            touched = await context.reload(customer_ids, now_us)
-        for change in resets:
-            customer_id = change.customer_id or ""
-            aggregate = touched.get(customer_id)
-            if aggregate is not None and change.alert_id is not None:
-                try:
-                    aggregate.reset(change.alert_id, now_us)
-                except Exception as error:  # noqa: BLE001 - one customer's: it goes into quarantine, the others go on
-                    del touched[customer_id]
-                    context.fail(customer_id, "reset", error, now_us)
-                    context.quarantine.reset(customer_id, change.alert_id)
+        touched = await context.reload(customer_ids, now_us)
         try:
-            gathered = context.gather(touched, now_us)
-            await context.commits.write(gathered, now_us, expected_revision=revision, applied_revision=applied_revision)
+            await context.commits.write_in_slices(context.gather(touched, now_us), now_us, expected_revision=revision)
         except ConfigurationMoved:
             context.aggregates.drop(touched)
             raise
+
+    async def _reset(self, resets: Sequence[Change], revision: int) -> None:
+        """A breach that still holds after a reset is told again, so each reset has to happen once: it is committed together with
+        the revision up to which changes are applied by it. As many go into one commit as it may hold. Of a customer whose reset
+        comes later, an earlier change of its document may count as applied: the reset reads the document, too."""
+        context = self._context
+        now_us = context.clock_us()
+        touched = await context.reload(list(dict.fromkeys(str(change.customer_id) for change in resets)), now_us)
+        pending, applied_revision = Gathered(), 0
+        try:
+            for change in resets:
+                own = self._reset_one(touched, str(change.customer_id), str(change.alert_id), now_us)
+                again = not own.deltas.keys().isdisjoint(pending.deltas)
+                if pending.deltas and (again or weight(pending) + weight(own) > WEIGHT_MAX):
+                    await self._write(pending, now_us, revision, applied_revision)
+                    pending = Gathered()
+                pending.add(own)
+                applied_revision = change.revision
+            await self._write(pending, now_us, revision, applied_revision)
+        except ConfigurationMoved:
+            context.aggregates.drop(touched)
+            raise
+
+    def _reset_one(self, touched: dict[str, CustomerAggregate], customer_id: str, alert_id: str, now_us: int) -> Gathered:
+        """What it changes; nothing if the customer is in quarantine, or gets there: then its release sees to it."""
+        context = self._context
+        aggregate = touched.get(customer_id)
+        gathered = Gathered()
+        if aggregate is not None:
+            try:
+                aggregate.reset(alert_id, now_us)
+            except Exception as error:  # noqa: BLE001 - one customer's: it goes into quarantine, the others go on
+                context.fail(customer_id, "reset", error, now_us)
+            else:
+                gathered = context.gather({customer_id: aggregate}, now_us)
+        if not gathered.deltas:
+            touched.pop(customer_id, None)
+            context.quarantine.reset(customer_id, alert_id)
+        return gathered
+
+    async def _write(self, gathered: Gathered, now_us: int, revision: int, applied_revision: int) -> None:
+        await self._context.commits.write(gathered, now_us, expected_revision=revision, applied_revision=applied_revision)
 
     async def _apply_lost(self, revision: int) -> None:
         """The revision is ahead of the stream: changes are missing from it. Then anything may have changed."""
@@ -161,7 +192,7 @@ class Changes:
         await self._released.release_all(revision)
         self._walk_cursor = 0
         context.quarantine.release_all()
-        await context.commits.write(Gathered(), context.clock_us(), expected_revision=revision, applied_revision=revision)
+        await self._write(Gathered(), context.clock_us(), revision, revision)
 
     async def _take_catalog(self, revision: int) -> None:
         context = self._context

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
+from connectors.kafka.gathered import Gathered, slices
 from connectors.kafka.patience import Patience
 from connectors.kafka.quarantine import Quarantine
 from connectors.metrics import (
@@ -20,11 +21,9 @@ from connectors.metrics import (
     TRANSITIONS,
 )
 from connectors.redis.partition import PartitionStore
-from connectors.redis.types import Batch, OutboxEntry, Parked, Position, Refused
-from engine.customer import CustomerAggregate
-from engine.effects import Delta, Notification
+from connectors.redis.types import Batch, Parked, Position, Refused
+from engine.effects import Delta
 from engine.metering.series import OTHER
-from schemas.notifications import encode
 
 _TOLD_MAX = 1_000
 
@@ -49,35 +48,6 @@ class PositionMoved(CommitRefused):
 
 class OwnerChanged(CommitRefused):
     """Another worker claimed the partition."""
-
-
-@dataclass(slots=True)
-class Gathered:
-    """What the customers of a commit want written: ``entries`` are their notifications."""
-
-    deltas: dict[str, Delta] = field(default_factory=dict)
-    entries: list[OutboxEntry] = field(default_factory=list)
-
-
-def gather(
-    touched: Mapping[str, CustomerAggregate],
-    now_us: int,
-    traces: Mapping[int, str],
-    failed: Callable[[str, Exception], None],
-) -> Gathered:
-    """Asks each customer what has changed; ``failed`` is told of those that raise, and nothing of them is written.
-    ``traces``: traceparents of the records that the notifications may name, by offset."""
-    gathered = Gathered()
-    for customer_id, aggregate in touched.items():
-        try:
-            delta = aggregate.collect()
-            entries = [_outbox_entry(notification, now_us // 1000, traces) for notification in delta.notifications]
-        except Exception as error:  # noqa: BLE001 - one customer's: it goes into quarantine, the others are written
-            failed(customer_id, error)
-        else:
-            gathered.deltas[customer_id] = delta
-            gathered.entries += entries
-    return gathered
 
 
 class Commits:
@@ -172,6 +142,21 @@ class Commits:
         _count(gathered.deltas.values())
         self._tell_others(gathered.deltas)
 
+    async def write_in_slices(
+        self,
+        gathered: Gathered,
+        now_us: int,
+        *,
+        expected_revision: int | None = None,
+        catalog_revision: int | None = None,
+    ) -> None:
+        """Where many customers may have changed much: in as many commits as it takes (``slices``), each of which holds by itself.
+        The last one writes ``catalog_revision``. Raises CommitRefused; then some customers may be written, and others not."""
+        *most, last = slices(gathered)
+        for each in most:
+            await self.write(each, now_us, expected_revision=expected_revision)
+        await self.write(last, now_us, expected_revision=expected_revision, catalog_revision=catalog_revision)
+
     def _tell_others(self, deltas: Mapping[str, Delta]) -> None:
         """Names a customer, once in this worker, whose group values are too many to be kept apart."""
         for customer_id, delta in deltas.items():
@@ -192,20 +177,6 @@ class Commits:
             and stored.sequence == batch.expected_sequence + 1
             and stored.next_offset == batch.next_offset
         )
-
-
-def _outbox_entry(notification: Notification, now_ms: int, traces: Mapping[int, str]) -> OutboxEntry:
-    evidence = notification.evidence
-    return OutboxEntry(
-        id=notification.id,
-        type=notification.type,
-        customer_id=notification.customer_id,
-        alert_id=notification.alert_id,
-        body=encode(notification),
-        appended_at_ms=None if evidence is None else evidence.appended_at_ms,
-        written_at_ms=now_ms,
-        traceparent="" if evidence is None else traces.get(evidence.offset, ""),
-    )
 
 
 def _count(deltas: Iterable[Delta]) -> None:

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from connectors.kafka.aggregates import Aggregates
 from connectors.kafka.catalog import SharedCatalog
-from connectors.kafka.commits import Commits, Gathered, gather
+from connectors.kafka.commits import Commits
+from connectors.kafka.gathered import Gathered, gather
 from connectors.kafka.intake import Intake
 from connectors.kafka.outgoing import Outgoing
 from connectors.kafka.patience import Patience

@@ -23,13 +23,14 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError, Re
 from connectors.agreement import PROCESS
 from connectors.clock import shifted_ms
 from connectors.kafka.changes import Changes
-from connectors.kafka.commits import ConfigurationMoved, Gathered, OwnerChanged, PositionMoved
+from connectors.kafka.commits import ConfigurationMoved, OwnerChanged, PositionMoved
 from connectors.kafka.context import Context
 from connectors.kafka.ends import Ends
 from connectors.kafka.errors import UNREADABLE, UnreadableRecords, told
 from connectors.kafka.evaluate import Evaluated, evaluate
 from connectors.kafka.event_errors import EventErrors
 from connectors.kafka.fates import of_arrived, of_partial, of_rejected
+from connectors.kafka.gathered import Gathered
 from connectors.kafka.intake import LOG_APPEND_TIME, Arrived, Plan, Record, Rejected
 from connectors.kafka.outgoing import Sent
 from connectors.kafka.pace import Pace
@@ -412,8 +413,8 @@ class PartitionTask:
                 del touched[customer_id]
                 context.fail(customer_id, "advance", error, now_us)
         try:
-            await context.commits.write(context.gather(touched, now_us), now_us)
-        except ConfigurationMoved:  # they are still due after the changes
+            await context.commits.write_in_slices(context.gather(touched, now_us), now_us)
+        except ConfigurationMoved:  # those that are not written are still due after the changes
             context.aggregates.drop(touched)
 
     async def _bury_expired(self, now_us: int) -> None:

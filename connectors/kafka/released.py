@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-from connectors.kafka.commits import Gathered
 from connectors.kafka.context import Context
 from connectors.kafka.fates import of_buried
+from connectors.kafka.gathered import Gathered
 from connectors.kafka.parking import decode_parked
 from connectors.metrics import EVENTS_CONSUMED, EVENTS_REJECTED, PARKED_BYTES, PARKED_EVENTS
 from connectors.redis.keys import partition_of

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from connectors.kafka.commits import ConfigurationMoved, Gathered
+from connectors.kafka.commits import ConfigurationMoved
 from connectors.kafka.context import Context
 from connectors.kafka.fates import of_buried
+from connectors.kafka.gathered import Gathered
 from connectors.kafka.parking import Parked
 from connectors.kafka.proofs import replayed_metrics
 from connectors.metrics import EVENTS_APPLIED, EVENTS_CONSUMED, EVENTS_DUPLICATE, EVENTS_PARTIAL, EVENTS_REJECTED
