@@ -15,12 +15,12 @@ from engine.board import GroupSinks, Sinks
 from engine.catalog import Aggregation
 from engine.cells import Cell, Sink
 from engine.compiled import CompiledCatalog
-from engine.effects import UsageEvent
+from engine.effects import Merged, UsageEvent
 from engine.live import LiveGauges
 from engine.metering.bounded import GroupValueBound
 from engine.metering.codec import Reading
 from engine.metering.matching import MetricMatcher, Value
-from engine.metering.series import OTHER, GroupValues, SeriesKey, series_field
+from engine.metering.series import OTHER, GroupValues, SeriesKey, dimension_name, series_field
 from engine.metering.windows import WindowStore
 
 HOURS_A_DAY = 24
@@ -125,7 +125,7 @@ class Counting:
     def _add_to_groups(self, route: Route, target: Target, quantity: Value | Reading, event: UsageEvent, serial: int) -> None:
         day, hour_of_day = route.day, route.hour_of_day
         for dimension, values in enumerate(target.matcher.groups(event.properties)):
-            group = target.groups[dimension].get(values) or self._group(target, dimension, values)
+            group = target.groups[dimension].get(values) or self._group(target, dimension, values, event)
             group.add(day, hour_of_day, quantity)
             for sink in group.sinks:
                 sink(quantity, serial)
@@ -142,13 +142,13 @@ class Counting:
         cells = tuple(each for each in moved if isinstance(each, Cell))
         return Target(total.add, plain, matcher.aggregation is Aggregation.LATEST, groups, grouped, matcher, gauges, cells)
 
-    def _group(self, target: Target, dimension: int, given: GroupValues) -> GroupTarget:
+    def _group(self, target: Target, dimension: int, given: GroupValues, event: UsageEvent) -> GroupTarget:
         """Of values that are not known; those that are counted as others are never remembered by themselves."""
         matcher = target.matcher
         values = self._bound.values(matcher, dimension, given)
         known_as = given
         if OTHER in values:
-            self._windows.others += 1
+            self._note_merged(matcher, dimension, event)
             known_as = (OTHER, *values)  # one longer than what an event gives: an event's own value may read OTHER
             known = target.groups[dimension].get(known_as)
             if known is not None:
@@ -157,6 +157,12 @@ class Counting:
         found = [grouped.sink(values) for grouped in target.grouped if grouped.dimension == dimension]
         group = target.groups[dimension][known_as] = GroupTarget(series.add, tuple(sink for sink in found if sink is not None))
         return group
+
+    def _note_merged(self, matcher: MetricMatcher, dimension: int, event: UsageEvent) -> None:
+        name, merged = dimension_name(matcher.metric.id, dimension), self._windows.merged
+        if name not in merged:
+            merged[name] = Merged(matcher.metric.id, matcher.dimensions[dimension], event)
+        merged[name].times += 1
 
 
 def _may_sum(target: Target) -> bool:

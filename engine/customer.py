@@ -219,7 +219,7 @@ class CustomerAggregate:
         delta, self._delta = self._delta, Delta()
         windows = self._usage.windows
         delta.windows_set = windows.collect()
-        delta.others, windows.others = windows.others, 0
+        delta.merged, windows.merged = windows.merged, {}
         self._tracker.collect(delta)
         delta.notifications = [self._named(each) for each in delta.notifications]
         if self._meta_changed:

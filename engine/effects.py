@@ -122,6 +122,17 @@ class StoredCustomer:
 
 
 @dataclass(slots=True)
+class Merged:
+    """Values of one declared group key of a metric that were too many to be kept apart (engine.metering.bounded). ``event``: the
+    first of those that had such; ``times``: how often."""
+
+    metric_id: str
+    group_key: tuple[str, ...]
+    event: UsageEvent
+    times: int = 0
+
+
+@dataclass(slots=True)
 class Delta:
     """What has changed since the last time it was asked: to be written in one atomic step, or dropped as a whole.
 
@@ -140,7 +151,7 @@ class Delta:
     timer_us: int | None = None
     evaluations: int = 0
     after_finalization: int = 0  # events counted in windows only, because their invoice is final
-    others: int = 0  # how often an event's group values were too many to be kept apart (engine.metering.bounded)
+    merged: Mapping[str, Merged] = field(default_factory=dict)  # by engine.metering.series.dimension_name
 
     def __bool__(self) -> bool:
         return bool(

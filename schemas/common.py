@@ -109,6 +109,17 @@ class Warned(Answer, Generic[T]):
     warnings: list[str] | None = Field(default=None, description="Not in the API that we speak.")
 
 
+class WarnedPage(Page[T], Generic[T]):
+    """``warnings`` as in ``Warned``."""
+
+    warnings: list[str] | None = Field(default=None, description="Not in the API that we speak.")
+
+
+def warned_page(data: list[T], next_page: str | None, warnings: list[str]) -> WarnedPage[T]:
+    page = WarnedPage[T](data=data, next_page=next_page)
+    return page.model_copy(update={"warnings": warnings}) if warnings else page
+
+
 def warned(data: T, warnings: list[str]) -> Warned[T]:
     return Warned[T](data=data, warnings=warnings) if warnings else Warned[T](data=data)
 

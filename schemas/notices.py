@@ -45,7 +45,10 @@ class EventErrorProperties(_Model):
     transaction_id: str
     reason: str
     detail: str
-    counted: Literal["partially", "no"] = Field(description="`partially`: for all metrics but those that are named.")
+    counted: Literal["yes", "partially", "no"] = Field(
+        description="`partially`: for all metrics but those that are named. `yes`: for all of them, with exact totals; only its "
+        "group values were not kept apart (reason `group_values_merged`)."
+    )
     billable_metric_ids: tuple[str, ...]
     topic: str
     partition: int
@@ -80,7 +83,8 @@ class MessageExhaustedPayload(_Notice):
 
 class EventErrorPayload(_Notice):
     """A usage event was rejected, or some metrics could not read it. Of one customer and reason, the first of a day is told; the
-    dead-letter topic holds all of them."""
+    dead-letter topic holds all of them. Or a group key of a metric has too many values of a customer to keep them apart, told
+    once a day, too."""
 
     type: Literal["event.error"]
     properties: EventErrorProperties

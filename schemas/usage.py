@@ -10,7 +10,8 @@ import orjson
 from pydantic import AfterValidator, Field, model_validator
 
 from engine.catalog import BillableMetric
-from engine.metering.queries import HOURS_A_DAY, UsageWindows, usage_by_group, usage_total
+from engine.metering.queries import HOURS_A_DAY, UsageWindows, has_merged, usage_by_group, usage_total
+from engine.metering.series import OTHER
 from engine.periods import HOUR_US
 from schemas.billable_metrics import Metric
 from schemas.common import (
@@ -265,6 +266,18 @@ def usage_rows(
             fields["groups"] = {value: found.get(value) for value in shown}
         rows.append(UsageRow(**fields))
     return rows
+
+
+def merged_warnings(
+    customer_id: str, metric: BillableMetric, keys: tuple[str, ...], span: Span, usage: UsageWindows
+) -> list[str]:
+    """That rows by these group keys have some values together, so that a value may be missing, or have less than it used."""
+    if not has_merged(metric, keys, usage, *span):
+        return []
+    return [
+        f"customer {customer_id} has too many values of {', '.join(keys)} to keep them apart for the billable metric {metric.id} "
+        f"(TIDEMARK_GROUP_VALUES_MAX): those that came later are counted together as {OTHER}. Totals are exact."
+    ]
 
 
 def group_rows(metric: BillableMetric, body: UsageGroups, windows: list[Span], usage: UsageWindows) -> list[GroupRow]:

@@ -14,6 +14,7 @@ from connectors.http.routing import Call, Route, route
 from connectors.http.services import Services
 from engine.alerts.status import read_status, split_by_alert
 from engine.effects import StoredCustomer
+from engine.metering.series import OTHER
 from schemas.alert_specifiers import chosen_value, with_value
 from schemas.alerts import (
     CustomerAlert,
@@ -23,12 +24,17 @@ from schemas.alerts import (
     CustomerAlertReset,
     alert_answer,
 )
-from schemas.common import Data, NoQuery, Page
+from schemas.common import NoQuery, Warned, WarnedPage, warned, warned_page
 from schemas.documents import Document, alert_of, instant_text
 from schemas.errors import BadRequest
 from schemas.pricing_units import credit_type
 
 PAGE_ALERTS = 100
+
+_MERGED = (
+    "the customer has too many values of what the alert {alert_id} is split by to keep them apart (TIDEMARK_GROUP_VALUES_MAX): "
+    f"those that came later are counted together, and are in alarm together, as {OTHER}"
+)
 
 PartitionState = tuple[StoredCustomer, int, int, int]
 """As CustomerStore.state gives it: state, and the partition's applied revision, revision and catalog revision."""
@@ -55,22 +61,23 @@ def _customer_alert(
     now_us: int,
     group_values: tuple[tuple[str, str], ...] | None = None,
     value: str | None = None,
-) -> CustomerAlert:
-    """``value``: of an alert's key, or the seat, whose state is meant."""
+) -> tuple[CustomerAlert, list[str]]:
+    """And warnings. ``value``: of an alert's key, or the seat, whose state is meant."""
     if value is not None and document.get("seat_filter") is not None:
         document = {**document, "seat_filter": {**document["seat_filter"], "seat_group_value": value}}
     elif value is not None:
         document = with_value(document, value)
     unit = None if document["credit_type_id"] is None else credit_type(units, document["credit_type_id"])
     if document["archived_at"] is not None:
-        return CustomerAlert(customer_status=None, triggered_by=None, alert=alert_answer(document, unit, None))
+        return CustomerAlert(customer_status=None, triggered_by=None, alert=alert_answer(document, unit, None)), []
     status = read_status(partition[0].state, alert_of(document), now_us, group_values, value)
     changed = None if status.changed_at_us is None else instant_text(status.changed_at_us)
-    return CustomerAlert(
+    shown = CustomerAlert(
         customer_status="evaluating" if _is_evaluating(document, status.evaluated_version, partition) else status.status,
         triggered_by=status.triggered_by,
         alert=alert_answer(document, unit, changed),
     )
+    return shown, [_MERGED.format(alert_id=document["id"])] if status.merged else []
 
 
 async def _units(services: Services) -> dict[str, Any]:
@@ -105,7 +112,8 @@ def _chosen_seat(body: CustomerAlertGet, alert: Document) -> str | None:
     return body.seat_filter.seat_group_value
 
 
-async def get(call: Call[CustomerAlertGet, NoQuery]) -> Data[CustomerAlert]:
+async def get(call: Call[CustomerAlertGet, NoQuery]) -> Warned[CustomerAlert]:
+    """``warnings`` say that a state is of group values that were too many to be kept apart."""
     services, body = call.services, call.body
     if body.plans_or_contracts == "PLANS":
         raise BadRequest("plans_or_contracts: there are no plans, only contracts")
@@ -113,10 +121,10 @@ async def get(call: Call[CustomerAlertGet, NoQuery]) -> Data[CustomerAlert]:
     alert = await alert_for(services, customer, body.alert_id)
     chosen, value, seat = _chosen(body, alert), chosen_value(body, alert), _chosen_seat(body, alert)
     partition = await services.customers.state(body.customer_id)
-    return Data(data=_customer_alert(alert, partition, await _units(services), call.now_us, chosen, value or seat))
+    return warned(*_customer_alert(alert, partition, await _units(services), call.now_us, chosen, value or seat))
 
 
-async def list_all(call: Call[CustomerAlertList, CustomerAlertQuery]) -> Page[CustomerAlert]:
+async def list_all(call: Call[CustomerAlertList, CustomerAlertQuery]) -> WarnedPage[CustomerAlert]:
     services, body = call.services, call.body
     customer = await get_customer(services, body.customer_id)
     shared = [orjson.loads(raw) for raw in (await services.catalog.list("alerts")).values()]
@@ -130,11 +138,12 @@ async def list_all(call: Call[CustomerAlertList, CustomerAlertQuery]) -> Page[Cu
     units = await _units(services)
     parts = split_by_alert(partition[0].state)
 
-    def shown_as(alert: Document) -> CustomerAlert:
+    def shown_as(alert: Document) -> tuple[CustomerAlert, list[str]]:
         own = StoredCustomer({**parts[""], **parts.get(alert["id"], {})})
         return _customer_alert(alert, (own, *partition[1:]), units, call.now_us)
 
-    return Page(data=[shown_as(each) for each in shown], next_page=cursor)
+    answers = [shown_as(each) for each in shown]
+    return warned_page([alert for alert, _ in answers], cursor, [warning for _, told in answers for warning in told])
 
 
 async def reset(call: Call[CustomerAlertReset, NoQuery]) -> None:

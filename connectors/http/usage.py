@@ -15,7 +15,7 @@ from engine.catalog import BillableMetric
 from engine.metering.queries import UsageWindows, decode_folded, decode_windows
 from engine.numbers import exact
 from engine.periods import HOUR_US, Period, period_at
-from schemas.common import NoQuery, Page, rfc3339
+from schemas.common import NoQuery, WarnedPage, rfc3339, warned_page
 from schemas.documents import Document, contract_of, instant_us, metric_of
 from schemas.errors import BadRequest
 from schemas.ingest import IngestBody
@@ -30,6 +30,7 @@ from schemas.usage import (
     UsageRow,
     days_of,
     group_rows,
+    merged_warnings,
     months_of,
     spans,
     usage_rows,
@@ -94,14 +95,15 @@ async def _customers(services: Services, body: UsageList, after: str | None) -> 
     return [customer_id for customer_id in chosen if after is None or customer_id > after]
 
 
-async def usage(call: Call[UsageList, UsageListQuery]) -> Page[UsageRow | GroupRow]:
+async def usage(call: Call[UsageList, UsageListQuery]) -> WarnedPage[UsageRow | GroupRow]:
     """Rows by customer, then metric, then window. The cursor names the last customer that was shown in full. In the older form
-    of the request: rows of one customer and metric, as ``usage_groups`` gives them."""
+    of the request: rows of one customer and metric, as ``usage_groups`` gives them. ``warnings``: of which customers and metrics
+    the values of a group key were too many to be kept apart."""
     body = call.body
     of_one = body.of_one()
     if of_one is not None:
-        rows, cursor = await _group_page(call.services, of_one, ROWS_A_PAGE, call.query.next_page, call.now_us)
-        return Page(data=list[UsageRow | GroupRow](rows), next_page=cursor)
+        rows, cursor, told = await _group_page(call.services, of_one, ROWS_A_PAGE, call.query.next_page, call.now_us)
+        return warned_page(list[UsageRow | GroupRow](rows), cursor, told)
     span = _hours(body.starting_on, body.ending_before)
     windows = list(spans(*span, body.window_size))
     metrics = await _metrics(call.services, body)
@@ -112,19 +114,22 @@ async def usage(call: Call[UsageList, UsageListQuery]) -> Page[UsageRow | GroupR
     position = decode_cursor(call.query.next_page, (str,))
     after = None if position is None else str(position[0])
     found: list[UsageRow | GroupRow] = []
+    warnings: list[str] = []
     while customers := await _customers(call.services, body, after):
         for customer_id in customers:
             if len(found) >= ROWS_A_PAGE:
-                return Page(data=found, next_page=encode_cursor(after or ""))
+                return warned_page(found, encode_cursor(after or ""), warnings)
             stored = await _windows(call.services, customer_id, span)
             for metric, group_by in metrics:
                 try:
                     with exact():
                         found += usage_rows(customer_id, metric, windows, stored, group_by)
+                    if group_by is not None:
+                        warnings += merged_warnings(customer_id, metric, (group_by.key,), span, stored)
                 except KeyError:
                     raise _undeclared(metric, (group_by.key,) if group_by else ()) from None
             after = customer_id
-    return Page(data=found, next_page=None)
+    return warned_page(found, None, warnings)
 
 
 def _current_period(customer: Document, now_us: int) -> Period:
@@ -140,8 +145,8 @@ def _current_period(customer: Document, now_us: int) -> Period:
 
 async def _group_page(
     services: Services, body: UsageGroups, limit: int, next_page: str | None, now_us: int
-) -> tuple[list[GroupRow], str | None]:
-    """(the rows of one page, the cursor of the next one)"""
+) -> tuple[list[GroupRow], str | None, list[str]]:
+    """(the rows of one page, the cursor of the next one, warnings)"""
     customer = await get_customer(services, body.customer_id)
     metric = metric_of(await get_document(services, "metrics", body.billable_metric_id))
     span: Span
@@ -159,12 +164,12 @@ async def _group_page(
     position = decode_cursor(next_page, (int,))
     start = 0 if position is None else int(position[0])
     end = start + limit
-    return rows[start:end], encode_cursor(end) if end < len(rows) else None
+    warnings = merged_warnings(body.customer_id, metric, body.keys(), span, stored)
+    return rows[start:end], encode_cursor(end) if end < len(rows) else None, warnings
 
 
-async def usage_groups(call: Call[UsageGroups, UsageGroupsQuery]) -> Page[GroupRow]:
-    rows, cursor = await _group_page(call.services, call.body, call.query.limit, call.query.next_page, call.now_us)
-    return Page(data=rows, next_page=cursor)
+async def usage_groups(call: Call[UsageGroups, UsageGroupsQuery]) -> WarnedPage[GroupRow]:
+    return warned_page(*await _group_page(call.services, call.body, call.query.limit, call.query.next_page, call.now_us))
 
 
 ROUTES: list[Route] = [

@@ -160,12 +160,15 @@ class Commits:
     def _tell_others(self, deltas: Mapping[str, Delta]) -> None:
         """Names a customer, once in this worker, whose group values are too many to be kept apart."""
         for customer_id, delta in deltas.items():
-            if delta.others:
-                GROUP_VALUES_OTHER.inc(delta.others)
+            if delta.merged:
+                GROUP_VALUES_OTHER.inc(sum(each.times for each in delta.merged.values()))
                 if customer_id not in self._told_others and len(self._told_others) < _TOLD_MAX:
                     self._told_others.add(customer_id)
                     log.warning(
-                        "group values are too many to be kept apart: counted together", customer_id=customer_id, value=OTHER
+                        "group values are too many to be kept apart: counted together",
+                        customer_id=customer_id,
+                        value=OTHER,
+                        group_keys=[(each.metric_id, *each.group_key) for each in delta.merged.values()],
                     )
 
     def _is_done(self, batch: Batch, refused: Refused) -> bool:

@@ -87,9 +87,9 @@ class PartitionTask:
         self._here = TopicPartition(topic, context.partition)
         self._log = log.bind(partition=context.partition)
         self._released = Released(context)
-        self._event_errors = EventErrors()
+        self._event_errors = EventErrors(context.settings.group_values_max)
         self._changes = Changes(context, self._released)
-        self._releases = Releases(context)
+        self._releases = Releases(context, self._event_errors)
         self._pace = Pace(context.settings.batch_records_max, context.settings.batch_target_ms * context.assigned)
         self._waiting: list[Record] = []
         self._begun_offset = 0  # where this task began to read
@@ -324,6 +324,7 @@ class PartitionTask:
             letters = [*rejected, *map(context.outgoing.partial_copy, done.partial)]
             await context.outgoing.bury(letters, sent)
             gathered.entries += self._event_errors.notices(letters, now_us // 1000)
+            gathered.entries += self._event_errors.merged(gathered.deltas, lambda: _places(plan), now_us // 1000)
             await context.note(
                 [
                     *of_arrived([*plan.parked, *done.parked], "parked"),
@@ -342,7 +343,7 @@ class PartitionTask:
         except ConfigurationMoved:
             context.aggregates.drop(touched)
             raise
-        self._event_errors.told(letters)
+        self._event_errors.told(letters, gathered.deltas)
         for partial in done.partial:
             EVENTS_PARTIAL.labels(partial.rejection.reason).inc()
         return _outcomes(done, rejected, len(parked) + held, len(arrived) + len(undecodable))
@@ -423,6 +424,11 @@ class PartitionTask:
                 self._parking_due_us = now_us  # the next page, after a batch
         except ConfigurationMoved:
             self._parking_due_s = 0.0  # again, after the changes
+
+
+def _places(plan: Plan) -> dict[tuple[int, str], int]:
+    """Of two of one record and transaction id the first, which is the one that counts."""
+    return {(item.record.offset, item.event.transaction_id): item.place for item in reversed(plan.here)}
 
 
 def _outcomes(done: Evaluated, rejected: Sequence[Rejected], parked: int, events: int) -> Counter[str]:

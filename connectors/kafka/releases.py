@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from connectors.kafka.commits import ConfigurationMoved
 from connectors.kafka.context import Context
+from connectors.kafka.event_errors import EventErrors
 from connectors.kafka.fates import of_buried
 from connectors.kafka.gathered import Gathered
 from connectors.kafka.parking import Parked
@@ -52,8 +53,9 @@ class _Raised(Exception):
 class Releases:
     """Tries those again who are due, one page at a turn."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, event_errors: EventErrors) -> None:
         self._context = context
+        self._event_errors = event_errors
         self._decoder = EventDecoder(EventLimits(_ANY_SIZE, 1, _ANY_SIZE))  # they were within the limits when they came
 
     @property
@@ -109,7 +111,9 @@ class Releases:
             await context.outgoing.bury_parked([letter], rejection)
             await context.note(of_buried([letter], rejection))
         context.quarantine.counted(customer_id, page, leaves=last)
+        gathered.entries += self._event_errors.merged(gathered.deltas, lambda: _places(held, events), now_us // 1000)
         await context.commits.write(gathered, now_us, seen=counted.seen)
+        self._event_errors.told((), gathered.deltas)
         if not last:
             context.aggregates.drop((customer_id,))
         EVENTS_CONSUMED.inc(len(page))
@@ -191,6 +195,11 @@ def _usage_event(held: HeldEvent, event: Decoded) -> UsageEvent:
         appended_at_ms=held.appended_at_ms,
         only=replayed_metrics(event.mark.replay) if event.mark is not None and event.mark.replay else None,
     )
+
+
+def _places(held: Sequence[HeldEvent], events: Sequence[Decoded | Rejection]) -> dict[tuple[int, str], int]:
+    decoded = [(each, event) for each, event in zip(held, events, strict=True) if isinstance(event, Decoded)]
+    return {(each.offset, event.transaction_id): each.place for each, event in reversed(decoded)}
 
 
 def _traces(held: Sequence[HeldEvent]) -> dict[int, str]:

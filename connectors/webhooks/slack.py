@@ -78,7 +78,7 @@ def _words(entry: OutboxEntry, properties: dict[str, Any]) -> tuple[str, list[tu
             "endpoint.recovered": "A webhook endpoint has recovered",
             "endpoint.disabled": "A webhook endpoint was switched off",
             "message.exhausted": "A notification was given up",
-            "event.error": "Usage events could not be read",
+            "event.error": "Usage events could not be counted as they are",
         }.get(entry.type, entry.type)
         return title, [(name.replace("_", " ").capitalize(), _text(value)) for name, value in properties.items()]
     if "notifications" in properties:

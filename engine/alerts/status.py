@@ -10,6 +10,7 @@ from engine.alerts.kinds import GAUGED
 from engine.alerts.stored import META, STATE_PREFIX, decode_meta, decode_state, scope_text, state_key, sub_key_values
 from engine.alerts.watch import scope_of
 from engine.catalog import Alert
+from engine.metering.series import OTHER
 from engine.periods import HOUR_US, Period
 
 IN_ALARM = frozenset({"in_alarm", "held"})
@@ -20,12 +21,14 @@ IN_ALARM = frozenset({"in_alarm", "held"})
 class AlertStatus:
     """``evaluated_version``: the catalog revision (alert for all customers) or the customer version (own alert) that the
     customer was last evaluated under, 0 = never. While it is below ``alert.created_version``, the alert is `evaluating`.
-    ``triggered_by``, ``changed_at_us``: of the latest change among the states in alarm; None when ok."""
+    ``triggered_by``, ``changed_at_us``: of the latest change among the states in alarm; None when ok. ``merged``: one of the
+    alert's states, whichever was asked for, is of values that were too many to be kept apart (engine.metering.bounded)."""
 
     status: Literal["ok", "in_alarm"]
     triggered_by: str | None
     changed_at_us: int | None
     evaluated_version: int
+    merged: bool = False
 
 
 def split_by_alert(state: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -58,13 +61,14 @@ def read_status(
     wanted = dict(group_values or ())
     prefix = f"{STATE_PREFIX}{alert.id}|"
     span = meta.spans.get(scope_text(scope_of(alert)), meta.span)
-    latest = None
+    latest, merged = None, False
     for field_name, text in state.items():
         if not field_name.startswith(prefix):
             continue
         key = state_key(field_name)
         if alert.type in GAUGED and not _is_current(key.period, span, now_us):
             continue
+        merged = merged or (OTHER in key.sub_key and OTHER in sub_key_values(key.sub_key))
         names = [name for name, _ in alert.group_values]
         values = dict(zip(names, sub_key_values(key.sub_key), strict=True)) if names else {}
         if any(values.get(name) != text for name, text in wanted.items()):
@@ -76,8 +80,8 @@ def read_status(
             latest = stored
     version = meta.catalog_revision if alert.customer_id is None else meta.customer_version
     if latest is None:
-        return AlertStatus("ok", None, None, version)
-    return AlertStatus("in_alarm", latest.triggered_by, latest.changed_at_us, version)
+        return AlertStatus("ok", None, None, version, merged)
+    return AlertStatus("in_alarm", latest.triggered_by, latest.changed_at_us, version, merged)
 
 
 def _is_current(period: Period, span: Period | None, now_us: int) -> bool:

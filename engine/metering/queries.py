@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from engine.catalog import Aggregation, BillableMetric
 from engine.metering.codec import DayWindows, FoldedWindows, Quantity, Reading, decode_day, decode_month
-from engine.metering.series import TOTAL, GroupValues
+from engine.metering.series import OTHER, TOTAL, GroupValues
 
 HOURS_A_DAY = 24
 
@@ -73,6 +73,17 @@ def usage_by_group(
         by_values.setdefault(tuple(values[place] for place in places), []).append(quantity)
     totals = {values: combine(metric.aggregation, quantities) for values, quantities in by_values.items()}
     return {values: total for values, total in totals.items() if total is not None}
+
+
+def has_merged(metric: BillableMetric, group_key: tuple[str, ...], usage: UsageWindows, start_hour: int, end_hour: int) -> bool:
+    """Whether values of ``group_key`` were too many to be kept apart: then ``usage_by_group`` has them as ``OTHER``."""
+    dimension = dimension_for(metric, frozenset(group_key))
+    if dimension is None or dimension == TOTAL:
+        return False
+    declared = metric.group_keys[dimension]
+    places = [declared.index(name) for name in group_key]
+    quantities = _quantities(metric.id, dimension, usage, start_hour, end_hour)
+    return any(values[place] == OTHER for values, _ in quantities for place in places)
 
 
 def dimension_for(metric: BillableMetric, names: frozenset[str]) -> int | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from engine.catalog import Aggregation
+from engine.effects import Merged
 from engine.metering.codec import Quantity, Reading, decode_hours, element_field, encode_quantity, folded_field
 from engine.metering.series import ELEMENT_SEPARATOR, dimension_of
 
@@ -183,15 +184,15 @@ _KINDS: dict[Aggregation, type[NumberSeries]] = {
 
 class WindowStore:
     """All series of a customer, and what of them has to be written. ``apart``: by ``dimension_name``, how many series there are
-    of it; those that hold ``OTHER`` do not count. ``others``: how often since the last ``Delta`` an event's values went to one of
-    these (engine.metering.bounded)."""
+    of it; those that hold ``OTHER`` do not count. ``merged``: of such a name, which values went to one of these since the last
+    ``Delta`` (engine.metering.bounded)."""
 
-    __slots__ = ("_changed", "_dirty", "apart", "days", "others", "series")
+    __slots__ = ("_changed", "_dirty", "apart", "days", "merged", "series")
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
         self.apart: dict[str, int] = {}
-        self.others = 0
+        self.merged: dict[str, Merged] = {}
         self.days: set[int] = set()
         self._dirty: list[OpenDay] = []
         self._changed: dict[int, dict[str, str]] = {}
