@@ -188,11 +188,11 @@ async def test_a_change_between_two_commits_of_a_walk_lets_the_chunk_be_done_aga
 
 async def test_resets_in_many_commits_happen_once_each_whatever_comes_in_between() -> None:
     """Two of them of one customer, and its document's change among them; the configuration moves before the fourth commit."""
-    partition = Partition({name: Customer(3_000) for name in "abcdef"}, moved=[3])
-    resets = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("a", "2"), ("e", "1")]
+    partition = Partition({name: Customer(10 if name == "g" else 3_000) for name in "abcdefg"}, moved=[3])
+    resets = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("a", "2"), ("e", "1"), ("g", "1"), ("g", "2")]
     numbered = enumerate(resets, start=REVISION + 2)
     partition.log = [Change("reset", revision, customer_id, alert_id) for revision, (customer_id, alert_id) in numbered]
-    partition.log += [Change("customer", REVISION + 1, "f"), Change("customer", REVISION + 8, "a")]
+    partition.log += [Change("customer", REVISION + 1, "f"), Change("customer", REVISION + 10, "a")]
     partition.log.sort(key=lambda change: change.revision)
     changes = partition.walker()
     moved = 0
@@ -207,8 +207,9 @@ async def test_resets_in_many_commits_happen_once_each_whatever_comes_in_between
     assert moved == 1
     assert {name: customer.resets for name, customer in partition.customers.items()} == {
         **{name: ["1"] for name in "bcde"},
-        "a": ["1", "2"],
+        **{name: ["1", "2"] for name in "ag"},
         "f": [],
     }
+    assert all(partition.written().count(name) == len(partition.customers[name].resets) for name, _ in resets)
     assert bounded(partition.batches)
-    assert partition.commits.position.applied_revision == REVISION + 8
+    assert partition.commits.position.applied_revision == REVISION + 10
