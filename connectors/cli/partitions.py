@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+_CLAIMS_BETWEEN_MAX = 100
+
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from connectors.redis.partition import PartitionStore
+    from connectors.redis.types import Position
     from connectors.settings import Settings
 
 _LEVEL = 50  # more than any level of the standard library's loggers
@@ -112,13 +116,28 @@ async def _list(settings: Settings, redis: Redis) -> None:
     Console().print(table)
 
 
+async def _moved(store: PartitionStore, position: Position, target: int) -> bool:
+    """Moves a position. Its worker claims the partition again each time that it tries to go on; that moves nothing, so it does
+    not count as getting on."""
+    from connectors.redis.types import Refused
+
+    now = position
+    for _ in range(_CLAIMS_BETWEEN_MAX):
+        outcome = await store.rewind(now.epoch, now.sequence, target)
+        if not isinstance(outcome, Refused):
+            return True
+        now = outcome.position
+        if now.next_offset != position.next_offset:
+            break
+    return False
+
+
 async def _skip(settings: Settings, redis: Redis, partition: int, to: int | None, save: Path | None, yes: bool) -> None:
     from aiokafka import TopicPartition
 
     from connectors.cli.errors import Fault
     from connectors.kafka.raw_batch import batch_at
     from connectors.redis.partition import PartitionStore
-    from connectors.redis.types import Refused
     from engine.customer import stored_days
 
     store = PartitionStore(redis, partition, dedup_days=settings.dedup_days, stored_days=stored_days)
@@ -136,8 +155,7 @@ async def _skip(settings: Settings, redis: Redis, partition: int, to: int | None
     question = f"Pass over the records {first} to {target - 1} of {here.topic}[{partition}]? Their usage is never counted."
     if not yes and not click.confirm(question):
         raise Fault("nothing was changed")
-    outcome = await store.rewind(position.epoch, position.sequence, target)
-    if isinstance(outcome, Refused):
+    if not await _moved(store, position, target):
         raise Fault("the partition has got on in the meantime: nothing was changed; look again")
     click.echo(f"{here.topic}[{partition}] goes on at {target}", err=True)
 

@@ -357,10 +357,11 @@ def _logged_only(entry: OutboxEntry, why: tuple[tuple[str, str], ...], now_ms: i
 
 
 def _tell_unwanted(moved: Sequence[tuple[OutboxEntry, Sequence[Admission]]], result: str = "unwanted") -> None:
+    """A notice that nobody is subscribed to is no news."""
     for entry, admissions in moved:
-        if not admissions or admissions[0].delivery.unwanted:
+        if admissions and admissions[0].delivery.unwanted:
             _counted(result).inc()
-            why = admissions[0].delivery.unwanted if admissions else ()
+            why = admissions[0].delivery.unwanted
             _log.warning(
                 f"notification.{result}",
                 notification_id=entry.id,

@@ -109,5 +109,5 @@ def test_off_by_default_and_a_missing_extra_is_named(monkeypatch: pytest.MonkeyP
         return imported(name, *arguments, **named)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(OtelMissing, match=r"tidemark\[otel\]"):
+    with pytest.raises(OtelMissing, match=r"\.\[otel\]"):
         Tracing.of(settings_for("redis://unused", otel_traces=True))
