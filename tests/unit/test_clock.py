@@ -36,6 +36,19 @@ def test_nobody_but_the_clock_reads_the_wall_clock() -> None:
     assert {path for path, reads in found.items() if reads} == {"connectors/clock.py"}
 
 
+def test_no_test_reads_the_wall_clock_for_meaning() -> None:
+    """Those that are named set the clock by it, or live in virtual time."""
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    found = {str(path.relative_to(ROOT)) for path in tests if reads_of_the_wall_clock(path.read_text("utf-8"))}
+    assert found == {
+        "tests/conformance/test_invoices.py",
+        "tests/simulation/test_dispatcher.py",
+        "tests/support/crashing.py",
+        "tests/support/instants.py",
+        "tests/unit/test_clock.py",
+    }
+
+
 @pytest.mark.usefixtures("shifted")
 def test_a_shift_moves_all_that_the_clock_says() -> None:
     before_ms = time.time_ns() // 1_000_000
