@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from random import Random
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -41,7 +42,7 @@ async def test_clients_are_told_the_gateways_address_and_records_go_through_unch
     assert {f"{broker.host}:{broker.port}" for broker in brokers.values()} == {gateway}
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64, b"\0\0\0\x04\0\0\0\0", os.urandom(4096)])
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64, b"\0\0\0\x04\0\0\0\0", Random(1).randbytes(4096)])
 async def test_what_is_not_kafka_ends_its_own_connection_alone(gateway: str, sent: bytes) -> None:
     host, port = gateway.split(":")
     _, writer = await asyncio.open_connection(host, int(port))
