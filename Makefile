@@ -31,7 +31,7 @@ test: lint types ## every check and every test, on all cores (WORKERS=auto); wha
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 search: $(DEV_STAMP) ## the property tests under other examples: SEARCHES=20 times as many (two minutes each)
-	for seed in $$(seq 1 $(SEARCHES)); do $(BIN)/python -m pytest tests/property --hypothesis-seed=$$seed $(PYTEST_ARGS); done
+	for seed in $$(seq 1 $(SEARCHES)); do TIDEMARK_TEST_SEARCH=1 $(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-seed=$$seed $(PYTEST_ARGS); done
 
 simulate: $(DEV_STAMP) ## dispatchers that die at every await: SEEDS=200 runs (a test has few)
 	TIDEMARK_SIMULATE_SEEDS=$(SEEDS) TIDEMARK_SIMULATE_STEP=1 $(BIN)/python -m pytest tests/simulation $(PYTEST_ARGS)

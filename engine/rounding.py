@@ -36,7 +36,7 @@ def product(one: Decimal, other: Decimal) -> Decimal:
 
 def quotient(dividend: Decimal, divisor: Decimal, places: int = PLACES, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """The exact quotient where it ends within so many places, else rounded to these."""
-    digits = max(dividend.adjusted() - divisor.adjusted() + 1, 0) + places + 2
+    digits = max(max(dividend.adjusted() - divisor.adjusted() + 1, 0) + places + 2, 1)  # places may be below 0
     found = _dividing(-(-digits // _STEP_DIGITS) * _STEP_DIGITS).divide(dividend, divisor)
     return rounded_to(found, places, rounding)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from metronome import AsyncMetronome
@@ -34,7 +35,7 @@ async def test_values_that_are_counted_together_are_told(sdk: AsyncMetronome, ap
     each = await sdk.v1.alerts.create(
         name="each", alert_type="spend_threshold_reached", threshold=2, customer_id=customer, group_values=[{"key": "region"}]
     )
-    changes = {"tick_ms": 20, "consumer_group": f"group-{api.url[-5:]}", "group_values_max": group_values_max}
+    changes = {"tick_ms": 20, "consumer_group": f"group-{uuid4()}", "group_values_max": group_values_max}
     worker = await RunningWorker(api.settings.model_copy(update=changes)).start()
     try:
         events: Any = [

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any
+from uuid import uuid4
 
 import metronome
 import pytest
@@ -48,7 +49,7 @@ def clock() -> Iterator[Clock]:
 
 @pytest.fixture
 async def worker(clock: Clock, api: Api) -> AsyncIterator[RunningWorker]:
-    update = {"tick_ms": 20, "consumer_group": f"group-{api.url[-5:]}"}
+    update = {"tick_ms": 20, "consumer_group": f"group-{uuid4()}"}
     running = await RunningWorker(api.settings.model_copy(update=update)).start()
     yield running
     await running.stop()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from metronome import AsyncMetronome
@@ -20,7 +21,7 @@ WAIT_S = 30.0
 
 @pytest.fixture
 async def worker(api: Api) -> AsyncIterator[RunningWorker]:
-    settings = api.settings.model_copy(update={"tick_ms": 20, "consumer_group": f"group-{api.url[-5:]}"})
+    settings = api.settings.model_copy(update={"tick_ms": 20, "consumer_group": f"group-{uuid4()}"})
     running = await RunningWorker(settings).start()
     yield running
     await running.stop()
@@ -66,7 +67,7 @@ async def test_usage_statuses_and_events(sdk: AsyncMetronome, worker: RunningWor
     now = clock.now()
     events: Any = [
         {
-            "transaction_id": f"t-{number}",
+            "transaction_id": f"seen-{number}",
             "customer_id": ref,
             "event_type": "call",
             "timestamp": now.isoformat(),
@@ -109,15 +110,15 @@ async def test_usage_statuses_and_events(sdk: AsyncMetronome, worker: RunningWor
     )
     assert [(row.group, row.value) async for row in groups] == [({"region": "eu"}, 15), ({"region": "us"}, 20)]
 
-    found = await sdk.v1.usage.search(transaction_ids=["t-0", "t-3", "t-unknown"])
-    assert {each.transaction_id for each in found} == {"t-0", "t-3"}
+    found = await sdk.v1.usage.search(transaction_ids=["seen-0", "seen-3", "t-unknown"])
+    assert {each.transaction_id for each in found} == {"seen-0", "seen-3"}
     by_id = {each.transaction_id: each for each in found}
-    assert by_id["t-0"].customer_id == "alias"
-    assert by_id["t-0"].properties == {"tokens": "10.5", "region": "eu"}
-    assert by_id["t-0"].matched_customer is not None
-    assert by_id["t-0"].matched_customer.id == customer
-    assert [each.id for each in by_id["t-0"].matched_billable_metrics or []] == [metric]
-    assert by_id["t-3"].matched_billable_metrics == []  # its region is filtered out
+    assert by_id["seen-0"].customer_id == "alias"
+    assert by_id["seen-0"].properties == {"tokens": "10.5", "region": "eu"}
+    assert by_id["seen-0"].matched_customer is not None
+    assert by_id["seen-0"].matched_customer.id == customer
+    assert [each.id for each in by_id["seen-0"].matched_billable_metrics or []] == [metric]
+    assert by_id["seen-3"].matched_billable_metrics == []  # its region is filtered out
 
     await alerts.reset(customer_id=customer, alert_id=ids["spend"])
     await until(statuses, {"spend": "in_alarm", "never": "ok", "regions": "in_alarm", "usage": "in_alarm"})
@@ -197,10 +198,10 @@ async def test_balance_segment_and_invoice_alerts(sdk: AsyncMetronome, worker: R
         await sdk.v1.usage.ingest(usage=[event])
 
     await until(in_alarm, {"days"})
-    await use("t-1", 59.999)
-    await use("t-2", 0.001)
+    await use("seen-1", 59.999)
+    await use("seen-2", 0.001)
     await until(in_alarm, {"days", "left", "share"})
-    await use("t-3", 65)
+    await use("seen-3", 65)
     await until(in_alarm, {"days", "left", "share", "zero", "invoice"})
     shown = (await alerts.retrieve(customer_id=customer, alert_id=ids["invoice"])).data
     assert shown.triggered_by == "usage"

@@ -27,8 +27,8 @@ ALERT_MUTANTS = (
         (
             Edit(
                 "engine/alerts/fields.py",
-                "(wanted.entity is Entity.CREDIT) == (balance.type is BalanceType.CREDIT)",
-                "wanted.entity is Entity.COMMIT",
+                "    if other in entities and own not in entities:\n        return False\n",
+                "",
             ),
         ),
         (f"{BALANCES}::test_custom_field_filters[one0-counted0]",),

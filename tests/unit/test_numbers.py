@@ -12,6 +12,7 @@ import pytest
 
 from engine import numbers
 from engine.numbers import NumberError, decimal_text, exact, is_exact, parse_decimal
+from engine.rounding import quotient
 
 
 @pytest.fixture(autouse=True)
@@ -193,3 +194,11 @@ def test_every_thread_activates_for_itself() -> None:
     thread.start()
     thread.join()
     assert seen == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("dividend", "divisor", "places", "quotient_"),
+    [("0", "1", -2, "0"), ("0", "7", -40, "0"), ("149", "1", -2, "100"), ("2", "3", 0, "1"), ("0.001", "1000", -5, "0")],
+)
+def test_a_quotient_may_be_rounded_to_tens_and_hundreds(dividend: str, divisor: str, places: int, quotient_: str) -> None:
+    assert quotient(Decimal(dividend), Decimal(divisor), places) == Decimal(quotient_)
