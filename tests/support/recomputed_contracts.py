@@ -233,9 +233,10 @@ class ContractsOracle:
         return now.span[1] + self.grace <= self.now_us // HOUR_US
 
     def _measured_sums(self, alert: Alert) -> list[Sum]:
-        """What is measured: of each life the newest first."""
+        """What is measured, in the order in which it is told: older lives first, and of each life the newest sum first."""
         scope = self.scope(alert)
-        return [] if self._closed(alert) else [*self._sums[scope], *self._ahead(scope)]
+        found = [] if self._closed(alert) else [*self._sums[scope], *self._ahead(scope)]
+        return sorted(found, key=lambda each: each.life)
 
     def _ahead(self, scope: tuple[Contract, ...]) -> list[Sum]:
         """The lives that begin before the last usage there is, if they have any."""

@@ -239,3 +239,30 @@ def test_a_contract_that_ends_in_the_past_leaves_no_second_alarm_behind() -> Non
     assert said([told]) == [("a", "resolved", "contract_change")]
     assert (told.value, told.id == first.id) == (28, False)
     assert driver.advance(START_US + 4 * DAY_US) == []
+
+
+@pytest.mark.parametrize("ending_hour", [None, FEBRUARY + 48], ids=["it runs", "it has ended"])
+def test_a_reset_tells_each_life_once_more_and_of_the_newest_last(ending_hour: int | None) -> None:
+    """A month that is over and the current one, which late usage has raised in the other order; both are within grace."""
+    driver = rig(usage_alert("a", "10"), contracts=(contract("only", ending_hour=ending_hour),), grace_hours=240)
+    current = Period(FEBRUARY, ending_hour or FEBRUARY + 24 * 28)
+    told = use(driver, 10, FEBRUARY_US + DAY_US) + use(driver, 11, FEBRUARY_US - 1)
+    assert [(period(each), each.sequence) for each in told] == [(current, 1), (Period(START, FEBRUARY), 2)]
+    driver.advance(FEBRUARY_US + 5 * DAY_US)
+    driver.aggregate.reset("a", driver.now_us)
+    told = driver.collect()
+    assert said(told) == [("a", "reached", "reset")] * 2
+    assert [(period(each), each.value, each.sequence) for each in told] == [(Period(START, FEBRUARY), 11, 3), (current, 10, 4)]
+    assert status(driver) == "in_alarm"
+
+
+def test_a_reset_tells_a_life_once_and_of_what_runs() -> None:
+    """The finished month, and what ran beside it, is past the line as well: late usage has counted there."""
+    driver = rig(spend_alert("a", "50"), contracts=(contract("month"), YEAR), grace_hours=240)
+    use(driver, 10, START_US + DAY_US)
+    driver.advance(FEBRUARY_US)
+    assert said(use(driver, 3, FEBRUARY_US - 1)) == [("a", "reached", "usage")], "52 in the picture"
+    assert said(use(driver, 12, FEBRUARY_US + DAY_US)) == [("a", "reached", "usage")], "26 + 24 + 24 in what runs"
+    driver.aggregate.reset("a", driver.now_us)
+    [told] = driver.collect()
+    assert (told.value, period(told)) == (74, Period(START, START + 365 * 24))
