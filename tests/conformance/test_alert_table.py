@@ -302,7 +302,7 @@ def _live_through(table: Table, cases: list[Case], phase: str) -> None:
     table.system.wait_settled()
     wanted = "ok" if phase == "back" else "in_alarm"
     for case in [*days, *(each for each in cases if each.row.charges)]:
-        table.system.wait_for(f"{case.name} to be {wanted}", lambda case=case: table.status(case) == wanted, 20.0)  # type: ignore[misc]
+        table.system.wait_for(f"{case.name} to be {wanted}", lambda case=case: table.status(case) == wanted)  # type: ignore[misc]
     table.system.wait_settled()
     _check(cases, lambda case: check_phase(table, case, phase))
 
