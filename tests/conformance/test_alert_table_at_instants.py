@@ -32,5 +32,7 @@ def system(request: pytest.FixtureRequest, valkey: RedisServer) -> Iterator[Syst
 
 def test_each_type_once(table: Table) -> None:
     """And what there is of two forms: usage with and without a contract, months of calendar months and of weeks."""
-    kinds = {(row.alert["alert_type"], row.monthly, not row.contracts, row.days): row for row in reversed(ROWS)}
+    kinds = {
+        (row.alert["alert_type"], row.monthly, not row.contracts, row.days, bool(row.charges)): row for row in reversed(ROWS)
+    }
     live_through_rows(table, [Case(row, number, for_all=False) for number, row in enumerate(kinds.values())])

@@ -134,7 +134,7 @@ class Table:
     def make_customer(self, case: Case) -> None:
         row = case.row
         customer_id = case.customer_id = self.sdk.v1.customers.create(name=case.name).data.id
-        schedule: Any = {"frequency": "WEEKLY", "day": "CUSTOM_DATE", "billing_anchor_date": self._week_start()}
+        schedule: Any = {"frequency": "WEEKLY", "day": "CUSTOM_DATE", "billing_anchor_date": self._week_start(row)}
         if row.monthly:
             schedule = {"frequency": "MONTHLY", "day": "FIRST_OF_MONTH"}
         card = "seats" if row.seats else "unit" if row.alert.get("credit_type_id") == "unit" else "usd"
@@ -170,9 +170,9 @@ class Table:
                 for held in listed:
                     case.balances.append((is_credit, held.id, held.access_schedule.schedule_items[0].id))  # type: ignore[union-attr]
 
-    def _week_start(self) -> datetime:
-        """A week in which the whole test lies and that ends in this month, as alerts on a month's invoices want it."""
-        if self.start + timedelta(days=7) <= self.month_end:
+    def _week_start(self, row: Row) -> datetime:
+        """A week in which the whole test lies; for alerts on a month's invoices one that ends in this month."""
+        if not row.alert["alert_type"].startswith("monthly") or self.start + timedelta(days=7) <= self.month_end:
             return self.start
         return self.month_end - timedelta(days=7)
 
