@@ -18,8 +18,17 @@ from datetime import UTC, datetime
 SHIFT_VARIABLE = "TIDEMARK_TIME_SHIFT_S"
 SKEW_VARIABLE = "TIDEMARK_CLOCK_SKEW_S"
 
-_shift_s = int(os.environ.get(SHIFT_VARIABLE) or 0)
-_skew_s = int(os.environ.get(SKEW_VARIABLE) or 0)
+
+def seconds_of(variable: str) -> int:
+    """What the environment says; 0 for what is no number: the settings, which are read next, refuse that by its name."""
+    try:
+        return int(os.environ.get(variable) or 0)
+    except ValueError:
+        return 0
+
+
+_shift_s = seconds_of(SHIFT_VARIABLE)
+_skew_s = seconds_of(SKEW_VARIABLE)
 
 
 def shift_s() -> int:

@@ -53,6 +53,10 @@ def run_role(name: str, main: RoleMain, *, health: Health | None = None, own_htt
     follow_supervisor()
     settings = read_settings()
     logs.configure(settings, name)
+    if settings.time_shift_s or settings.clock_skew_s:
+        structlog.get_logger().warning(
+            "the clock is moved, as for a test", shift_s=settings.time_shift_s, skew_s=settings.clock_skew_s
+        )
     with plain_faults(settings):
         uvloop.run(_until_stopped(name, main, settings, health or Health(), own_http))
     # All is done and closed. Taking down an interpreter with millions of objects takes seconds, in which nothing happens.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,3 +65,13 @@ def test_a_shift_moves_all_that_the_clock_says() -> None:
     )
     for each_s in said:
         assert 86_399 < each_s - before_ms / 1000 < 86_460
+
+
+def test_a_shift_that_is_no_number_is_refused_by_its_name_and_not_by_a_traceback() -> None:
+    command = [sys.executable, "-m", "connectors.cli.main", "worker"]
+    ran = subprocess.run(
+        command, env={**os.environ, clock.SHIFT_VARIABLE: "soon"}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 2
+    assert f"{clock.SHIFT_VARIABLE}: " in ran.stderr
+    assert "Traceback" not in ran.stderr
